@@ -1,0 +1,19 @@
+# Shortcuts for ./dev, which does the work and needs no just.
+
+setup:
+    ./dev setup
+
+demo:
+    ./dev demo
+
+check:
+    ./dev check
+
+test *ARGS:
+    ./dev test {{ARGS}}
+
+bench *ARGS:
+    ./dev bench {{ARGS}}
+
+fmt:
+    ./dev fmt

@@ -1,0 +1,105 @@
+//! Rows as flat buffers: each crosses the guest boundary in one copy.
+
+/// Row `i` is `bytes[offsets[i]..offsets[i + 1]]`; `offsets` has one entry more than there are rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VariableWidth {
+    /// Ascending, starting at 0. They count bytes, or components where a vector column uses this.
+    pub offsets: Vec<u32>,
+    /// The values of all rows, end to end.
+    pub bytes: Vec<u8>,
+}
+
+/// Row `i` owns the entries `row_offsets[i]..row_offsets[i + 1]`, sorted by name. Entry `k` is called
+/// `names[name_index[k]]` and holds the components `vector_offsets[k]..vector_offsets[k + 1]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VectorMap {
+    /// The names that occur in this batch.
+    pub names: Vec<String>,
+    /// Entries before each row; rows + 1 of them.
+    pub row_offsets: Vec<u32>,
+    /// Index into `names`, one an entry.
+    pub name_index: Vec<u16>,
+    /// Components before each entry; entries + 1 of them.
+    pub vector_offsets: Vec<u32>,
+    /// Little-endian `f32`, four bytes a component.
+    pub components: Vec<u8>,
+}
+
+/// As [`VectorMap`], but entry `k` is the list of vectors `list_offsets[k]..list_offsets[k + 1]`,
+/// and vector `v` holds the components `vector_offsets[v]..vector_offsets[v + 1]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MultiVectorMap {
+    /// The names that occur in this batch.
+    pub names: Vec<String>,
+    /// Entries before each row; rows + 1 of them.
+    pub row_offsets: Vec<u32>,
+    /// Index into `names`, one an entry.
+    pub name_index: Vec<u16>,
+    /// Vectors before each entry; entries + 1 of them.
+    pub list_offsets: Vec<u32>,
+    /// Components before each vector; vectors + 1 of them.
+    pub vector_offsets: Vec<u32>,
+    /// Little-endian `f32`, four bytes a component.
+    pub components: Vec<u8>,
+}
+
+/// The values of a column.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// One bit a row, lowest bit first.
+    Boolean(Vec<u8>),
+    /// One a row.
+    Int64(Vec<i64>),
+    /// One a row.
+    Float64(Vec<f64>),
+    /// The same number of bytes a row: sixteen for a UUID.
+    FixedWidth(Vec<u8>),
+    /// Bytes or text.
+    VariableWidth(VariableWidth),
+    /// One vector a row; the offsets count components.
+    Vector(VariableWidth),
+    /// Vectors by name.
+    NamedVectors(VectorMap),
+    /// Lists of vectors by name.
+    NamedMultiVectors(MultiVectorMap),
+}
+
+/// One column of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// One bit a row, lowest bit first, set where there is a value; absent when no row is null.
+    pub validity: Option<Vec<u8>>,
+    /// The values; null rows hold an empty or zero one.
+    pub values: Values,
+}
+
+/// Rows of one class, in the columns of its [`crate::Schema`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowBatch {
+    /// Number of rows.
+    pub row_count: u32,
+    /// In the order of the schema's fields.
+    pub columns: Vec<Column>,
+}
+
+/// Rows of a batch that stand one behind the other and come from one shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardRun {
+    /// Index of the shard in the class's shards, in byte order of their names.
+    pub shard: u32,
+    /// Number of rows.
+    pub rows: u64,
+    /// Id of the first row.
+    pub first_id: [u8; 16],
+    /// Id of the last row.
+    pub last_id: [u8; 16],
+}
+
+/// What a cursor yields: rows, and where they come from. The guest sees the rows only.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// The rows.
+    pub rows: RowBatch,
+    /// Their origin, in order; the runs' rows sum to `rows.row_count`.
+    pub runs: Vec<ShardRun>,
+}
