@@ -5,7 +5,8 @@
 use std::io::Cursor;
 
 use offloom_encoder::{
-    Generation, Node, Object, SegmentOptions, SegmentWriter, TreeOrder, WalVersion, WalWriter,
+    EncodeError, Generation, IntegerEncoding, Node, Object, ObjectOptions, SegmentOptions,
+    SegmentWriter, TreeOrder, WalVersion, WalWriter,
 };
 
 /// The keys of a tree blob in stored order, as their first byte.
@@ -63,4 +64,81 @@ fn log_checksums_run_over_the_whole_file() {
     let record = bytes.len() / 2;
     let covered = [&bytes[..record - 4], &bytes[record..2 * record - 4]].concat();
     assert_eq!(bytes[2 * record - 4..], crc32fast::hash(&covered).to_be_bytes());
+}
+
+#[test]
+fn old_records_have_neither_length_nor_checksum_and_seed_the_new_ones() {
+    let node = Node::tombstone([1; 16], None);
+    let mut log = WalWriter::new(Vec::new());
+    log.append(&node, WalVersion::V0).unwrap();
+    log.append(&node, WalVersion::V1).unwrap();
+    let bytes = log.finish().unwrap();
+    let node = node.encode().unwrap();
+    let old = [&[0, 0], &node[..]].concat();
+    assert_eq!(bytes[..old.len()], old);
+    let new = &bytes[old.len()..];
+    let mut checksum = crc32fast::Hasher::new_with_initial(u32::from_be_bytes(
+        old[old.len() - 4..].try_into().unwrap(),
+    ));
+    checksum.update(&new[..new.len() - 4]);
+    assert_eq!(new[new.len() - 4..], checksum.finalize().to_be_bytes());
+}
+
+#[test]
+fn vector_maps_come_in_every_encoding_and_order() {
+    let object = Object {
+        named_vectors: vec![("a".to_owned(), vec![2.0]), ("b".to_owned(), vec![])],
+        ..Object::new([7; 16], "")
+    };
+    let map = |integers, wide_headers, named_order: &[usize]| {
+        let options = ObjectOptions {
+            generation: Generation::V1_24,
+            integers,
+            wide_headers,
+            named_order: named_order.to_vec(),
+            ..ObjectOptions::default()
+        };
+        // 42 fixed, no vector, no class name, three times `null`; then the length of the map.
+        let value = object.encode(&options).unwrap();
+        let length = u32::from_le_bytes(value[70..74].try_into().unwrap()) as usize;
+        value[74..74 + length].to_vec()
+    };
+    // The run of `a` is 6 bytes long, that of `b` 2.
+    assert_eq!(map(IntegerEncoding::Shortest, false, &[]), [0x82, 0xa1, b'a', 0, 0xa1, b'b', 6]);
+    assert_eq!(
+        map(IntegerEncoding::Shortest, false, &[1, 0]),
+        [0x82, 0xa1, b'a', 2, 0xa1, b'b', 0]
+    );
+    for (integers, marker, width) in [
+        (IntegerEncoding::U32, 0xce, 4),
+        (IntegerEncoding::I32, 0xd2, 4),
+        (IntegerEncoding::U64, 0xcf, 8),
+        (IntegerEncoding::I64, 0xd3, 8),
+    ] {
+        let offset = |last| [&[marker], &vec![0; width - 1][..], &[last]].concat();
+        let entries = [&[0xa1, b'a'], &offset(0)[..], &[0xa1, b'b'], &offset(6)].concat();
+        assert_eq!(map(integers, false, &[]), [&[0x82], &entries[..]].concat());
+    }
+    let wide = map(IntegerEncoding::Shortest, true, &[]);
+    assert_eq!(wide[..11], [0xdf, 0, 0, 0, 2, 0xdb, 0, 0, 0, 1, b'a']);
+}
+
+#[test]
+fn what_the_format_cannot_hold_is_refused() {
+    let options = ObjectOptions { named_order: vec![1], ..ObjectOptions::default() };
+    let named = vec![("a".to_owned(), vec![1.0])];
+    let object = Object { named_vectors: named, ..Object::new([7; 16], "") };
+    assert!(matches!(object.encode(&options), Err(EncodeError::VectorOrder { .. })));
+    let object = Object { vector: vec![0.0; 65_536], ..Object::new([7; 16], "") };
+    let error = object.encode(&ObjectOptions::default()).unwrap_err();
+    assert!(matches!(error, EncodeError::TooLong { length: 65_536, max: 65_535, .. }), "{error}");
+
+    let mut segment =
+        SegmentWriter::new(Cursor::new(Vec::new()), SegmentOptions::default()).unwrap();
+    segment.append(&Node::tombstone([2; 16], None)).unwrap();
+    let error = segment.append(&Node::tombstone([2; 16], None)).unwrap_err();
+    assert!(matches!(error, EncodeError::KeyOrder { .. }), "{error}");
+    let node = Node::tombstone([3; 16], None).with_secondary_keys(vec![vec![]; 2]);
+    let error = segment.append(&node).unwrap_err();
+    assert!(matches!(error, EncodeError::SecondaryKeys { node: 2, segment: 1 }), "{error}");
 }
