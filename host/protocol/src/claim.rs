@@ -1,0 +1,103 @@
+//! The claim of an export's id: `_claim.json`, written first and only if nothing is there.
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error::{Cause, StoreError};
+use crate::names::{ExportId, ObjectKey};
+use crate::store::{Created, ExportFolder};
+use crate::timestamp;
+
+/// A claim is a few hundred bytes; anything longer is not one.
+const MAX_CLAIM_BYTES: u64 = 64 * 1024;
+
+/// Who owns an id, since when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Claim {
+    /// The id.
+    pub id: ExportId,
+    /// The coordinator that took it, such as `host-1 (process 4711)`.
+    pub owner: String,
+    /// When it was taken, UTC.
+    #[serde(with = "timestamp")]
+    pub started_at: DateTime<Utc>,
+    /// Version of the program that took it.
+    pub version: String,
+    /// Random, so that an owner knows its own claim when it reads it back.
+    pub nonce: Uuid,
+}
+
+/// An id that could not be claimed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// It belongs to another export.
+    #[error("the export id '{id}' is in use: {evidence} at {url}; choose another id with --id")]
+    IdInUse {
+        /// The id.
+        id: ExportId,
+        /// The address of its folder.
+        url: String,
+        /// What was found there: the claim's owner and time, or the first object.
+        evidence: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The claim is no JSON.
+    #[error("the claim cannot be written as JSON: {0}")]
+    Encode(#[from] serde_json::Error),
+}
+
+impl Claim {
+    /// A claim of `id` by `owner`, now, not yet taken.
+    pub fn new(id: ExportId, owner: String, version: String) -> Claim {
+        Claim { id, owner, started_at: Utc::now(), version, nonce: Uuid::new_v4() }
+    }
+
+    /// Takes the id: nothing may lie in its folder, and of two that try at once the store lets one
+    /// create the claim.
+    ///
+    /// # Errors
+    /// [`ClaimError`].
+    pub async fn take(&self, folder: &ExportFolder) -> Result<(), ClaimError> {
+        let in_use = |evidence: String| ClaimError::IdInUse {
+            id: self.id.clone(),
+            url: folder.url().to_owned(),
+            evidence,
+        };
+        if let Some(found) = folder.list(1).await?.first() {
+            return Err(in_use(match Claim::read(folder).await {
+                Ok(Some(theirs)) => theirs.described(),
+                _ => format!("'{}' lies", found.key),
+            }));
+        }
+        let content = Bytes::from(serde_json::to_vec_pretty(self)?);
+        match folder.create(&ObjectKey::claim(), content).await? {
+            Created::Ours => Ok(()),
+            Created::Theirs(content) => Err(in_use(match serde_json::from_slice(&content) {
+                Ok(theirs) => Claim::described(&theirs),
+                Err(_) => "a claim that cannot be read lies".to_owned(),
+            })),
+        }
+    }
+
+    /// Reads the claim of a folder; `None` when it has none, or one that cannot be read.
+    ///
+    /// # Errors
+    /// [`StoreError`] other than one for an object that is not there.
+    pub async fn read(folder: &ExportFolder) -> Result<Option<Claim>, StoreError> {
+        match folder.read(&ObjectKey::claim(), MAX_CLAIM_BYTES).await {
+            Ok(content) => Ok(serde_json::from_slice(&content).ok()),
+            Err(StoreError::TooLarge { .. }) => Ok(None),
+            Err(error) if error.cause() == Some(Cause::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn described(&self) -> String {
+        let since = self.started_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        format!("'{}' has it since {since},", self.owner.escape_debug())
+    }
+}

@@ -1,0 +1,207 @@
+//! What can go wrong with a store, each with the place, the operation and the remedy.
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// What was being done to an object or a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Opening or creating the folder of a destination.
+    Open,
+    /// Writing an object whole.
+    Write,
+    /// Writing a part of a large object.
+    WritePart,
+    /// Making a large object visible under its name.
+    Complete,
+    /// Removing what an upload had written.
+    Abort,
+    /// Reading an object.
+    Read,
+    /// Listing the objects of a folder.
+    List,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Operation::Open => "open",
+            Operation::Write => "write",
+            Operation::WritePart => "write a part of",
+            Operation::Complete => "complete the upload of",
+            Operation::Abort => "abort the upload of",
+            Operation::Read => "read",
+            Operation::List => "list",
+        })
+    }
+}
+
+/// Why a store refused, as far as it can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// There is no such object or folder.
+    NotFound,
+    /// The object is there already, with other content.
+    AlreadyExists,
+    /// The operation is not allowed to this user.
+    PermissionDenied,
+    /// The volume is full, or the quota used up.
+    DiskFull,
+    /// The volume is mounted read-only.
+    ReadOnly,
+    /// A part of the path is a file.
+    NotADirectory,
+    /// The store lacks the operation: conditional writes, on a file system without hard links.
+    Unsupported,
+    /// Anything else; the detail says what.
+    Other,
+}
+
+impl Cause {
+    fn remedy(self) -> &'static str {
+        match self {
+            Cause::NotFound => "check the path or URL",
+            Cause::AlreadyExists => "another export writes under this id, or did; use another id",
+            Cause::PermissionDenied => {
+                "give the user that runs offloom the right to do this, or choose another place"
+            }
+            Cause::DiskFull => "free space there, or choose another place",
+            Cause::ReadOnly => "choose a place that can be written to",
+            Cause::NotADirectory => "choose a folder",
+            Cause::Unsupported => {
+                "choose a store with conditional writes (a file system with hard links)"
+            }
+            Cause::Other => "see the detail",
+        }
+    }
+
+    fn of_io(error: &io::Error) -> Option<Cause> {
+        match error.kind() {
+            io::ErrorKind::NotFound => Some(Cause::NotFound),
+            io::ErrorKind::AlreadyExists => Some(Cause::AlreadyExists),
+            io::ErrorKind::PermissionDenied => Some(Cause::PermissionDenied),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Cause::DiskFull),
+            io::ErrorKind::ReadOnlyFilesystem => Some(Cause::ReadOnly),
+            io::ErrorKind::NotADirectory => Some(Cause::NotADirectory),
+            io::ErrorKind::Unsupported => Some(Cause::Unsupported),
+            _ => None,
+        }
+    }
+
+    fn of(error: &object_store::Error) -> Cause {
+        match error {
+            object_store::Error::NotFound { .. } => return Cause::NotFound,
+            object_store::Error::AlreadyExists { .. }
+            | object_store::Error::Precondition { .. } => {
+                return Cause::AlreadyExists;
+            }
+            object_store::Error::PermissionDenied { .. }
+            | object_store::Error::Unauthenticated { .. } => return Cause::PermissionDenied,
+            object_store::Error::NotImplemented { .. }
+            | object_store::Error::NotSupported { .. } => {
+                return Cause::Unsupported;
+            }
+            _ => {}
+        }
+        let mut source: Option<&(dyn Error + 'static)> = Some(error);
+        while let Some(current) = source {
+            if let Some(cause) = current.downcast_ref::<io::Error>().and_then(Cause::of_io) {
+                return cause;
+            }
+            source = current.source();
+        }
+        Cause::Other
+    }
+}
+
+/// A store that could not be used. The message names the object by its whole address, what was
+/// done to it and what helps; it never holds credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The text does not name a destination.
+    #[error("'{text}' is no place for exports: {reason}")]
+    BadDestination {
+        /// What was given.
+        text: String,
+        /// What is wrong with it, and what works.
+        reason: String,
+    },
+    /// No store of that kind can be opened.
+    #[error(
+        "'{scheme}:' is no place for exports that this version can use; what works: \
+         file:///absolute/path/, or a path"
+    )]
+    UnknownScheme {
+        /// The scheme alone: the rest of a URL may hold a secret.
+        scheme: String,
+    },
+    /// The store answered with an error.
+    #[error("cannot {operation} {url}: {detail}; {}", .cause.remedy())]
+    Failed {
+        /// What was done.
+        operation: Operation,
+        /// The address of the object or folder.
+        url: String,
+        /// Why, as far as it can be told.
+        cause: Cause,
+        /// What the store or the operating system said.
+        detail: String,
+    },
+    /// An object is larger than anything that Offloom would have written there.
+    #[error("{url} has {size_bytes} bytes, more than the {max_bytes} that it may have")]
+    TooLarge {
+        /// The address of the object.
+        url: String,
+        /// Its size.
+        size_bytes: u64,
+        /// The bound.
+        max_bytes: u64,
+    },
+    /// The upload was used after it had failed.
+    #[error("the upload of {url} was aborted after an earlier error")]
+    Aborted {
+        /// The address of the object.
+        url: String,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn new(
+        operation: Operation,
+        url: String,
+        error: &object_store::Error,
+    ) -> StoreError {
+        let cause = Cause::of(error);
+        let detail = match cause {
+            Cause::NotFound => "it does not exist".to_owned(),
+            Cause::AlreadyExists => "it exists already".to_owned(),
+            _ => innermost(error),
+        };
+        StoreError::Failed { operation, url, cause, detail }
+    }
+
+    pub(crate) fn of_io(operation: Operation, url: String, error: &io::Error) -> StoreError {
+        let cause = Cause::of_io(error).unwrap_or(Cause::Other);
+        StoreError::Failed { operation, url, cause, detail: error.to_string() }
+    }
+
+    /// Why the store refused; `None` where it was never asked.
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            StoreError::Failed { cause, .. } => Some(*cause),
+            _ => None,
+        }
+    }
+}
+
+/// The operating system's own words where it has any, else what the store said.
+fn innermost(error: &object_store::Error) -> String {
+    let mut source: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(current) = source {
+        if let Some(io) = current.downcast_ref::<io::Error>() {
+            return io.to_string();
+        }
+        source = current.source();
+    }
+    error.to_string()
+}

@@ -1,0 +1,250 @@
+//! One file on its way to a store: equal parts, bounded memory, its digest, all or nothing.
+use bytes::{Bytes, BytesMut};
+use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
+use sha2::{Digest, Sha256};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::error::{Cause, Operation, StoreError};
+use crate::names::ObjectKey;
+use crate::store::{Created, ExportFolder};
+
+/// The smallest part (`export-protocol.md`, Uploads).
+const MIN_PART_BYTES: u64 = 8 * 1024 * 1024;
+
+/// How many parts the estimated file is divided into; S3 takes 10,000, which leaves room for an
+/// estimate that was too low.
+const PLANNED_PARTS: u64 = 8_000;
+
+/// Parts that the store has not confirmed. With the one that is being filled, three are in memory.
+const MAX_PARTS_UNDER_WAY: usize = 2;
+
+/// What a finished upload has written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uploaded {
+    /// Bytes of the object.
+    pub size_bytes: u64,
+    /// SHA-256 of them, 64 lower-case hex digits.
+    pub sha256: String,
+}
+
+/// A file that is being written. It becomes visible as a whole when [`Upload::finish`] returns;
+/// after an error, [`Upload::abort`] or a drop nothing of it stays, as far as the store can be
+/// reached. Needs a Tokio runtime.
+#[derive(Debug)]
+pub struct Upload {
+    folder: ExportFolder,
+    key: ObjectKey,
+    part_bytes: usize,
+    /// The part that is being filled.
+    part: BytesMut,
+    size_bytes: u64,
+    /// SHA-256 of the parts so far, on a blocking thread: a part costs it milliseconds.
+    digest: Option<JoinHandle<Sha256>>,
+    /// Present once there is more than one part.
+    multipart: Option<Box<dyn MultipartUpload>>,
+    parts_under_way: JoinSet<object_store::Result<()>>,
+    failed: bool,
+}
+
+impl Upload {
+    /// Begins an upload. Nothing reaches the store before the first part is full.
+    /// `estimated_bytes` fixes the size of the parts: an estimate of the whole file's size, rather
+    /// too high than too low.
+    pub fn start(folder: &ExportFolder, key: ObjectKey, estimated_bytes: u64) -> Upload {
+        Upload::with_part_bytes(folder, key, part_bytes(estimated_bytes))
+    }
+
+    fn with_part_bytes(folder: &ExportFolder, key: ObjectKey, part_bytes: usize) -> Upload {
+        Upload {
+            folder: folder.clone(),
+            key,
+            part_bytes,
+            part: BytesMut::new(),
+            size_bytes: 0,
+            digest: None,
+            multipart: None,
+            parts_under_way: JoinSet::new(),
+            failed: false,
+        }
+    }
+
+    /// Bytes appended so far, which is the offset of what comes next.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Appends `bytes`; waits while the store is behind.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] when a part could not be written: the upload is aborted then, and
+    /// every later call answers [`StoreError::Aborted`].
+    pub async fn append(&mut self, mut bytes: Bytes) -> Result<(), StoreError> {
+        self.check_alive()?;
+        self.size_bytes = self.size_bytes.saturating_add(bytes.len() as u64);
+        while !bytes.is_empty() {
+            if self.part.len() == self.part_bytes {
+                let sent = self.send_part().await;
+                self.abort_on_error(sent).await?;
+            }
+            let room = self.part_bytes.saturating_sub(self.part.len());
+            let taken = bytes.split_to(room.min(bytes.len()));
+            self.part.extend_from_slice(&taken);
+        }
+        Ok(())
+    }
+
+    /// Writes the rest and makes the object visible. A file smaller than one part is one PUT, which
+    /// is refused when the object exists.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`], [`StoreError::Aborted`]; nothing stays.
+    pub async fn finish(mut self) -> Result<Uploaded, StoreError> {
+        self.check_alive()?;
+        let written = self.write_rest().await;
+        let sha256 = self.abort_on_error(written).await?;
+        Ok(Uploaded { size_bytes: self.size_bytes, sha256 })
+    }
+
+    /// Gives the upload up and removes what it had written.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] with [`Operation::Abort`] when parts may have stayed.
+    pub async fn abort(mut self) -> Result<(), StoreError> {
+        self.discard().await
+    }
+
+    fn check_alive(&self) -> Result<(), StoreError> {
+        if self.failed {
+            return Err(StoreError::Aborted { url: self.folder.object_url(&self.key) });
+        }
+        Ok(())
+    }
+
+    /// After an error the parts go at once. Should that fail too, the first error is the one that
+    /// tells the cause.
+    async fn abort_on_error<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if result.is_err() {
+            let _ = self.discard().await;
+        }
+        result
+    }
+
+    async fn discard(&mut self) -> Result<(), StoreError> {
+        self.failed = true;
+        self.part = BytesMut::new();
+        self.parts_under_way.shutdown().await;
+        match self.multipart.take() {
+            None => Ok(()),
+            Some(mut multipart) => {
+                multipart.abort().await.map_err(|error| self.error(Operation::Abort, &error))
+            }
+        }
+    }
+
+    /// Answers with the digest, which is complete before the object becomes visible.
+    async fn write_rest(&mut self) -> Result<String, StoreError> {
+        if self.multipart.is_none() {
+            return self.put_whole().await;
+        }
+        if !self.part.is_empty() {
+            self.send_part().await?;
+        }
+        self.wait_for_parts(0).await?;
+        let sha256 = hex::encode(self.settle_digest().await?.finalize());
+        if let Some(multipart) = self.multipart.as_mut()
+            && let Err(error) = multipart.complete().await
+        {
+            return Err(self.error(Operation::Complete, &error));
+        }
+        self.multipart = None;
+        Ok(sha256)
+    }
+
+    async fn put_whole(&mut self) -> Result<String, StoreError> {
+        let content = std::mem::take(&mut self.part).freeze();
+        self.update_digest(content.clone()).await?;
+        let sha256 = hex::encode(self.settle_digest().await?.finalize());
+        match self.folder.create(&self.key, content).await? {
+            Created::Ours => Ok(sha256),
+            Created::Theirs(_) => Err(StoreError::Failed {
+                operation: Operation::Write,
+                url: self.folder.object_url(&self.key),
+                cause: Cause::AlreadyExists,
+                detail: "it exists already with other content".to_owned(),
+            }),
+        }
+    }
+
+    async fn send_part(&mut self) -> Result<(), StoreError> {
+        let part = std::mem::take(&mut self.part).freeze();
+        self.update_digest(part.clone()).await?;
+        self.wait_for_parts(MAX_PARTS_UNDER_WAY.saturating_sub(1)).await?;
+        if self.multipart.is_none() {
+            let path = self.folder.path(&self.key);
+            let begun = self.folder.store().put_multipart(&path).await;
+            self.multipart = Some(begun.map_err(|error| self.error(Operation::WritePart, &error))?);
+        }
+        if let Some(multipart) = self.multipart.as_mut() {
+            self.parts_under_way.spawn(multipart.put_part(PutPayload::from_bytes(part)));
+        }
+        self.part = BytesMut::with_capacity(self.part_bytes);
+        Ok(())
+    }
+
+    /// Waits for the digest of the part before, so that no part outlives its upload for it.
+    async fn update_digest(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        let mut sha256 = self.settle_digest().await?;
+        self.digest = Some(tokio::task::spawn_blocking(move || {
+            sha256.update(&bytes);
+            sha256
+        }));
+        Ok(())
+    }
+
+    async fn settle_digest(&mut self) -> Result<Sha256, StoreError> {
+        match self.digest.take() {
+            None => Ok(Sha256::new()),
+            Some(digest) => {
+                digest.await.map_err(|error| self.error(Operation::Write, &error.into()))
+            }
+        }
+    }
+
+    async fn wait_for_parts(&mut self, max_under_way: usize) -> Result<(), StoreError> {
+        while self.parts_under_way.len() > max_under_way {
+            match self.parts_under_way.join_next().await {
+                None | Some(Ok(Ok(()))) => {}
+                Some(Ok(Err(error))) => return Err(self.error(Operation::WritePart, &error)),
+                Some(Err(error)) => {
+                    return Err(self.error(Operation::WritePart, &object_store::Error::from(error)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn error(&self, operation: Operation, error: &object_store::Error) -> StoreError {
+        self.folder.failed(operation, &self.key, error)
+    }
+}
+
+impl Drop for Upload {
+    /// An upload that was neither finished nor aborted, such as that of a task that was dropped.
+    fn drop(&mut self) {
+        if let (Some(mut multipart), Ok(runtime)) =
+            (self.multipart.take(), tokio::runtime::Handle::try_current())
+        {
+            let mut parts = std::mem::take(&mut self.parts_under_way);
+            runtime.spawn(async move {
+                parts.shutdown().await;
+                // Nobody is left to be told; stores keep a rule for uploads that stay open.
+                let _ = multipart.abort().await;
+            });
+        }
+    }
+}
+
+fn part_bytes(estimated_bytes: u64) -> usize {
+    let bytes = estimated_bytes.div_ceil(PLANNED_PARTS).max(MIN_PART_BYTES);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
