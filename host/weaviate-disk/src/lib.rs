@@ -1,1 +1,31 @@
-//! placeholder
+//! Reads the objects of a Weaviate data directory: classes, shards, segments, logs, rows.
+//!
+//! [`DataDirectory::open`] lists the classes, [`DataDirectory::units`] cuts one into [`Unit`]s, and
+//! [`Unit::open`] yields its rows as an [`offloom_rows::Cursor`]. Everything is read-only and
+//! blocking; nothing outside of the directory can be opened.
+mod bucket;
+mod columns;
+mod cursor;
+mod directory;
+mod error;
+mod inspect;
+mod key_index;
+mod leftovers;
+mod merge;
+mod names;
+mod object;
+mod report;
+mod schema;
+mod segment;
+mod snapshot;
+mod units;
+mod wal;
+
+pub use cursor::UnitCursor;
+pub use directory::{Class, DataDirectory};
+pub use error::{DiskError, LogFault, ObjectFault, Place, SegmentFault};
+pub use inspect::{IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey, Survey};
+pub use leftovers::IgnoredReason;
+pub use report::{CutOff, LogLength, ShardSummary, Warning};
+pub use schema::file::{SchemaClass, SchemaFile};
+pub use units::{Unit, UnitOptions, Units};

@@ -1,0 +1,181 @@
+//! The files of one shard's objects bucket: listing them, opening them, reading at an offset.
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::{FileExt, MetadataExt},
+    sync::Arc,
+};
+
+use cap_std::fs::{Dir, MetadataExt as _, OpenOptions, OpenOptionsExt};
+
+use crate::{
+    error::{DiskError, Place},
+    leftovers::ListedFile,
+};
+
+/// `O_NONBLOCK`, so that a pipe in place of a file cannot hang the export.
+const O_NONBLOCK: i32 = if cfg!(target_os = "linux") { 0o4000 } else { 0x4 };
+
+/// Where the objects of one shard lie.
+#[derive(Debug, Clone)]
+pub(crate) struct Bucket {
+    /// The data directory: nothing outside of it can be reached.
+    pub root: Arc<Dir>,
+    /// `<class>` as its directory is called.
+    pub class_directory: Arc<str>,
+    /// Exact class name, for messages.
+    pub class: Arc<str>,
+    /// Shard name, which is its directory's.
+    pub shard: Arc<str>,
+}
+
+impl Bucket {
+    pub fn place(&self, file: &str) -> Place {
+        Place { class: self.class.clone(), shard: self.shard.clone(), file: file.into() }
+    }
+
+    fn path(&self) -> String {
+        format!("{}/{}/lsm/objects", self.class_directory, self.shard)
+    }
+
+    /// The bucket's regular files, or `None` where there is no bucket (`data-directory.md` 3).
+    pub fn list(&self) -> Result<Option<Vec<ListedFile>>, DiskError> {
+        let failed = |source| DiskError::List { entry: self.path(), source };
+        let directory = match self.root.open_dir(self.path()) {
+            Ok(directory) => directory,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut files = Vec::new();
+        for entry in directory.entries().map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let unreadable =
+                |source| DiskError::Read { place: self.place(&name), offset: None, source };
+            let mut metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                // Removed since the directory was read: no part of this listing.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(unreadable(error)),
+            };
+            if metadata.is_symlink() {
+                metadata = directory.metadata(&name).map_err(unreadable)?;
+            }
+            if metadata.is_file() {
+                files.push(ListedFile { name, bytes: metadata.len(), inode: metadata.ino() });
+            }
+        }
+        Ok(Some(files))
+    }
+
+    /// Opens a listed file for reading, and makes sure that it is still the same one.
+    pub fn open(&self, listed: &ListedFile) -> Result<BucketFile, DiskError> {
+        let place = self.place(&listed.name);
+        let path = format!("{}/{}", self.path(), listed.name);
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(O_NONBLOCK);
+        let opened = self
+            .root
+            .open_with(path, &options)
+            .map(cap_std::fs::File::into_std)
+            .and_then(|file| file.metadata().map(|metadata| (file, metadata)));
+        let (file, metadata) = match opened {
+            Ok(opened) => opened,
+            Err(source) => return Err(DiskError::Read { place, offset: None, source }),
+        };
+        // A log may have grown: what was listed is still there.
+        if !metadata.is_file() || metadata.ino() != listed.inode || metadata.len() < listed.bytes {
+            return Err(DiskError::Changed { place });
+        }
+        Ok(BucketFile { file, place, bytes: listed.bytes })
+    }
+}
+
+/// An open file of a bucket.
+#[derive(Debug)]
+pub(crate) struct BucketFile {
+    file: File,
+    pub place: Place,
+    /// Length when the bucket was listed; nothing beyond it is read.
+    pub bytes: u64,
+}
+
+impl BucketFile {
+    /// Fills `buffer` from `offset`.
+    pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), DiskError> {
+        self.file.read_exact_at(buffer, offset).map_err(|source| {
+            if source.kind() == io::ErrorKind::UnexpectedEof {
+                DiskError::Changed { place: self.place.clone() }
+            } else {
+                DiskError::Read { place: self.place.clone(), offset: Some(offset), source }
+            }
+        })
+    }
+}
+
+/// Reads a file forward through one buffer of fixed size.
+#[derive(Debug)]
+pub(crate) struct ForwardReader<'a> {
+    file: &'a BucketFile,
+    buffer: Vec<u8>,
+    /// The unread part of `buffer`.
+    unread: std::ops::Range<usize>,
+    /// Offset in the file behind the last byte in `buffer`.
+    loaded_to: u64,
+    end: u64,
+}
+
+/// Large enough that the system call does not count, small enough for many readers.
+const FORWARD_BUFFER_BYTES: u64 = 128 * 1024;
+
+impl<'a> ForwardReader<'a> {
+    /// Reads `range`, whose end must not be beyond the file's.
+    pub fn new(file: &'a BucketFile, range: std::ops::Range<u64>) -> ForwardReader<'a> {
+        let span = range.end.saturating_sub(range.start);
+        // At most the constant, so the cast is exact.
+        let buffer = vec![0; span.min(FORWARD_BUFFER_BYTES) as usize];
+        ForwardReader { file, buffer, unread: 0..0, loaded_to: range.start, end: range.end }
+    }
+
+    /// Offset in the file of the next byte.
+    pub fn position(&self) -> u64 {
+        self.loaded_to.saturating_sub(self.unread.len() as u64)
+    }
+
+    /// Bytes left in the range.
+    pub fn remaining(&self) -> u64 {
+        self.end.saturating_sub(self.position())
+    }
+
+    /// The next bytes, at most `limit` of them; empty at the end only.
+    pub fn chunk(&mut self, limit: u64) -> Result<&[u8], DiskError> {
+        if self.unread.is_empty() {
+            let left = self.end.saturating_sub(self.loaded_to);
+            let length = left.min(self.buffer.len() as u64) as usize;
+            let target = self.buffer.get_mut(..length).unwrap_or_default();
+            self.file.read_exact_at(target, self.loaded_to)?;
+            self.loaded_to = self.loaded_to.saturating_add(length as u64);
+            self.unread = 0..length;
+        }
+        let length = (self.unread.len() as u64).min(limit) as usize;
+        let start = self.unread.start;
+        self.unread.start = start.saturating_add(length);
+        Ok(self.buffer.get(start..self.unread.start).unwrap_or_default())
+    }
+
+    /// The next `N` bytes, or `None` when there are fewer.
+    pub fn take<const N: usize>(&mut self) -> Result<Option<[u8; N]>, DiskError> {
+        if self.remaining() < N as u64 {
+            return Ok(None);
+        }
+        let mut taken = [0; N];
+        let mut rest = taken.as_mut_slice();
+        while !rest.is_empty() {
+            let chunk = self.chunk(rest.len() as u64)?;
+            let (filled, unfilled) = rest.split_at_mut(chunk.len());
+            filled.copy_from_slice(chunk);
+            rest = unfilled;
+        }
+        Ok(Some(taken))
+    }
+}

@@ -1,0 +1,118 @@
+//! What a reader tells of a directory besides its rows: cut-offs, warnings, skipped shards.
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+use crate::error::{LogFault, Place};
+
+/// Up to where the writes of a shard are in the export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutOff {
+    /// When its files were listed.
+    pub at: DateTime<Utc>,
+    /// File name of the newest segment that was read.
+    pub newest_segment: Option<String>,
+    /// The logs that were read, oldest first.
+    pub logs: Vec<LogLength>,
+}
+
+/// How much of a log was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLength {
+    /// File name.
+    pub name: String,
+    /// Up to the end, or to the first bad record.
+    pub bytes: u64,
+}
+
+/// A shard that a [`crate::Units`] has reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardSummary {
+    /// Shard (tenant) name.
+    pub shard: String,
+    /// Its index in the class's shards.
+    pub index: u32,
+    /// Up to where its writes are in the export.
+    pub cut_off: CutOff,
+    /// Why there is nothing to read, when there is nothing.
+    pub skip_reason: Option<String>,
+    /// What was odd.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something that the operator should know of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warning {
+    /// No schema and no object told the exact class name.
+    ClassNameGuessed {
+        /// Directory of the class.
+        directory: String,
+        /// The name that was taken.
+        name: String,
+    },
+    /// Without a schema: a shard's name is not one that Weaviate makes up.
+    MultiTenancyGuessed {
+        /// Exact class name.
+        class: String,
+        /// That shard.
+        shard: String,
+    },
+    /// A directory that could be a class's, but holds no shard.
+    NoShards {
+        /// The directory.
+        directory: String,
+    },
+    /// A directory whose name is not that of a class or shard.
+    UnknownDirectory {
+        /// Path relative to the data directory.
+        directory: String,
+    },
+    /// A file with the ending of data and a name that no version of Weaviate gives.
+    UnknownFile {
+        /// The file.
+        place: Place,
+    },
+    /// The end of a log was not a whole record and was left out (`wal.md` 1.3).
+    TornLog {
+        /// The log.
+        place: Place,
+        /// Where the first bad record starts.
+        offset: u64,
+        /// From there to the end of the file.
+        dropped_bytes: u64,
+        /// What is wrong with that record.
+        fault: LogFault,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::ClassNameGuessed { directory, name } => write!(
+                formatter,
+                "directory {directory} is exported as class {name}: no object tells the exact \
+                 name; a schema file would"
+            ),
+            Warning::MultiTenancyGuessed { class, shard } => write!(
+                formatter,
+                "class {class} is taken as multi-tenant, because of its shard {shard}; a schema \
+                 file would tell"
+            ),
+            Warning::NoShards { directory } => {
+                write!(formatter, "directory {directory} holds no shard and is left out")
+            }
+            Warning::UnknownDirectory { directory } => write!(
+                formatter,
+                "directory {directory} is left out: its name is not one that Weaviate gives"
+            ),
+            Warning::UnknownFile { place } => write!(
+                formatter,
+                "{place} is left out: its name is not one that Weaviate gives to data"
+            ),
+            Warning::TornLog { place, offset, dropped_bytes, fault } => write!(
+                formatter,
+                "{place}, offset {offset}: {dropped_bytes} bytes at the end are left out: {fault}"
+            ),
+        }
+    }
+}

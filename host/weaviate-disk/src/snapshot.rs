@@ -1,0 +1,158 @@
+//! The frozen view of one shard: which files hold its data, checked, and what their logs hold.
+use std::ops::Range;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    bucket::{Bucket, BucketFile},
+    error::DiskError,
+    key_index,
+    leftovers::{self, IgnoredReason, ListedFile, SourceKind},
+    report::{CutOff, LogLength, Warning},
+    segment::{HEADER_BYTES, SegmentLayout},
+    wal::LogIndex,
+};
+
+/// One file with data, and what was learned of it. Files are opened again by name when rows are
+/// read, so that a snapshot of a small tenant costs no descriptor.
+#[derive(Debug)]
+pub(crate) struct SourceFile {
+    listed: ListedFile,
+    pub content: Content,
+}
+
+/// What a file holds.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Segment(SegmentLayout),
+    Log(LogIndex),
+}
+
+/// The files of one shard, oldest first.
+#[derive(Debug)]
+pub(crate) struct ShardSnapshot {
+    pub bucket: Bucket,
+    /// Index of the shard in its class.
+    pub shard_index: u32,
+    pub sources: Vec<SourceFile>,
+}
+
+/// What was found of a shard, besides its data.
+#[derive(Debug)]
+pub(crate) struct Findings {
+    pub cut_off: CutOff,
+    pub warnings: Vec<Warning>,
+    /// Why there is nothing to read.
+    pub skip_reason: Option<&'static str>,
+}
+
+impl ShardSnapshot {
+    /// The shard's files as far as they can be read, unchecked, with logs up to `log_bytes`: good
+    /// for a look at a few objects. `None` when nothing can be read.
+    pub fn peek(bucket: Bucket, log_bytes: u64) -> Option<ShardSnapshot> {
+        let decision = leftovers::decide(bucket.list().ok()??);
+        let sources = decision.chosen.into_iter().filter_map(|chosen| {
+            let mut listed = chosen.file;
+            if chosen.kind == SourceKind::Log {
+                listed.bytes = listed.bytes.min(log_bytes);
+            }
+            let file = bucket.open(&listed).ok()?;
+            let content = match chosen.kind {
+                SourceKind::Segment => Content::Segment(SegmentLayout::read(&file).ok()?),
+                SourceKind::Log => Content::Log(LogIndex::read(&file).ok()?),
+            };
+            Some(SourceFile { listed, content })
+        });
+        let sources = sources.collect();
+        Some(ShardSnapshot { bucket, shard_index: 0, sources })
+    }
+
+    /// Chooses, opens and checks the shard's files; the rows themselves are not read.
+    pub fn take(
+        bucket: Bucket,
+        shard_index: u32,
+    ) -> Result<(Option<ShardSnapshot>, Findings), DiskError> {
+        let at = Utc::now();
+        let Some(files) = bucket.list()? else {
+            return Ok((None, Findings::nothing(at, "no data on disk")));
+        };
+        let decision = leftovers::decide(files);
+        if let Some(file) = decision.refused {
+            return Err(DiskError::Compaction { place: bucket.place(&file) });
+        }
+        let mut findings = Findings::nothing(at, "no data");
+        for (name, reason) in decision.ignored {
+            if reason == IgnoredReason::UnknownName {
+                findings.warnings.push(Warning::UnknownFile { place: bucket.place(&name) });
+            }
+        }
+        let mut sources = Vec::with_capacity(decision.chosen.len());
+        for chosen in decision.chosen {
+            let file = bucket.open(&chosen.file)?;
+            let name = &chosen.file.name;
+            let content = match chosen.kind {
+                SourceKind::Segment => {
+                    findings.cut_off.newest_segment = Some(name.clone());
+                    Content::Segment(check_segment(&file)?.0)
+                }
+                SourceKind::Log => {
+                    let index = LogIndex::read(&file)?;
+                    if let Some(torn) = &index.torn {
+                        findings.warnings.push(Warning::TornLog {
+                            place: file.place.clone(),
+                            offset: torn.offset,
+                            dropped_bytes: torn.dropped_bytes,
+                            fault: torn.fault.clone(),
+                        });
+                    }
+                    let bytes = index.torn.as_ref().map_or(file.bytes, |torn| torn.offset);
+                    findings.cut_off.logs.push(LogLength { name: name.clone(), bytes });
+                    Content::Log(index)
+                }
+            };
+            sources.push(SourceFile { listed: chosen.file, content });
+        }
+        if sources.iter().all(SourceFile::is_empty) {
+            return Ok((None, findings));
+        }
+        findings.skip_reason = None;
+        Ok((Some(ShardSnapshot { bucket, shard_index, sources }), findings))
+    }
+
+    /// Opens one of the snapshot's files.
+    pub fn open(&self, source: &SourceFile) -> Result<BucketFile, DiskError> {
+        self.bucket.open(&source.listed)
+    }
+}
+
+impl SourceFile {
+    /// All of it, as positions in a [`crate::merge::ShardRange`].
+    pub fn whole(&self) -> Range<u64> {
+        match &self.content {
+            Content::Segment(layout) => HEADER_BYTES..layout.index_start,
+            Content::Log(index) => 0..index.entries.len() as u64,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match &self.content {
+            Content::Segment(layout) => layout.primary_tree.is_empty(),
+            Content::Log(index) => index.entries.is_empty(),
+        }
+    }
+}
+
+impl Findings {
+    fn nothing(at: DateTime<Utc>, reason: &'static str) -> Findings {
+        let cut_off = CutOff { at, newest_segment: None, logs: Vec::new() };
+        Findings { cut_off, warnings: Vec::new(), skip_reason: Some(reason) }
+    }
+}
+
+/// Header, checksum and trees of a segment; also the number of its keys.
+pub(crate) fn check_segment(file: &BucketFile) -> Result<(SegmentLayout, u64), DiskError> {
+    let layout = SegmentLayout::read(file)?;
+    layout.verify_checksum(file)?;
+    let keys = key_index::check_trees(file, &layout)?;
+    Ok((layout, keys))
+}
