@@ -14,6 +14,8 @@ mod object;
 mod segment;
 mod tree;
 mod wal;
+mod workload;
+mod workload_directory;
 
 pub use directory::{ClassWriter, DirectoryWriter, NameStyle, ShardWriter, Sidecar};
 pub use error::EncodeError;
@@ -22,3 +24,5 @@ pub use object::{Generation, IntegerEncoding, Object, ObjectOptions};
 pub use segment::{SegmentOptions, SegmentWriter};
 pub use tree::TreeOrder;
 pub use wal::{WalVersion, WalWriter, tear};
+pub use workload::Workload;
+pub use workload_directory::{live_revision, write_workload};

@@ -1,17 +1,15 @@
 //! The encoder against real servers: taken apart and written again, their files come out the same.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-mod parse;
-
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use offloom_encoder::{Node, SegmentWriter, TreeOrder, WalVersion, WalWriter};
 
+use crate::parse;
+
 /// Files of all objects buckets under `directory` whose names end in `ending`.
-fn bucket_files(directory: &Path, ending: &str) -> Vec<PathBuf> {
+pub fn bucket_files(directory: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
