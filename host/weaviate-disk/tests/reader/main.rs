@@ -1,0 +1,10 @@
+//! The reader against real data directories and against those of an independent encoder.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a failed unwrap is a failed test"
+)]
+mod real;
+mod rows;
