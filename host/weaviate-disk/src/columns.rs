@@ -125,7 +125,8 @@ pub(crate) struct Origin<'a> {
 impl RowBuilder {
     pub fn new(multi_tenant: bool, capacity: Capacity) -> RowBuilder {
         let offsets = || starting_at_zero(capacity.rows.saturating_add(1));
-        let variable = |bytes| VariableWidth { offsets: offsets(), bytes: Vec::with_capacity(bytes) };
+        let variable =
+            |bytes| VariableWidth { offsets: offsets(), bytes: Vec::with_capacity(bytes) };
         RowBuilder {
             row_count: 0,
             bytes: 0,
@@ -199,9 +200,8 @@ impl RowBuilder {
         object: &Object<'_>,
         entries: &VectorEntries,
     ) -> bool {
-        let room = |table: &Names, missing: usize| {
-            table.names.len().saturating_add(missing) <= MAX_NAMES
-        };
+        let room =
+            |table: &Names, missing: usize| table.names.len().saturating_add(missing) <= MAX_NAMES;
         self.row_count == 0
             || (self.bytes.saturating_add(row_bytes) <= u64::from(max_bytes)
                 && room(
@@ -291,8 +291,7 @@ impl RowBuilder {
             properties_bytes: self.properties.bytes.len(),
         };
         let required = |values| Column { validity: None, values };
-        let optional =
-            |validity: Validity, values| Column { validity: validity.finish(), values };
+        let optional = |validity: Validity, values| Column { validity: validity.finish(), values };
         let mut columns = vec![required(Values::FixedWidth(self.ids))];
         columns.extend(self.tenants.map(|tenants| required(Values::VariableWidth(tenants))));
         let named = VectorMap { names: self.named_names.names, ..self.named };

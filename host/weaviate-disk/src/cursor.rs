@@ -100,11 +100,9 @@ impl UnitCursor {
         let object = object::decode(value, row.key, &mut self.entries)
             .map_err(|FaultAt { offset, fault }| failed(offset, fault))?;
         let snapshot = &range.snapshot;
-        let origin =
-            Origin { shard: &snapshot.bucket.shard, shard_index: snapshot.shard_index };
-        let row_bytes = builder
-            .row_bytes(&object, &self.entries, origin)
-            .map_err(|fault| failed(0, fault))?;
+        let origin = Origin { shard: &snapshot.bucket.shard, shard_index: snapshot.shard_index };
+        let row_bytes =
+            builder.row_bytes(&object, &self.entries, origin).map_err(|fault| failed(0, fault))?;
         if !builder.fits(row_bytes, max_bytes, &object, &self.entries) {
             return Ok(false);
         }
@@ -134,4 +132,3 @@ impl Cursor for UnitCursor {
         Ok(self.read_batch(limits)?)
     }
 }
-

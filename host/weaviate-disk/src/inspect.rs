@@ -99,9 +99,8 @@ impl ShardSurvey {
             .into_iter()
             .map(|(name, reason)| IgnoredFile { name, reason })
             .collect();
-        survey.fault = decision
-            .refused
-            .map(|file| DiskError::Compaction { place: bucket.place(&file) });
+        survey.fault =
+            decision.refused.map(|file| DiskError::Compaction { place: bucket.place(&file) });
         for chosen in decision.chosen {
             let looked = bucket.open(&chosen.file).and_then(|file| match chosen.kind {
                 SourceKind::Segment => survey.add_segment(&file, chosen.leftover),

@@ -331,11 +331,8 @@ impl<'a> Offsets<'a> {
     fn new(blob: &'a [u8]) -> Option<Offsets<'a>> {
         let mut rest = blob;
         let nil = blob.first() == Some(&rmp::Marker::Null.to_u8());
-        let left = if blob.is_empty() || nil {
-            0
-        } else {
-            rmp::decode::read_map_len(&mut rest).ok()?
-        };
+        let left =
+            if blob.is_empty() || nil { 0 } else { rmp::decode::read_map_len(&mut rest).ok()? };
         Some(Offsets { rest, left })
     }
 

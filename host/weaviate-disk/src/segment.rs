@@ -57,11 +57,8 @@ impl SegmentLayout {
         if strategy != 0 {
             return Err(fault(file, 6, SegmentFault::Strategy { strategy }));
         }
-        let index_end = if version == 1 {
-            file.bytes.saturating_sub(FOOTER_BYTES)
-        } else {
-            file.bytes
-        };
+        let index_end =
+            if version == 1 { file.bytes.saturating_sub(FOOTER_BYTES) } else { file.bytes };
         let outside =
             || fault(file, 8, SegmentFault::IndexStart { index_start, file_bytes: file.bytes });
         let trees_start = index_start

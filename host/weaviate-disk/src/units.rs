@@ -136,8 +136,8 @@ impl Units {
                     warnings: findings.warnings,
                 });
                 self.next_shard = self.next_shard.saturating_add(1);
-                self.cutter = snapshot
-                    .map(|snapshot| ShardCutter::new(Arc::new(snapshot), self.block_bytes));
+                self.cutter =
+                    snapshot.map(|snapshot| ShardCutter::new(Arc::new(snapshot), self.block_bytes));
             } else {
                 return Ok(self.finish_unit());
             }

@@ -100,10 +100,7 @@ mod tests {
         let flags: Vec<_> =
             file.classes().iter().map(|class| (class.name.as_str(), class.multi_tenant)).collect();
         assert_eq!(flags, [("Article", false), ("Shelf", true), ("Note", false)]);
-        assert_eq!(
-            file.classes()[0].definition,
-            r#"{"class": "Article", "vectorizer":  "none"}"#
-        );
+        assert_eq!(file.classes()[0].definition, r#"{"class": "Article", "vectorizer":  "none"}"#);
     }
 
     #[test]

@@ -23,6 +23,11 @@ fn rest_objects(fixture: &Fixture) -> Objects {
             ["creationTimeUnix", "lastUpdateTimeUnix", "properties", "vector", "vectors"]
                 .contains(&name.as_str())
         });
+        for name in ["vector", "vectors"] {
+            if let Some(vectors) = fields.get_mut(name) {
+                *vectors = as_f32(vectors.take());
+            }
+        }
         objects.entry((class, id)).or_default().push(by_meaning(object));
     }
     objects
@@ -43,11 +48,9 @@ fn disk_objects(directory: &DataDirectory, block_bytes: u64) -> Objects {
 /// A row in the form of REST.
 fn as_rest(row: &Row) -> Value {
     let floats = |bytes: &[u8]| -> Value {
-        let floats = bytes.chunks_exact(4).map(|float| {
-            let float = f32::from_le_bytes(float.try_into().unwrap());
-            // REST prints the shortest digits of the `f32`.
-            Value::from(float.to_string().parse::<f64>().unwrap())
-        });
+        let floats = bytes
+            .chunks_exact(4)
+            .map(|float| Value::from(f32::from_le_bytes(float.try_into().unwrap())));
         floats.collect()
     };
     let mut object = serde_json::json!({
@@ -71,6 +74,18 @@ fn as_rest(row: &Row) -> Value {
         object["vectors"] = vectors.into();
     }
     object
+}
+
+/// REST prints the shortest digits that tell an `f32` from its neighbours.
+fn as_f32(value: Value) -> Value {
+    match value {
+        Value::Number(number) => Value::from(number.as_f64().unwrap() as f32),
+        Value::Array(values) => values.into_iter().map(as_f32).collect(),
+        Value::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (name, as_f32(value))).collect()
+        }
+        other => other,
+    }
 }
 
 /// REST adds `href` to references and empty `properties`, loses the sign of -0 in these dumps, and
