@@ -6,5 +6,6 @@
     missing_docs,
     reason = "a failed unwrap is a failed test"
 )]
+mod model;
 mod real;
 mod rows;
