@@ -1,7 +1,6 @@
 //! What the host calls, mapped to the rooms of this crate.
 use crate::bindings::exports::offloom::export::exporter::{
-    Block, Class, Error, File, FileBorrow, Format, Guest, GuestFile, Options, PlacedBlock, Schema,
-    Selection,
+    Block, Class, Error, File, Format, Guest, GuestFile, Options, PlacedBlock, Schema, Selection,
 };
 use crate::bindings::offloom::export::sink::Output;
 use crate::bindings::offloom::export::source::Cursor;

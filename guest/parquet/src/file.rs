@@ -1,9 +1,7 @@
 //! One output file: a block of rows becomes one row group.
 use std::io::Write;
 
-use parquet::arrow::arrow_writer::{
-    ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
-};
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedFileWriter;
 
@@ -132,9 +130,10 @@ impl ParquetFile {
             let encoded = match origin {
                 Origin::ClassName => columns::class_name(&self.layout.class_name, rows)?,
                 Origin::Batch(index, _) => {
-                    let column = columns.get_mut(*index).and_then(Option::take).ok_or_else(|| {
-                        Error::InvalidData(format!("a batch lacks column `{}`", field.name()))
-                    })?;
+                    let column =
+                        columns.get_mut(*index).and_then(Option::take).ok_or_else(|| {
+                            Error::InvalidData(format!("a batch lacks column `{}`", field.name()))
+                        })?;
                     columns::encode(column, rows, field.data_type())?
                 }
             };

@@ -71,10 +71,7 @@ fn place(layout: &Layout, placed: &PlacedBlock, ordinal: usize) -> Result<RowGro
     let metadata =
         ParquetMetaDataReader::decode_metadata_with_options(&placed.block.note, Some(&options))
             .map_err(|error| broken(&format!("cannot be read: {error}")))?;
-    let row_group = metadata
-        .row_groups()
-        .first()
-        .ok_or_else(|| broken("has no row group"))?;
+    let row_group = metadata.row_groups().first().ok_or_else(|| broken("has no row group"))?;
     if u64::try_from(row_group.num_rows()) != Ok(placed.block.row_count)
         || u64::try_from(row_group.compressed_size()) != Ok(placed.length)
     {

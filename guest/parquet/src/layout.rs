@@ -106,7 +106,9 @@ fn arrow_type(field: &Field) -> ArrowType {
         DataType::Int64 => ArrowType::Int64,
         DataType::Float64 => ArrowType::Float64,
         DataType::TimestampMillis if is_object_time(&field.name) => ArrowType::Int64,
-        DataType::TimestampMillis => ArrowType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())),
+        DataType::TimestampMillis => {
+            ArrowType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))
+        }
         DataType::Uuid | DataType::Utf8 => ArrowType::Utf8,
         DataType::Json
         | DataType::Binary

@@ -37,7 +37,9 @@ impl CompiledCache {
     pub(crate) fn open(asked_for: Option<PathBuf>) -> Result<Option<CompiledCache>, SandboxError> {
         let is_default = asked_for.is_none();
         let Some(dir) = asked_for.or_else(default_dir) else {
-            tracing::warn!("neither XDG_CACHE_HOME nor HOME is set: guests are compiled every time");
+            tracing::warn!(
+                "neither XDG_CACHE_HOME nor HOME is set: guests are compiled every time"
+            );
             return Ok(None);
         };
         let created = DirBuilder::new().recursive(true).mode(0o700).create(&dir);

@@ -214,9 +214,7 @@ pub(crate) fn settle<T>(
     limits: &SandboxLimits,
     answer: Result<Result<T, wit::Error>, Stopped>,
 ) -> Result<T, GuestError> {
-    answer
-        .map_err(|stopped| stopped.explain(log, limits))?
-        .map_err(refusal)
+    answer.map_err(|stopped| stopped.explain(log, limits))?.map_err(refusal)
 }
 
 fn refusal(error: wit::Error) -> GuestError {

@@ -29,11 +29,7 @@ pub(crate) const GRANTED: &[&str] = &[
 /// No variables, no arguments, no input; output becomes the log; the seed of hash maps is fixed, so
 /// that a guest does the same every time.
 pub(crate) fn context(log: &GuestLog) -> WasiCtx {
-    WasiCtxBuilder::new()
-        .stdout(log.clone())
-        .stderr(log.clone())
-        .insecure_random_seed(0)
-        .build()
+    WasiCtxBuilder::new().stdout(log.clone()).stderr(log.clone()).insecure_random_seed(0).build()
 }
 
 struct HasTable;
