@@ -6,6 +6,11 @@
     missing_docs,
     reason = "a failed unwrap is a failed test"
 )]
+mod allocations;
+mod damage;
+mod logs;
 mod model;
+mod objects;
 mod real;
 mod rows;
+mod shard;
