@@ -59,7 +59,8 @@ impl Bucket {
                 Err(error) => return Err(unreadable(error)),
             };
             if metadata.is_symlink() {
-                metadata = directory.metadata(&name).map_err(unreadable)?;
+                let path = format!("{}/{name}", self.path());
+                metadata = self.root.metadata(path).map_err(unreadable)?;
             }
             if metadata.is_file() {
                 files.push(ListedFile { name, bytes: metadata.len(), inode: metadata.ino() });

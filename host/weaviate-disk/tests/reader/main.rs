@@ -7,7 +7,9 @@
     reason = "a failed unwrap is a failed test"
 )]
 mod allocations;
+mod cutting;
 mod damage;
+mod directory;
 mod logs;
 mod model;
 mod objects;

@@ -2,8 +2,8 @@
 use std::path::{Path, PathBuf};
 
 use offloom_encoder::{
-    ClassWriter, DirectoryWriter, NameStyle, Node, Object, ObjectOptions, SegmentOptions,
-    ShardWriter, WalVersion,
+    DirectoryWriter, NameStyle, Node, Object, ObjectOptions, SegmentOptions, ShardWriter,
+    WalVersion,
 };
 use offloom_weaviate_disk::{DataDirectory, DiskError, Warning};
 use tempfile::TempDir;
@@ -17,7 +17,6 @@ pub const SHARD: &str = "aBcDeFgHiJkL";
 #[derive(Debug)]
 pub struct Shard {
     root: TempDir,
-    pub class: ClassWriter,
     pub writer: ShardWriter,
 }
 
@@ -27,7 +26,7 @@ impl Shard {
         let mut directory = DirectoryWriter::create(root.path()).unwrap();
         let class = directory.class(CLASS, false).unwrap();
         let writer = class.shard(SHARD).unwrap();
-        Shard { root, class, writer }
+        Shard { root, writer }
     }
 
     pub fn root(&self) -> &Path {
