@@ -19,6 +19,9 @@ const TAIL_BYTES: usize = 8;
 /// A file's end that does not describe its blocks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FooterError {
+    /// It does not begin as a Parquet file does, or ends with its last block.
+    #[error("it is no Parquet file")]
+    NoParquet,
     /// Longer than any footer of 8,192 row groups.
     #[error("{bytes} bytes follow the last block, more than the {max_bytes} that may")]
     TooLong {
