@@ -69,6 +69,17 @@ impl Bucket {
         Ok(Some(files))
     }
 
+    /// The version of the code that wrote the shard, if its file tells (`data-directory.md` 3).
+    pub fn shard_version(&self) -> Option<u16> {
+        let path = format!("{}/{}/version", self.class_directory, self.shard);
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(O_NONBLOCK);
+        let file = self.root.open_with(path, &options).ok()?.into_std();
+        let mut version = [0; 2];
+        file.read_exact_at(&mut version, 0).ok()?;
+        Some(u16::from_le_bytes(version))
+    }
+
     /// Opens a listed file for reading, and makes sure that it is still the same one.
     pub fn open(&self, listed: &ListedFile) -> Result<BucketFile, DiskError> {
         let place = self.place(&listed.name);

@@ -92,6 +92,20 @@ pub(crate) struct Capacity {
     properties_bytes: usize,
 }
 
+impl Capacity {
+    /// Leaves out what a single large row needed.
+    pub fn at_most(self, max_bytes: u32) -> Capacity {
+        let most = max_bytes as usize;
+        Capacity {
+            rows: self.rows,
+            vector_bytes: self.vector_bytes.min(most),
+            named_bytes: self.named_bytes.min(most),
+            multi_bytes: self.multi_bytes.min(most),
+            properties_bytes: self.properties_bytes.min(most),
+        }
+    }
+}
+
 /// The rows of a batch that is being filled.
 #[derive(Debug)]
 pub(crate) struct RowBuilder {

@@ -276,6 +276,24 @@ fn the_cut_off_of_a_shard_names_what_was_read() {
 }
 
 #[test]
+fn oddities_of_a_shard_are_told_and_its_rows_read() {
+    let shard = Shard::new();
+    shard.segment(1, SegmentOptions::default(), &[put(1, "{}")]);
+    fs::write(shard.file("segment-1_2.db"), b"whatever").unwrap();
+    fs::write(shard.file("../../version"), 3_u16.to_le_bytes()).unwrap();
+    assert_eq!(shard.rows().len(), 1);
+    let texts: Vec<String> = shard.warnings().iter().map(Warning::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "class Article, shard aBcDeFgHiJkL: shard version 3 is newer than what is known (2)",
+            "class Article, shard aBcDeFgHiJkL, file segment-1_2.db is left out: its name is not \
+             one that Weaviate gives to data",
+        ]
+    );
+}
+
+#[test]
 fn a_survey_shows_files_counts_and_what_was_decided() {
     let shard = Shard::new();
     let options = SegmentOptions { version: 1, level: 2, secondary_keys: 2, ..Default::default() };

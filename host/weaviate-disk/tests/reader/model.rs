@@ -72,12 +72,15 @@ fn options(named: usize, multi: usize) -> impl Strategy<Value = ObjectOptions> {
 }
 
 fn put() -> impl Strategy<Value = Change> {
-    let properties = option::of(select(vec![
-        &b"{}"[..],
-        br#"{"t":"\u003cb\u003e"}"#,
-        "{\"t\":\"東京\",\"n\":[1e-7,-0]}".as_bytes(),
-        br#"{"n":null}"#,
-    ]));
+    let short = select(vec![
+        r"{}",
+        r#"{"t":"\u003cb\u003e"}"#,
+        r#"{"t":"東京","n":[1e-7,-0]}"#,
+        r#"{"n":null}"#,
+    ]);
+    // Larger than a reader's buffer.
+    let long = Just(format!(r#"{{"t":"{}"}}"#, "x".repeat(300_000)));
+    let properties = option::of(prop_oneof![60 => short.prop_map(str::to_owned), 1 => long]);
     let class = select(vec!["", CLASS, "Restored_From"]);
     (names(), names()).prop_flat_map(move |(named, multi)| {
         let (named_count, multi_count) = (named.len(), multi.len());
@@ -92,7 +95,7 @@ fn put() -> impl Strategy<Value = Change> {
                 let mut object = Object::new([0; 16], fields.2);
                 (object.doc_id, object.created_ms, object.updated_ms) = numbers;
                 object.vector = fields.0;
-                object.properties = fields.1.map(<[u8]>::to_vec);
+                object.properties = fields.1.map(String::into_bytes);
                 object.named_vectors = named.iter().cloned().zip(named_vectors).collect();
                 object.multi_vectors = multi.iter().cloned().zip(multi_vectors).collect();
                 Change::Put(Box::new(object), options)
@@ -211,7 +214,7 @@ fn open(root: &Path) -> DataDirectory {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(160))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     /// Segments of both versions, logs of all, objects of every generation, deletes, updates, in
     /// any order and however they are cut: the rows are those of the model.
