@@ -14,6 +14,8 @@ use crate::{
 /// Bytes that every row costs besides its values: id, two times, and the offsets and null bits of
 /// its columns.
 const FIXED_ROW_BYTES: u64 = 64;
+/// Bytes of a batch without rows: its offset columns start at 0.
+const FIXED_BATCH_BYTES: u64 = 32;
 /// Bytes that every named or multi vector costs besides its name and components.
 const ENTRY_BYTES: u64 = 10;
 
@@ -143,7 +145,7 @@ impl RowBuilder {
             |bytes| VariableWidth { offsets: offsets(), bytes: Vec::with_capacity(bytes) };
         RowBuilder {
             row_count: 0,
-            bytes: 0,
+            bytes: FIXED_BATCH_BYTES,
             runs: Vec::new(),
             ids: Vec::with_capacity(capacity.rows.saturating_mul(16)),
             tenants: multi_tenant.then(|| variable(0)),

@@ -1,8 +1,13 @@
 //! Logs: versions, torn tails, and their place among the segments.
-use offloom_encoder::{SegmentOptions, WalVersion, tear};
-use offloom_weaviate_disk::{LogFault, Warning};
+use offloom_encoder::{Node, Object, ObjectOptions, SegmentOptions, WalVersion, tear};
+use offloom_rows::BatchLimits;
+use offloom_weaviate_disk::{LogFault, UnitOptions, Warning};
 
-use crate::shard::{Shard, delete, put};
+use crate::{
+    allocations::largest_bytes,
+    rows,
+    shard::{CLASS, Shard, delete, put},
+};
 
 fn pairs(found: &[(u8, String)]) -> Vec<(u8, &str)> {
     found.iter().map(|(id, text)| (*id, text.as_str())).collect()
@@ -152,4 +157,40 @@ fn a_log_that_overwrites_one_key_again_and_again_keeps_the_last() {
         pairs(&shard.found()),
         [(0, r#"{"n":149997}"#), (1, r#"{"n":149998}"#), (2, r#"{"n":149999}"#)]
     );
+}
+
+#[test]
+fn a_large_log_is_indexed_and_not_held() {
+    const OBJECTS: u32 = 50_000;
+    let shard = Shard::new();
+    let mut log = shard.writer.wal(1).unwrap();
+    for number in 0..OBJECTS {
+        let mut id = [0; 16];
+        // Keys come in another order than that of the file.
+        id[..4].copy_from_slice(&number.wrapping_mul(2_654_435_761).to_be_bytes());
+        let mut object = Object::new(id, CLASS);
+        object.vector = vec![number as f32; 250];
+        let node = Node::live(&object, &ObjectOptions::default()).unwrap();
+        log.append(&node, WalVersion::V1).unwrap();
+    }
+    log.finish().unwrap();
+    let log_bytes = shard.file("segment-0000000000000000001.wal").metadata().unwrap().len();
+    let limits = BatchLimits { max_rows: 10_000, max_bytes: 1 << 20 };
+    let (rows, largest) = largest_bytes(|| {
+        let directory = shard.open();
+        let class = rows::class(&directory, CLASS);
+        let units = directory.units(class, UnitOptions { block_bytes: 1 << 20 });
+        units
+            .map(|unit| {
+                let mut cursor = unit.unwrap().open().unwrap();
+                let mut rows = 0;
+                while let Some(batch) = cursor.read_batch(limits).unwrap() {
+                    rows += batch.rows.row_count;
+                }
+                rows
+            })
+            .sum::<u32>()
+    });
+    assert_eq!(rows, OBJECTS);
+    assert!(log_bytes > 50_000_000 && (largest as u64) < log_bytes / 12, "{largest} bytes at once");
 }

@@ -214,8 +214,6 @@ fn open(root: &Path) -> DataDirectory {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
-
     /// Segments of both versions, logs of all, objects of every generation, deletes, updates, in
     /// any order and however they are cut: the rows are those of the model.
     #[test]
