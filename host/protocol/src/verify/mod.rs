@@ -5,6 +5,7 @@ mod difference;
 mod footer;
 mod ranged;
 mod runs;
+mod schema;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -336,9 +337,8 @@ async fn read_footer(
         return Ok(Err(FooterError::NoParquet));
     }
     let bytes = file.size_bytes.saturating_sub(end_of_blocks);
-    if bytes > footer::MAX_FILE_END_BYTES {
-        let max_bytes = footer::MAX_FILE_END_BYTES;
-        return Ok(Err(FooterError::TooLong { bytes, max_bytes }));
+    if let Err(too_long) = footer::check_length(bytes, &file.blocks) {
+        return Ok(Err(too_long));
     }
     if folder.read_range(key, 0..magic_bytes).await? != PARQUET_MAGIC {
         return Ok(Err(FooterError::NoParquet));

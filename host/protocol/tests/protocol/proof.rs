@@ -403,7 +403,7 @@ async fn mutated_files_with_digests_made_right_end_in_an_answer() {
         (seed % below as u64) as usize
     };
     let (mut found, mut unreadable) = (0, 0);
-    for _ in 0..1_500 {
+    for _ in 0..600 {
         let mut bytes = whole.clone();
         for _ in 0..=random(3) {
             let at = random(bytes.len());
@@ -421,5 +421,5 @@ async fn mutated_files_with_digests_made_right_end_in_an_answer() {
         };
         unreadable += differences.iter().filter(is_reading).count();
     }
-    assert!(found > 200 && unreadable > 100, "{found} found, {unreadable} of them while reading");
+    assert!(found > 80 && unreadable > 40, "{found} found, {unreadable} of them while reading");
 }
