@@ -31,11 +31,10 @@ pub(crate) struct Answer {
 impl Answer {
     /// `None` where the error does not come from a request.
     pub(crate) fn of(error: &object_store::Error) -> Option<Answer> {
-        let first: &(dyn Error + 'static) = error;
         let mut host = None;
         let mut of_instance = false;
         let mut answer = None;
-        for link in successors(Some(first), |link| link.source()) {
+        for link in chain(error) {
             let text = link.to_string();
             if let Some(request) = text.strip_prefix(REQUEST) {
                 host = host_of(request);
@@ -132,9 +131,12 @@ fn host_of(request: &str) -> Option<String> {
 
 /// The last of an error's sources: the operating system's own words, mostly.
 fn innermost(error: &HttpError) -> String {
-    let first: &(dyn Error + 'static) = error;
-    let last = successors(Some(first), |link| link.source()).last();
-    last.map_or_else(String::new, ToString::to_string)
+    chain(error).last().map_or_else(String::new, ToString::to_string)
+}
+
+/// An error and its sources.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |link| (*link).source())
 }
 
 #[cfg(test)]
