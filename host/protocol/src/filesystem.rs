@@ -38,7 +38,11 @@ pub(crate) fn open(path: &Path) -> Result<Arc<dyn ObjectStore>, StoreError> {
 pub(crate) fn create_folders(path: &Path) -> Result<(), StoreError> {
     let create = || -> io::Result<()> {
         let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
-        std::fs::create_dir_all(path)?;
+        std::fs::create_dir_all(path).map_err(|error| match error.kind() {
+            // A file has the folder's name.
+            io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory.into(),
+            _ => error,
+        })?;
         for folder in missing {
             if let Some(parent) = folder.parent() {
                 File::open(parent)?.sync_all()?;

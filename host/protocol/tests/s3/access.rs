@@ -5,7 +5,7 @@ use offloom_protocol::error::{Cause, Operation, StoreError};
 use offloom_protocol::store::Destination;
 use offloom_test_parts::{Fault, Keys, Requests, SeaweedFs};
 
-use crate::{bucket, destination, destination_at, proxy};
+use crate::{bucket, destination, destination_at, proxy, readable_bucket};
 
 async fn refused(destination: Destination) -> (Operation, Cause, String) {
     let error = destination.check_access().await.unwrap_err();
@@ -28,8 +28,7 @@ async fn right_keys_pass_and_the_probe_goes() {
 
 #[tokio::test]
 async fn what_is_wrong_is_told_apart() {
-    // The one bucket that the read-only keys may read.
-    let bucket = bucket("exports");
+    let bucket = readable_bucket();
     let (operation, cause, message) = refused(destination(bucket, Keys::ReadOnly)).await;
     assert_eq!((operation, cause), (Operation::Write, Cause::PermissionDenied));
     assert!(message.contains("s3://exports/exports/"), "{message}");
@@ -50,7 +49,8 @@ async fn what_is_wrong_is_told_apart() {
     let variables = SeaweedFs::shared().environment(Keys::ReadWrite).into_iter().chain(unknown);
     let unknown = destination(bucket, Keys::ReadWrite).with_s3_options(variables.collect());
     assert_eq!(refused(unknown).await.1, Cause::WrongCredentials);
-    assert!(SeaweedFs::shared().objects(bucket, "").is_empty());
+    let stored = SeaweedFs::shared().objects(bucket, "");
+    assert!(!stored.keys().any(|key| key.contains("access-check")), "{stored:?}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use offloom_protocol::verify::{Depth, Difference, Report, verify};
 use offloom_test_parts::{Fault, Keys, Requests, SeaweedFs};
 
 use crate::exported::{Exported, ids};
-use crate::{bucket, content, destination, folder, folder_at, id, key, proxy};
+use crate::{bucket, content, destination, folder, folder_at, id, key, proxy, readable_bucket};
 
 #[tokio::test]
 async fn objects_are_created_once_and_listed_relative_to_the_folder() {
@@ -93,12 +93,16 @@ async fn report(bucket: &str, keys: Keys, depth: Depth) -> Report {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_whole_export_is_proved_and_damage_is_found() {
-    let bucket = bucket("proof");
+    let bucket = readable_bucket();
     let mut exported = Exported::of("Article", &[("s1", ids(0..5_000)), ("s2", ids(5_000..9_000))]);
     exported.class("Shelf", &[("tenant-a", ids(0..10)), ("tenant-b", ids(0..10))], true, 1);
     export_to(bucket, &exported).await;
-    for depth in [Depth::Quick, Depth::Full] {
-        let report = report(bucket, Keys::ReadWrite, depth).await;
+    for (keys, depth) in [
+        (Keys::ReadWrite, Depth::Quick),
+        (Keys::ReadWrite, Depth::Full),
+        (Keys::ReadOnly, Depth::Full),
+    ] {
+        let report = report(bucket, keys, depth).await;
         assert_eq!(report.differences, []);
         assert_eq!(report.unproved, Vec::<String>::new());
     }

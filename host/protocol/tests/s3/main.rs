@@ -10,6 +10,8 @@ mod races;
 mod sample;
 mod upload;
 
+use std::sync::Once;
+
 use bytes::Bytes;
 use offloom_protocol::names::{ExportId, ObjectKey};
 use offloom_protocol::store::{Destination, ExportFolder};
@@ -19,6 +21,13 @@ use offloom_test_parts::{Keys, Proxy, SeaweedFs};
 fn bucket(name: &'static str) -> &'static str {
     SeaweedFs::shared().create_bucket(name);
     name
+}
+
+/// The one bucket that the read-only keys may read, for several tests.
+fn readable_bucket() -> &'static str {
+    static CREATED: Once = Once::new();
+    CREATED.call_once(|| SeaweedFs::shared().create_bucket("exports"));
+    "exports"
 }
 
 fn proxy() -> Proxy {

@@ -148,6 +148,7 @@ async fn a_completion_whose_answer_was_lost_counts() {
     let upload = started(&folder_at(&proxy.endpoint(), bucket), len).await;
     let uploaded = upload.finish().await.unwrap();
     assert_eq!(proxy.spoiled(), 1);
+    println!("{:#?}", proxy.seen());
     assert_eq!(uploaded.sha256, hex::encode(Sha256::digest(content(len))));
     assert!(SeaweedFs::shared().read(bucket, STORED) == content(len));
     no_upload_stays_open(bucket).await;
