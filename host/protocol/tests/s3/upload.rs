@@ -15,6 +15,9 @@ const PART_BYTES: usize = 8 * 1024 * 1024;
 /// Where [`folder`] and [`key`] point to.
 const STORED: &str = "exports/e1/Article.parquet";
 
+/// What S3 answers about an upload that it has completed or aborted.
+const FORGOTTEN: Fault = Fault::Answer { status: 404, code: "NoSuchUpload" };
+
 async fn started(folder: &ExportFolder, len: usize) -> Upload {
     let mut upload = Upload::start(folder, key(), 0);
     upload.append(content(len)).await.unwrap();
@@ -143,15 +146,29 @@ async fn a_store_that_is_busy_for_a_while_is_waited_for() {
 async fn a_completion_whose_answer_was_lost_counts() {
     let bucket = bucket("completed");
     let proxy = proxy();
-    proxy.fault(Requests::method("POST").containing("uploadId").first(1), Fault::DropReply);
+    let completions = || Requests::method("POST").containing("uploadId").first(1);
+    proxy.fault(completions(), Fault::DropReply);
+    // SeaweedFS still knows what it has completed; others answer the next try like this.
+    proxy.fault(completions(), FORGOTTEN);
     let len = 2 * PART_BYTES + 1;
     let upload = started(&folder_at(&proxy.endpoint(), bucket), len).await;
     let uploaded = upload.finish().await.unwrap();
-    assert_eq!(proxy.spoiled(), 1);
-    println!("{:#?}", proxy.seen());
+    assert_eq!(proxy.spoiled(), 2);
     assert_eq!(uploaded.sha256, hex::encode(Sha256::digest(content(len))));
     assert!(SeaweedFs::shared().read(bucket, STORED) == content(len));
     no_upload_stays_open(bucket).await;
+}
+
+#[tokio::test]
+async fn an_upload_that_somebody_else_aborted_is_no_file() {
+    let bucket = bucket("forgotten");
+    let proxy = proxy();
+    proxy.fault(Requests::method("POST").containing("uploadId"), FORGOTTEN);
+    let upload = started(&folder_at(&proxy.endpoint(), bucket), 2 * PART_BYTES).await;
+    let error = upload.finish().await.unwrap_err();
+    assert!(matches!(&error, StoreError::Failed { operation: Operation::Complete, .. }), "{error}");
+    assert!(error.to_string().contains("NoSuchUpload"), "{error}");
+    assert!(SeaweedFs::shared().objects(bucket, "").is_empty());
 }
 
 #[tokio::test]
