@@ -106,7 +106,7 @@ fn an_export_of_nothing_is_refused() {
     let error =
         offloom(["export", "--data-dir", &data_dir, "--to", &to.path().display().to_string()])
             .expect_error();
-    assert!(error.contains("is no data directory of Weaviate"), "{error}");
+    assert!(error.contains("is not a Weaviate data directory"), "{error}");
 }
 
 #[test]

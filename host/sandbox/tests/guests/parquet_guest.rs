@@ -211,6 +211,57 @@ async fn named_and_multi_vectors_are_text_as_upstream_writes_it() {
     );
 }
 
+/// Go's `strconv.FormatFloat(number, 'g', -1, 32)`, from the digits of the standard library.
+fn go_text(number: f32) -> String {
+    let scientific = format!("{number:e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap();
+    let exponent: i32 = exponent.parse().unwrap();
+    if number == 0.0 || (-4..6).contains(&exponent) {
+        return format!("{number}");
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{mantissa}e{sign}{:02}", exponent.abs())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_number_is_written_as_go_writes_it() {
+    // The examples of object-binary.md 6 and both sides of each exponent rule.
+    for (number, text) in [
+        (0.1, "0.1"),
+        (100_000.0, "100000"),
+        (999_999.9, "999999.9"),
+        (1_000_000.0, "1e+06"),
+        (1_234_567.0, "1.234567e+06"),
+        (0.0001, "0.0001"),
+        (0.00001, "1e-05"),
+        (-0.0, "-0"),
+        (f32::MAX, "3.4028235e+38"),
+        (f32::from_bits(1), "1e-45"),
+    ] {
+        assert_eq!(go_text(number), text);
+    }
+    let mut numbers: Vec<f32> =
+        vec![0.0, -0.0, 999_999.94, 1e6, 9.999_999_5e-5, 1e-4, 1e20, 1e21, f32::MIN_POSITIVE];
+    numbers.extend((0..300_000_u32).map(|step| f32::from_bits(step.wrapping_mul(2_654_435_761))));
+    numbers.extend((0..32_767_i16).map(|step| f32::from(step) * 0.037));
+    numbers.retain(|number| number.is_finite());
+    let rows_in: Vec<Object> = numbers
+        .chunks(1000)
+        .zip(1..)
+        .map(|(chunk, id)| Object {
+            named: [("n".to_owned(), chunk.to_vec())].into(),
+            ..Object::new(id)
+        })
+        .collect();
+    let schema = Schema::of_class("Article", false, None);
+    let (file, placed) = export(&parquet_guest(), &schema, &options(&[]), vec![rows_in]).await;
+    assert_eq!(placed[0].block.counters, []);
+    for (row, chunk) in rows(&file).iter().zip(numbers.chunks(1000)) {
+        let wanted: Vec<String> = chunk.iter().copied().map(go_text).collect();
+        assert_eq!(text_of(&row[5].1), format!(r#"{{"n":[{}]}}"#, wanted.join(",")));
+    }
+}
+
 /// Bytes that do not compress, the same every time.
 fn noise(bytes: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
