@@ -180,7 +180,7 @@ fn push_number(text: &mut Vec<u8>, shortest: &[u8]) {
     }
     let Scientific { digits, exponent } = Scientific::parse(plain);
     let mut digits = digits.iter();
-    if exponent < -4 || exponent >= 6 {
+    if !(-4..6).contains(&exponent) {
         text.extend(digits.next());
         if digits.len() > 0 {
             text.push(b'.');
