@@ -167,6 +167,8 @@ fn names_come_from_the_objects_without_a_schema() {
     let to = basic.to.path().display().to_string();
     let said = offloom(["export", "--data-dir", &data_dir, "--to", &to]).expect_success();
     let names = files(&said.folder());
+    let guessed = "warning: directory empty is exported as class Empty";
+    assert_eq!(said.err.matches(guessed).count(), 1, "{}", said.err);
     for class in ["AllTypes", "NamedVectors", "NoVector", "Note", "Note_Draft", "Target"] {
         assert!(names.contains(&format!("{class}.parquet")), "{names:?}");
     }

@@ -86,6 +86,8 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     for warning in directory.warnings() {
         eprintln!("warning: {warning}");
     }
+    // The manifest has these first, and then those of the shards.
+    let told = directory.warnings().len();
     let guest = guest(args.guest.clone(), args.cache_dir.clone(), args.progress).await?;
     let options: GuestOptions = args.guest_options;
     let classes = plan(&directory, &guest, &options, &args.include, &args.exclude).await?;
@@ -100,7 +102,7 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     stop.abort();
     let exported = outcome?;
     shown.finish();
-    for warning in &exported.manifest.warnings {
+    for warning in exported.manifest.warnings.iter().skip(told) {
         eprintln!("warning: {warning}");
     }
     println!("{}", exported.folder);
