@@ -99,7 +99,7 @@ async fn without_misbehaviour_nothing_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn endless_work_is_stopped() {
-    for behaviour in ["loop", "call-flood", "compress-flood"] {
+    for behaviour in ["loop", "call-flood", "compress-flood", "fill-flood"] {
         let guest = sandbox(short()).load_exporter(hostile_wasm()).unwrap();
         let encoder = guest.open(&schema(), &options(&[("do", behaviour)]), MIB).await.unwrap();
         assert_error!(
@@ -153,6 +153,16 @@ async fn traps_are_named() {
         error_of("recursion").await,
         GuestError::Trap { kind: TrapKind::StackOverflow | TrapKind::MemoryOutOfBounds, .. }
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handles_that_a_guest_does_not_have_are_refused() {
+    for behaviour in ["forged-handle", "dropped-handle", "foreign-handle"] {
+        assert_error!(
+            error_of(behaviour).await,
+            GuestError::Trap { kind: TrapKind::BadHandle(_), .. }
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -294,6 +304,10 @@ async fn answers_are_checked() {
     assert_error!(
         plan("plan-twice").await.unwrap_err(),
         GuestError::Contract(ContractBreach::PlannedTwice(name)) if name == "Article"
+    );
+    assert_error!(
+        plan("plan-no-utf8").await.unwrap_err(),
+        GuestError::Trap { kind: TrapKind::Other(text), .. } if text.contains("utf-8")
     );
     assert_error!(
         plan("plan-huge").await.unwrap_err(),
