@@ -7,4 +7,5 @@ mod golden;
 mod guests;
 mod large_rows;
 mod program;
+mod signals;
 mod workers;
