@@ -1,6 +1,11 @@
 //! Tests that start the program: real directories in, real files out, read by real readers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a panic is a failed test
+
 mod commands;
 mod damage;
 mod golden;
+mod guests;
+mod large_rows;
 mod program;
+mod signals;
 mod workers;

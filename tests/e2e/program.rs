@@ -37,9 +37,16 @@ impl Said {
     }
 }
 
-/// Runs `offloom` with these arguments. All tests share one cache of compiled guests.
+/// `offloom`, to be started. All tests share one cache of compiled guests.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_offloom"));
+    command.env("XDG_CACHE_HOME", cache());
+    command
+}
+
+/// Runs `offloom` with these arguments to its end.
 pub fn offloom<I: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = I>) -> Said {
-    said(Command::new(env!("CARGO_BIN_EXE_offloom")).args(arguments).env("XDG_CACHE_HOME", cache()))
+    said(program().args(arguments))
 }
 
 /// Runs `offloom` where a disk of `kilobytes` is mounted, in namespaces of its own; `arguments` is

@@ -64,6 +64,8 @@ impl Guest for Hostile {
         match behaviour(&options).as_str() {
             "plan-outside" => names.push("Secret".to_owned()),
             "plan-twice" => names.extend(names.clone()),
+            // SAFETY: none, as above: the host must check what it is told is UTF-8.
+            "plan-no-utf8" => names = vec![unsafe { String::from_utf8_unchecked(vec![0xff; 8]) }],
             "plan-huge" => names = vec!["x".repeat(MIB); 64],
             _ => {}
         }
@@ -97,6 +99,21 @@ impl GuestFile for HostileFile {
             "call-flood" => loop {
                 rows.schema();
             },
+            "fill-flood" => {
+                let mut memory = vec![0; 64 * MIB];
+                for byte in (0..=u8::MAX).cycle() {
+                    memory.fill(byte);
+                    std::hint::black_box(&memory);
+                }
+            }
+            // SAFETY of the next three: there is none. A handle that is forged, dropped before or of
+            // another kind is what the host must not fall for.
+            "forged-handle" => unsafe { Output::from_handle(4711) }.write(b"ids")?,
+            "dropped-handle" => {
+                drop(unsafe { Output::from_handle(block.handle()) });
+                block.write(b"ids")?;
+            }
+            "foreign-handle" => unsafe { Output::from_handle(rows.handle()) }.write(b"ids")?,
             "compress-flood" => {
                 let input = vec![0; MIB];
                 loop {

@@ -180,7 +180,7 @@ fn push_number(text: &mut Vec<u8>, shortest: &[u8]) {
     }
     let Scientific { digits, exponent } = Scientific::parse(plain);
     let mut digits = digits.iter();
-    if exponent < -4 || exponent >= 6 {
+    if !(-4..6).contains(&exponent) {
         text.extend(digits.next());
         if digits.len() > 0 {
             text.push(b'.');
@@ -231,59 +231,6 @@ impl Scientific {
         Scientific {
             digits,
             exponent: before_point.saturating_sub(leading).saturating_add(written),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::push_number;
-
-    fn go(number: f32) -> String {
-        let mut text = Vec::new();
-        push_number(&mut text, zmij::Buffer::new().format_finite(number).as_bytes());
-        String::from_utf8(text).unwrap()
-    }
-
-    #[test]
-    fn numbers_are_written_as_go_writes_them() {
-        // Left: the examples of object-binary.md 6, both sides of each exponent rule, extremes.
-        for (number, text) in [
-            (0.0, "0"),
-            (-0.0, "-0"),
-            (1.0, "1"),
-            (-2.5, "-2.5"),
-            (0.1, "0.1"),
-            (100_000.0, "100000"),
-            (999_999.0, "999999"),
-            (123_456.7, "123456.7"),
-            (1_000_000.0, "1e+06"),
-            (1_234_567.0, "1.234567e+06"),
-            (0.0001, "0.0001"),
-            (0.000_123_45, "0.00012345"),
-            (0.000_1 - 1e-11, "9.999999e-05"),
-            (0.00001, "1e-05"),
-            (-1.5e-7, "-1.5e-07"),
-            (16_777_216.0, "1.6777216e+07"),
-            (1e20, "1e+20"),
-            (1e21, "1e+21"),
-            (f32::MAX, "3.4028235e+38"),
-            (f32::MIN_POSITIVE, "1.1754944e-38"),
-            (f32::from_bits(1), "1e-45"),
-            (0.012_345_678, "0.012345678"),
-        ] {
-            assert_eq!(go(number), text, "{number:e}");
-        }
-    }
-
-    #[test]
-    fn every_number_reads_back_as_itself() {
-        for step in 0..200_000_u32 {
-            let number = f32::from_bits(step.wrapping_mul(21_473));
-            if number.is_finite() {
-                let text = go(number);
-                assert_eq!(text.parse::<f32>().unwrap().to_bits(), number.to_bits(), "{text}");
-            }
         }
     }
 }

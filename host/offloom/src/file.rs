@@ -14,6 +14,12 @@ use tokio::sync::{Mutex, MutexGuard, watch};
 /// Readers break at 32,767 row groups, and notes and footers must stay bounded (`architecture.md`).
 const BLOCKS_A_FILE: usize = 8_192;
 
+/// The format whose files the host can check.
+const PARQUET: &str = "parquet";
+
+/// What a Parquet file begins with, and nothing more before its first block.
+const PARQUET_MAGIC: &[u8] = b"PAR1";
+
 /// Why a file could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -27,6 +33,12 @@ pub enum FileError {
         key: String,
         /// The guest's failure.
         source: GuestError,
+    },
+    /// The file does not begin as its format does.
+    #[error("{key}: the guest began a Parquet file with something other than PAR1")]
+    Prologue {
+        /// Object key of the file.
+        key: String,
     },
     /// The file's end does not describe the blocks before it.
     #[error("{key}: the guest ended the file with a footer that does not fit its blocks: {source}")]
@@ -160,6 +172,9 @@ impl ClassFiles {
         let number = u32::try_from(closed).unwrap_or(u32::MAX).saturating_add(1);
         let key = ObjectKey::class_file(&self.class, number, &self.format.extension)?;
         let prologue = encoder.prologue().await.map_err(|source| guest_failed(&key, source))?;
+        if self.format.name == PARQUET && prologue.as_ref() != PARQUET_MAGIC {
+            return Err(FileError::Prologue { key: key.to_string() });
+        }
         let mut upload = Upload::start(&self.folder, key.clone(), self.estimated_bytes);
         let offset = prologue.len() as u64;
         upload.append(prologue).await?;
@@ -183,7 +198,7 @@ impl ClassFiles {
             .collect();
         let epilogue =
             encoder.assemble(placed).await.map_err(|source| guest_failed(&file.key, source))?;
-        if self.format.name == "parquet" {
+        if self.format.name == PARQUET {
             check_parquet_footer(file.offset, &epilogue, &blocks)
                 .map_err(|source| FileError::Footer { key: file.key.to_string(), source })?;
         }

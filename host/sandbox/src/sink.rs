@@ -8,6 +8,9 @@ use crate::error::Breach;
 use crate::limits::MAX_WRITE_BYTES;
 use crate::state::State;
 
+/// Writes from this size on are pieces of their own; smaller ones are gathered.
+const GATHER_BYTES: usize = 64 * 1024;
+
 /// The bytes of one block or epilogue, in pieces of at most 1 MiB.
 pub struct Output {
     chunks: Vec<Bytes>,
@@ -28,20 +31,20 @@ impl Output {
     }
 
     /// Small writes are gathered: a guest that writes single bytes costs no more memory.
-    fn append(&mut self, mut bytes: &[u8]) -> Result<(), Breach> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Breach> {
         let length = self.length.saturating_add(bytes.len() as u64);
         if length > self.limit {
             return Err(Breach::Output { limit: self.limit });
         }
         self.length = length;
-        while !bytes.is_empty() {
-            let room = MAX_WRITE_BYTES.saturating_sub(self.open.len());
-            let (fits, rest) = bytes.split_at(bytes.len().min(room));
-            self.open.extend_from_slice(fits);
-            if self.open.len() >= MAX_WRITE_BYTES {
-                self.close_chunk();
-            }
-            bytes = rest;
+        if self.open.len().saturating_add(bytes.len()) > MAX_WRITE_BYTES {
+            self.close_chunk();
+        }
+        if bytes.len() >= GATHER_BYTES {
+            self.close_chunk();
+            self.chunks.push(Bytes::copy_from_slice(bytes));
+        } else {
+            self.open.extend_from_slice(bytes);
         }
         Ok(())
     }

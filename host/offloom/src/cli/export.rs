@@ -1,7 +1,9 @@
 //! `offloom export`: a data directory becomes a folder of files.
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -19,6 +21,9 @@ use crate::status::Status;
 /// The exporter that is inside the binary: `guest/parquet`, built by `build.rs`.
 static DEFAULT_GUEST: &[u8] = include_bytes!(env!("OFFLOOM_GUEST_WASM_PATH"));
 
+/// Compiling a guest takes seconds and happens once; from the cache it takes none.
+const WORTH_TELLING: Duration = Duration::from_millis(500);
+
 /// What `offloom export` takes.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
@@ -28,7 +33,7 @@ pub struct ExportArgs {
     /// Where the export's folder goes, as file:///absolute/path/ or a plain path
     #[arg(long, value_name = "URL")]
     to: String,
-    /// Name of the export and of its folder: lowercase letters, digits, _ and - [default: export-<UTC time>]
+    /// Name of the export and of its folder: lowercase letters, digits, _ and - [default: export- and the UTC time]
     #[arg(long)]
     id: Option<String>,
     /// Export only these classes
@@ -81,6 +86,8 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     for warning in directory.warnings() {
         eprintln!("warning: {warning}");
     }
+    // The manifest has these first, and then those of the shards.
+    let told = directory.warnings().len();
     let guest = guest(args.guest.clone(), args.cache_dir.clone(), args.progress).await?;
     let options: GuestOptions = args.guest_options;
     let classes = plan(&directory, &guest, &options, &args.include, &args.exclude).await?;
@@ -95,7 +102,7 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     stop.abort();
     let exported = outcome?;
     shown.finish();
-    for warning in &exported.manifest.warnings {
+    for warning in exported.manifest.warnings.iter().skip(told) {
         eprintln!("warning: {warning}");
     }
     println!("{}", exported.folder);
@@ -118,21 +125,23 @@ async fn guest(
         Some(path) => std::fs::read(path)
             .with_context(|| format!("the guest {} cannot be read", path.display()))?
             .into(),
-        None => std::borrow::Cow::Borrowed(DEFAULT_GUEST),
+        None => Cow::Borrowed(DEFAULT_GUEST),
     };
-    let compiling = tokio::task::spawn_blocking(move || sandbox.load_exporter(&bytes));
-    if progress != Progress::None {
-        tokio::pin!(compiling);
-        // Compiling takes seconds and happens once for a guest; from the cache it takes none.
-        tokio::select! {
-            loaded = &mut compiling => return Ok(loaded??),
-            () = tokio::time::sleep(std::time::Duration::from_millis(500)) => {
+    let mut compiling = tokio::task::spawn_blocking(move || sandbox.load_exporter(&bytes));
+    let loaded = tokio::select! {
+        loaded = &mut compiling => loaded,
+        () = tokio::time::sleep(WORTH_TELLING) => {
+            if progress != Progress::None {
                 eprintln!("compiling the guest (kept for the next time)");
             }
+            compiling.await
         }
-        return Ok(compiling.await??);
-    }
-    Ok(compiling.await??)
+    };
+    let name = file.map_or_else(
+        || "the default guest".to_owned(),
+        |path| format!("the guest {}", path.display()),
+    );
+    loaded?.context(name)
 }
 
 fn workers(asked: Option<u16>) -> usize {

@@ -13,7 +13,8 @@ use crate::support::{hostile_wasm, log_lines, options, parquet_guest, sandbox};
 
 const MIB: u64 = 1024 * 1024;
 
-/// Limits of time that a test can wait for; the others are the real ones.
+/// Limits of time that a test can wait for; the others are the real ones. Only for guests that never
+/// end: on a busy machine honest work can take as long.
 fn short() -> SandboxLimits {
     SandboxLimits {
         cpu_between_moves: Duration::from_millis(300),
@@ -23,7 +24,7 @@ fn short() -> SandboxLimits {
 }
 
 fn hostile() -> ExporterGuest {
-    sandbox(short()).load_exporter(hostile_wasm()).unwrap()
+    sandbox(SandboxLimits::default()).load_exporter(hostile_wasm()).unwrap()
 }
 
 fn schema() -> Schema {
@@ -46,6 +47,13 @@ async fn open(behaviour: &str) -> FileEncoder {
 
 /// Encodes with a guest that misbehaves, while the default guest encodes beside it.
 async fn encode(behaviour: &str) -> Result<EncodedBlock, GuestError> {
+    encode_with(open(behaviour).await, behaviour).await
+}
+
+async fn encode_with(
+    mut encoder: FileEncoder,
+    behaviour: &str,
+) -> Result<EncodedBlock, GuestError> {
     let neighbour = parquet_guest();
     let mut alone = neighbour.open(&schema(), &options(&[]), MIB).await.unwrap();
     let alone = alone.encode(ObjectCursor::boxed(&schema(), objects())).await.unwrap();
@@ -53,7 +61,6 @@ async fn encode(behaviour: &str) -> Result<EncodedBlock, GuestError> {
     let mut beside = neighbour.open(&schema(), &options(&[]), MIB).await.unwrap();
     let beside =
         tokio::spawn(async move { beside.encode(ObjectCursor::boxed(&schema(), objects())).await });
-    let mut encoder = open(behaviour).await;
     let result = encoder.encode(ObjectCursor::boxed(&schema(), objects())).await;
     let beside = beside.await.unwrap().unwrap();
     assert_eq!(beside.chunks, alone.chunks, "a neighbour of `{behaviour}` got other bytes");
@@ -92,9 +99,11 @@ async fn without_misbehaviour_nothing_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn endless_work_is_stopped() {
-    for behaviour in ["loop", "call-flood", "compress-flood"] {
+    for behaviour in ["loop", "call-flood", "compress-flood", "fill-flood"] {
+        let guest = sandbox(short()).load_exporter(hostile_wasm()).unwrap();
+        let encoder = guest.open(&schema(), &options(&[("do", behaviour)]), MIB).await.unwrap();
         assert_error!(
-            error_of(behaviour).await,
+            encode_with(encoder, behaviour).await.unwrap_err(),
             GuestError::Limit(Breach::CpuBetweenMoves(limit)) if *limit == short().cpu_between_moves
         );
     }
@@ -147,6 +156,16 @@ async fn traps_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn handles_that_a_guest_does_not_have_are_refused() {
+    for behaviour in ["forged-handle", "dropped-handle", "foreign-handle"] {
+        assert_error!(
+            error_of(behaviour).await,
+            GuestError::Trap { kind: TrapKind::BadHandle(_), .. }
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn output_has_limits() {
     let limit = 2 * MIB + 32 * MIB;
     assert_error!(
@@ -173,7 +192,8 @@ async fn output_has_limits() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn output_of_all_blocks_is_bound_to_their_rows() {
-    let limits = SandboxLimits { output_extra_bytes: 1000, output_factor: 1, ..short() };
+    let limits =
+        SandboxLimits { output_extra_bytes: 1000, output_factor: 1, ..SandboxLimits::default() };
     let guest = sandbox(limits).load_exporter(hostile_wasm()).unwrap();
     let mut encoder =
         guest.open(&schema(), &options(&[("do", "write-single-bytes")]), MIB).await.unwrap();
@@ -284,6 +304,10 @@ async fn answers_are_checked() {
     assert_error!(
         plan("plan-twice").await.unwrap_err(),
         GuestError::Contract(ContractBreach::PlannedTwice(name)) if name == "Article"
+    );
+    assert_error!(
+        plan("plan-no-utf8").await.unwrap_err(),
+        GuestError::Trap { kind: TrapKind::Other(text), .. } if text.contains("utf-8")
     );
     assert_error!(
         plan("plan-huge").await.unwrap_err(),

@@ -1,0 +1,75 @@
+//! Guests on the command line: options of the default one, another one by `--guest`, refusals.
+use std::path::{Path, PathBuf};
+
+use crate::golden::export;
+use crate::program::{Said, offloom, root};
+
+#[path = "../../guest/build_guest.rs"]
+mod build_guest;
+
+fn export_basic(to: &Path, more: &[&str]) -> Said {
+    let fixture = offloom_fixtures::unpack("basic").unwrap();
+    export(&fixture.data_dir(), &fixture.schema_file(), to, more)
+}
+
+#[test]
+fn options_reach_the_guest_and_the_manifest() {
+    let to = tempfile::tempdir().unwrap();
+    let plain = ["--id", "plain", "--guest-option", "compression=none"];
+    let plain = export_basic(to.path(), &plain).expect_success().folder();
+    let packed = export_basic(to.path(), &["--id", "packed"]).expect_success().folder();
+    let size = |folder: &Path| folder.join("AllTypes.parquet").metadata().unwrap().len();
+    assert!(size(&plain) > 2 * size(&packed), "{} {}", size(&plain), size(&packed));
+    let manifest = std::fs::read(plain.join("export_metadata.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    assert_eq!(manifest["guest"]["options"]["compression"], "none");
+}
+
+#[test]
+fn an_unknown_option_is_refused_with_the_known_ones() {
+    let to = tempfile::tempdir().unwrap();
+    let error = export_basic(to.path(), &["--guest-option", "colour=red"]).expect_error();
+    assert!(error.contains("colour") && error.contains("compression-level"), "{error}");
+    assert_eq!(std::fs::read_dir(to.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_file_that_is_no_component_is_refused() {
+    let to = tempfile::tempdir().unwrap();
+    let file = to.path().join("guest.wasm");
+    std::fs::write(&file, "(module)").unwrap();
+    let error = export_basic(to.path(), &["--guest", &file.display().to_string()]).expect_error();
+    assert!(error.contains("guest.wasm") && error.contains("WebAssembly component"), "{error}");
+}
+
+/// The guest of the sandbox's tests: it writes the ids alone, or does what `do` says.
+fn ids_guest() -> PathBuf {
+    let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    build_guest::build_guest(&root().join("guest"), target_dir, "offloom-guest-hostile").unwrap()
+}
+
+#[test]
+fn a_guest_of_ones_own_writes_files_of_its_own_format() {
+    let to = tempfile::tempdir().unwrap();
+    let guest = ids_guest().display().to_string();
+    let more = ["--guest", &guest, "--include", "Target,Empty"];
+    let folder = export_basic(to.path(), &more).expect_success().folder();
+    let target = std::fs::read(folder.join("Target.ids")).unwrap();
+    assert!(target.starts_with(b"ids:") && target.ends_with(b";1 blocks"), "{target:?}");
+    assert_eq!(std::fs::read(folder.join("Empty.ids")).unwrap(), b"ids:;0 blocks");
+    let said = offloom(["verify", &folder.display().to_string()]).expect_success();
+    assert!(said.err.contains("Target.ids"), "what is not proved is told: {said:?}");
+}
+
+#[test]
+fn a_guest_that_traps_fails_its_own_export() {
+    let to = tempfile::tempdir().unwrap();
+    let guest = ids_guest().display().to_string();
+    let more = ["--id", "hostile", "--guest", &guest, "--guest-option", "do=panic"];
+    let error = export_basic(to.path(), &more).expect_error();
+    assert!(error.contains("the guest trapped: unreachable code or a panic"), "{error}");
+    let manifest = std::fs::read(to.path().join("hostile/export_metadata.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    assert_eq!(manifest["status"], "FAILED");
+    assert_eq!(manifest["files"].as_array().unwrap().len(), 0);
+}
