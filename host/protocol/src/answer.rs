@@ -135,7 +135,9 @@ fn innermost(error: &HttpError) -> String {
 }
 
 /// An error and its sources.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(crate) fn chain<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     successors(Some(error), |link| (*link).source())
 }
 

@@ -168,8 +168,8 @@ pub enum StoreError {
         /// The scheme alone: the rest of a URL may hold a secret.
         scheme: String,
     },
-    /// The `AWS_*` variables do not make a client.
-    #[error("the AWS_* variables cannot be used: {reason}")]
+    /// The `AWS_*` variables, or this machine's CA certificates, do not make a client.
+    #[error("no S3 client can be made from the AWS_* variables: {reason}")]
     BadS3Options {
         /// What is wrong; it names variables and holds no secrets.
         reason: String,

@@ -9,6 +9,7 @@ use object_store::path::Path as StorePath;
 use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 use url::Url;
 
+use crate::answer::chain;
 use crate::error::StoreError;
 
 /// S3 takes keys of 1,024 bytes; an id has 128, a key in its folder 512, and two are slashes.
@@ -56,9 +57,11 @@ impl S3Place {
         if let Some(endpoint) = self.options.endpoint(&self.bucket).map_err(bad)? {
             builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
         }
-        let store = builder
-            .build()
-            .map_err(|error| bad(self.options.without_secrets(&error.to_string())))?;
+        let store = builder.build().map_err(|error| {
+            // The last source tells it: that this machine has no CA certificates, say.
+            let sources = chain(&error).map(ToString::to_string).collect::<Vec<_>>();
+            bad(self.options.without_secrets(&sources.join(": ")))
+        })?;
         Ok(Arc::new(store))
     }
 }
