@@ -1,2 +1,36 @@
-//! placeholder
-fn main() {}
+//! `offloom`: exports a Weaviate data directory to Parquet through a sandboxed guest.
+mod cli;
+mod commit;
+mod file;
+mod plan;
+mod scheduler;
+mod status;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_env("OFFLOOM_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match cli.command {
+        Command::Export(args) => runtime.block_on(cli::export::run(args)),
+        Command::Inspect(args) => cli::inspect::run(args),
+        Command::Verify(args) => runtime.block_on(cli::verify::run(args)),
+    }
+}

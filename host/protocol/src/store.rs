@@ -1,6 +1,7 @@
 //! Places where exports lie: a destination, the folder of one export in it, and its objects.
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -240,6 +241,19 @@ impl ExportFolder {
             });
         }
         found.bytes().await.map_err(failed)
+    }
+
+    /// Reads some bytes of an object; `range` must not be empty.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`], also when the object ends before the range does.
+    pub async fn read_range(
+        &self,
+        key: &ObjectKey,
+        range: Range<u64>,
+    ) -> Result<Bytes, StoreError> {
+        let found = self.store.get_range(&self.path(key), range).await;
+        found.map_err(|error| self.failed(Operation::Read, key, &error))
     }
 
     /// The size of an object, or `None` when there is none.

@@ -59,13 +59,25 @@ impl Bucket {
                 Err(error) => return Err(unreadable(error)),
             };
             if metadata.is_symlink() {
-                metadata = directory.metadata(&name).map_err(unreadable)?;
+                let path = format!("{}/{name}", self.path());
+                metadata = self.root.metadata(path).map_err(unreadable)?;
             }
             if metadata.is_file() {
                 files.push(ListedFile { name, bytes: metadata.len(), inode: metadata.ino() });
             }
         }
         Ok(Some(files))
+    }
+
+    /// The version of the code that wrote the shard, if its file tells (`data-directory.md` 3).
+    pub fn shard_version(&self) -> Option<u16> {
+        let path = format!("{}/{}/version", self.class_directory, self.shard);
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(O_NONBLOCK);
+        let file = self.root.open_with(path, &options).ok()?.into_std();
+        let mut version = [0; 2];
+        file.read_exact_at(&mut version, 0).ok()?;
+        Some(u16::from_le_bytes(version))
     }
 
     /// Opens a listed file for reading, and makes sure that it is still the same one.

@@ -14,6 +14,8 @@ use crate::{
 /// Bytes that every row costs besides its values: id, two times, and the offsets and null bits of
 /// its columns.
 const FIXED_ROW_BYTES: u64 = 64;
+/// Bytes of a batch without rows: its offset columns start at 0.
+const FIXED_BATCH_BYTES: u64 = 32;
 /// Bytes that every named or multi vector costs besides its name and components.
 const ENTRY_BYTES: u64 = 10;
 
@@ -92,6 +94,20 @@ pub(crate) struct Capacity {
     properties_bytes: usize,
 }
 
+impl Capacity {
+    /// Leaves out what a single large row needed.
+    pub fn at_most(self, max_bytes: u32) -> Capacity {
+        let most = max_bytes as usize;
+        Capacity {
+            rows: self.rows,
+            vector_bytes: self.vector_bytes.min(most),
+            named_bytes: self.named_bytes.min(most),
+            multi_bytes: self.multi_bytes.min(most),
+            properties_bytes: self.properties_bytes.min(most),
+        }
+    }
+}
+
 /// The rows of a batch that is being filled.
 #[derive(Debug)]
 pub(crate) struct RowBuilder {
@@ -129,7 +145,7 @@ impl RowBuilder {
             |bytes| VariableWidth { offsets: offsets(), bytes: Vec::with_capacity(bytes) };
         RowBuilder {
             row_count: 0,
-            bytes: 0,
+            bytes: FIXED_BATCH_BYTES,
             runs: Vec::new(),
             ids: Vec::with_capacity(capacity.rows.saturating_mul(16)),
             tenants: multi_tenant.then(|| variable(0)),

@@ -26,17 +26,19 @@ pub struct UnitCursor {
 }
 
 impl UnitCursor {
-    pub(crate) fn new(unit: Unit) -> UnitCursor {
-        UnitCursor {
+    /// Opens the files of the first shard.
+    pub(crate) fn open(unit: Unit) -> Result<UnitCursor, DiskError> {
+        let merge = unit.ranges().first().map(Merge::open).transpose()?;
+        Ok(UnitCursor {
             multi_tenant: unit.schema().is_multi_tenant(),
             unit,
             range: 0,
-            merge: None,
+            merge,
             pending: false,
             entries: VectorEntries::default(),
             capacity: Capacity::default(),
             trailing_bytes_rows: 0,
-        }
+        })
     }
 
     /// Rows so far whose stored object has bytes behind its last field; they are left out, as
@@ -62,7 +64,7 @@ impl UnitCursor {
             return Ok(None);
         }
         let (batch, capacity) = builder.finish();
-        self.capacity = capacity;
+        self.capacity = capacity.at_most(limits.max_bytes);
         Ok(Some(batch))
     }
 

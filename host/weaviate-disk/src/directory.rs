@@ -1,5 +1,5 @@
 //! Opens a data directory and lists its classes and shards (`data-directory.md` 1 and 2).
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use cap_std::{ambient_authority, fs::Dir};
 use offloom_rows::Schema;
@@ -24,9 +24,29 @@ const HIERARCHY_MARKER: &str = "migration1.22.fs.hierarchy";
 /// is written. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct DataDirectory {
+    path: Arc<Path>,
     root: Arc<Dir>,
+    schema_from: SchemaSource,
     classes: Arc<[Class]>,
     warnings: Arc<[Warning]>,
+}
+
+/// Where class names and multi-tenancy were taken from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SchemaSource {
+    /// A saved answer of `GET /v1/schema`.
+    File(Arc<Path>),
+    /// The objects' own class names, and the names of directories and shards.
+    Objects,
+}
+
+impl fmt::Display for SchemaSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SchemaSource::File(path) => write!(f, "schema file {}", path.display()),
+            SchemaSource::Objects => f.write_str("objects and directory names"),
+        }
+    }
 }
 
 /// A class (collection) of a data directory.
@@ -85,6 +105,9 @@ impl DataDirectory {
         }
         let mut classes = Vec::new();
         let has_schema = schema.is_some();
+        let schema_from = schema
+            .as_ref()
+            .map_or(SchemaSource::Objects, |schema| SchemaSource::File(schema.path().into()));
         for described in schema.iter().flat_map(SchemaFile::classes) {
             let candidate = candidates.remove(&described.name.to_ascii_lowercase());
             classes.push(Class::described(described, candidate));
@@ -104,7 +127,23 @@ impl DataDirectory {
             }
         }
         classes.sort_by(|left, right| left.name.cmp(&right.name));
-        Ok(DataDirectory { root, classes: classes.into(), warnings: warnings.into() })
+        Ok(DataDirectory {
+            path: path.into(),
+            root,
+            schema_from,
+            classes: classes.into(),
+            warnings: warnings.into(),
+        })
+    }
+
+    /// The directory as it was named.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where class names and multi-tenancy were taken from.
+    pub fn schema_from(&self) -> &SchemaSource {
+        &self.schema_from
     }
 
     /// Sorted by name: those of the schema, with or without data, and those on disk that it lacks.

@@ -209,3 +209,126 @@ pub(crate) fn decide(files: Vec<ListedFile>) -> Decision {
     ignored.sort_by(|left, right| left.0.cmp(&right.0));
     Decision { chosen: chosen.into_iter().map(|(_, source)| source).collect(), ignored, refused }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names of files with a byte, or without one when they end in `=0`.
+    fn decide_names(names: &[&str]) -> (Vec<String>, Vec<(String, IgnoredReason)>, Option<String>) {
+        let files = names.iter().map(|name| {
+            let (name, bytes) = name.strip_suffix("=0").map_or((*name, 1), |name| (name, 0));
+            ListedFile { name: name.to_owned(), bytes, inode: 0 }
+        });
+        let decision = decide(files.collect());
+        let chosen = decision.chosen.into_iter().map(|chosen| chosen.file.name).collect();
+        (chosen, decision.ignored, decision.refused)
+    }
+
+    fn chosen(names: &[&str]) -> Vec<String> {
+        let (chosen, _, refused) = decide_names(names);
+        assert_eq!(refused, None);
+        chosen
+    }
+
+    #[test]
+    fn sidecars_and_bookkeeping_are_no_data() {
+        let (chosen, ignored, refused) = decide_names(&[
+            "segment-2.l0.s0.db",
+            "segment-2.l0.s0.bloom",
+            "segment-2.l0.s0.secondary.0.bloom",
+            "segment-2.l0.s0.cna",
+            "segment-2.metadata",
+            "segment-2.bloom.tmp",
+            "segment-2.wal.tmp",
+            "cleanup.db.bolt",
+            "segment_edit_ops.db.bolt",
+        ]);
+        assert_eq!(chosen, ["segment-2.l0.s0.db"]);
+        assert_eq!((ignored, refused), (vec![], None));
+    }
+
+    #[test]
+    fn sources_are_ordered_by_id_and_a_log_is_newer_than_what_shares_its_id() {
+        let expected = [
+            "segment-10.wal",
+            "segment-11.db",
+            "segment-11.l0.s0.db",
+            "segment-12.l3.s0.db",
+            "segment-13.db",
+            "segment-14.wal",
+            "segment-15.wal",
+        ];
+        let mut shuffled = expected;
+        shuffled.reverse();
+        assert_eq!(chosen(&shuffled), expected);
+    }
+
+    #[test]
+    fn a_log_replaces_the_segments_of_its_id_unless_it_is_empty() {
+        let (chosen, ignored, _) =
+            decide_names(&["segment-1.wal", "segment-1.db", "segment-1.l0.s0.db"]);
+        assert_eq!(chosen, ["segment-1.wal"]);
+        assert!(ignored.iter().all(|(_, reason)| *reason == IgnoredReason::SegmentBesideLog));
+        assert_eq!(ignored.len(), 2);
+        let (chosen, ignored, _) = decide_names(&["segment-1.wal=0", "segment-1.db"]);
+        assert_eq!(chosen, ["segment-1.db"]);
+        assert_eq!(ignored, [("segment-1.wal".to_owned(), IgnoredReason::EmptyLog)]);
+        // An id that only begins alike is another one.
+        let (chosen, ..) = decide_names(&["segment-1.wal", "segment-12.db"]);
+        assert_eq!(chosen, ["segment-1.wal", "segment-12.db"]);
+    }
+
+    #[test]
+    fn interrupted_compactions_follow_the_table() {
+        for tmp in ["segment-1_3.db.tmp", "segment-1_3.l1.s0.db.tmp"] {
+            let both = decide_names(&[tmp, "segment-1.db", "segment-3.l0.s0.db", "segment-4.db"]);
+            assert_eq!(both.0, ["segment-1.db", "segment-3.l0.s0.db", "segment-4.db"]);
+            assert_eq!(both.1, [(tmp.to_owned(), IgnoredReason::UnfinishedCompaction)]);
+
+            let right = decide_names(&[tmp, "segment-0.db", "segment-3.l0.s0.db", "segment-4.db"]);
+            assert_eq!(right.0, ["segment-0.db", tmp, "segment-4.db"]);
+            assert_eq!(right.1, [("segment-3.l0.s0.db".to_owned(), IgnoredReason::Compacted)]);
+
+            let neither = decide_names(&["segment-2.wal", tmp, "segment-0.db", "segment-4.db"]);
+            assert_eq!(neither.0, ["segment-0.db", "segment-2.wal", tmp, "segment-4.db"]);
+            assert_eq!(neither.1, []);
+
+            let left = decide_names(&[tmp, "segment-1.db", "segment-4.db"]);
+            assert_eq!(left.2.as_deref(), Some(tmp));
+        }
+    }
+
+    #[test]
+    fn other_temporaries_are_ignored_with_their_reason() {
+        let (chosen, ignored, refused) = decide_names(&[
+            "segment-1.l0.s0.db.tmp",
+            "segment-2.db.tmp",
+            "segment-1_2_3.db.tmp",
+            "segment-4.db.1795407641874.deleteme",
+            "segment-5.l0.s0.cna.1795407641874.deleteme",
+            "segment-.db",
+            "segment-x.db",
+            "segment-1_2.db",
+            "other.wal",
+        ]);
+        assert_eq!((chosen.len(), refused), (0, None));
+        let reason = |name: &str| {
+            ignored.iter().find(|(ignored, _)| ignored == name).map(|(_, reason)| *reason)
+        };
+        use IgnoredReason::{OldCompaction, Superseded, UnfinishedWrite, UnknownName};
+        for (name, expected) in [
+            ("segment-1.l0.s0.db.tmp", UnfinishedWrite),
+            ("segment-2.db.tmp", UnfinishedWrite),
+            ("segment-1_2_3.db.tmp", OldCompaction),
+            ("segment-4.db.1795407641874.deleteme", Superseded),
+            ("segment-5.l0.s0.cna.1795407641874.deleteme", Superseded),
+            ("segment-.db", UnknownName),
+            ("segment-x.db", UnknownName),
+            ("segment-1_2.db", UnknownName),
+            ("other.wal", UnknownName),
+        ] {
+            assert_eq!(reason(name), Some(expected), "{name}");
+        }
+    }
+}

@@ -22,7 +22,7 @@ mod units;
 mod wal;
 
 pub use cursor::UnitCursor;
-pub use directory::{Class, DataDirectory};
+pub use directory::{Class, DataDirectory, SchemaSource};
 pub use error::{DiskError, LogFault, ObjectFault, Place, SegmentFault};
 pub use inspect::{IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey, Survey};
 pub use leftovers::IgnoredReason;

@@ -39,7 +39,6 @@ struct LogRun {
     /// Behind the current entry.
     next: usize,
     end: usize,
-    value: Vec<u8>,
 }
 
 impl LogRun {
@@ -57,20 +56,6 @@ impl LogRun {
             self.next = self.next.saturating_add(1);
         }
         more
-    }
-
-    fn load(&mut self) -> Result<(), DiskError> {
-        let Some((offset, bytes)) =
-            self.entry().and_then(|entry| Some((entry.value_offset, entry.value_bytes()?)))
-        else {
-            return Ok(());
-        };
-        if bytes <= MAX_VALUE_BYTES {
-            // Checked against the file when the log was indexed, and against the limit here.
-            self.value.resize(bytes as usize, 0);
-            self.file.read_exact_at(&mut self.value, offset)?;
-        }
-        Ok(())
     }
 }
 
@@ -101,6 +86,31 @@ impl Run {
             Run::Log(run) => Ok(run.advance()),
         }
     }
+
+    fn file(&self) -> &BucketFile {
+        match self {
+            Run::Segment(run) => run.file(),
+            Run::Log(run) => &run.file,
+        }
+    }
+
+    /// Offset in the file of the current value, and its length.
+    fn value_place(&self) -> (u64, u64) {
+        match self {
+            Run::Segment(run) => run.value_place(),
+            Run::Log(run) => run.entry().map_or((0, 0), |entry| {
+                (entry.value_offset, entry.value_bytes().unwrap_or_default())
+            }),
+        }
+    }
+
+    /// The current value, when it was read together with its key.
+    fn held_value(&self) -> Option<&[u8]> {
+        match self {
+            Run::Segment(run) => run.value(),
+            Run::Log(_) => None,
+        }
+    }
 }
 
 /// A live object as it is stored.
@@ -122,7 +132,12 @@ pub(crate) struct Merge {
     /// The current key of every run but the winner; of equal keys the newest run comes first.
     heads: BinaryHeap<(Reverse<u128>, usize)>,
     winner: Option<usize>,
+    /// The winner's value, when its run does not hold it.
+    loaded: Vec<u8>,
 }
+
+/// Memory that the next values may use again; more is given back.
+const KEPT_VALUE_BYTES: usize = 1024 * 1024;
 
 impl Merge {
     /// Opens the files that hold something in the range.
@@ -154,11 +169,11 @@ impl Merge {
                     // Indexes of a vector.
                     next: part.start as usize,
                     end: part.end as usize,
-                    value: Vec::new(),
                 }),
             });
         }
-        let mut merge = Merge { runs, heads: BinaryHeap::with_capacity(used), winner: None };
+        let heads = BinaryHeap::with_capacity(used);
+        let mut merge = Merge { runs, heads, winner: None, loaded: Vec::new() };
         for run in 0..used {
             merge.step(run)?;
         }
@@ -191,36 +206,39 @@ impl Merge {
                 self.step(winner)?;
                 continue;
             }
-            if let Some(Run::Log(run)) = self.runs.get_mut(winner) {
-                run.load()?;
-            }
+            self.load(winner)?;
             self.winner = Some(winner);
             return Ok(true);
         }
         Ok(false)
     }
 
+    /// Reads the current value of a run that does not hold it.
+    fn load(&mut self, winner: usize) -> Result<(), DiskError> {
+        let Some(run) = self.runs.get(winner) else { return Ok(()) };
+        let (offset, bytes) = run.value_place();
+        if run.held_value().is_some() || bytes > MAX_VALUE_BYTES {
+            return Ok(());
+        }
+        if self.loaded.capacity() > KEPT_VALUE_BYTES {
+            self.loaded = Vec::new();
+        }
+        // Lies within the file, as was checked when its key was found, and within the limit.
+        self.loaded.resize(bytes as usize, 0);
+        run.file().read_exact_at(&mut self.loaded, offset)
+    }
+
     /// The current object.
     pub fn row(&self) -> Option<StoredRow<'_>> {
-        match self.runs.get(self.winner?)? {
-            Run::Segment(run) => {
-                let (offset, value_bytes) = run.value_place();
-                let place = &run.file().place;
-                Some(StoredRow { key: run.key()?, place, offset, value_bytes, value: run.value() })
-            }
-            Run::Log(run) => {
-                let entry = run.entry()?;
-                let value_bytes = entry.value_bytes()?;
-                let value = (value_bytes <= MAX_VALUE_BYTES).then_some(run.value.as_slice());
-                let place = &run.file.place;
-                Some(StoredRow {
-                    key: entry.key,
-                    place,
-                    offset: entry.value_offset,
-                    value_bytes,
-                    value,
-                })
-            }
-        }
+        let run = self.runs.get(self.winner?)?;
+        let (offset, value_bytes) = run.value_place();
+        let loaded = || (value_bytes <= MAX_VALUE_BYTES).then_some(self.loaded.as_slice());
+        Some(StoredRow {
+            key: run.key()?,
+            place: &run.file().place,
+            offset,
+            value_bytes,
+            value: run.held_value().or_else(loaded),
+        })
     }
 }

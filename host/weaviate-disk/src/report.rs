@@ -67,6 +67,13 @@ pub enum Warning {
         /// Path relative to the data directory.
         directory: String,
     },
+    /// A shard written by newer code than is known here; its objects are read all the same.
+    ShardVersion {
+        /// The shard; no file.
+        place: Place,
+        /// As its file `version` states it.
+        version: u16,
+    },
     /// A file with the ending of data and a name that no version of Weaviate gives.
     UnknownFile {
         /// The file.
@@ -104,6 +111,10 @@ impl fmt::Display for Warning {
             Warning::UnknownDirectory { directory } => write!(
                 formatter,
                 "directory {directory} is left out: its name is not one that Weaviate gives"
+            ),
+            Warning::ShardVersion { place, version } => write!(
+                formatter,
+                "{place}: shard version {version} is newer than what is known (2)"
             ),
             Warning::UnknownFile { place } => write!(
                 formatter,

@@ -8,7 +8,6 @@ use uuid::Uuid;
 use crate::{
     bucket::{BucketFile, ForwardReader},
     error::{DiskError, SegmentFault},
-    object::MAX_VALUE_BYTES,
 };
 
 /// Length of the header; the data section starts behind it (`lsm-segment.md` 1.1).
@@ -134,6 +133,7 @@ pub(crate) struct SegmentRun {
     file: BucketFile,
     secondary_indices: u16,
     buffer: Vec<u8>,
+    /// What the buffer may grow to; a node that is larger is not held.
     buffer_bytes: usize,
     /// The unread part of `buffer`.
     unread: Range<usize>,
@@ -151,7 +151,7 @@ struct Node {
     tombstone: bool,
     value_offset: u64,
     value_bytes: u64,
-    /// The value in the buffer, unless it is larger than any that may be exported.
+    /// The value in the buffer, unless it is larger than that.
     value: Option<Range<usize>>,
 }
 
@@ -194,7 +194,8 @@ impl SegmentRun {
         self.node.as_ref().map_or((0, 0), |node| (node.value_offset, node.value_bytes))
     }
 
-    /// The current value; `None` when it is larger than [`MAX_VALUE_BYTES`].
+    /// The current value; `None` when it is larger than the buffer: to be read from its place if
+    /// it is wanted at all.
     pub fn value(&self) -> Option<&[u8]> {
         self.buffer.get(self.node.as_ref()?.value.clone()?)
     }
@@ -216,9 +217,8 @@ impl SegmentRun {
         let node_bytes = behind_value.saturating_add(4).saturating_add(u64::from(KEY_BYTES));
         self.expect_remaining(node_bytes)?;
         let value_offset = start.saturating_add(head.len() as u64);
-        let held = value_bytes <= MAX_VALUE_BYTES;
-        let (value, trailer): (_, [u8; 20]) = if held {
-            // Both at most `MAX_VALUE_BYTES` and a little: no cast loses bits.
+        let (value, trailer): (_, [u8; 20]) = if node_bytes <= self.buffer_bytes as u64 {
+            // Both within the buffer: no cast loses bits.
             let (from, to) = (head.len(), behind_value as usize);
             let trailer = self.peek_at(to)?;
             let base = self.unread.start;
@@ -308,25 +308,15 @@ impl SegmentRun {
         Ok(*bytes.unwrap_or(&[0; N]))
     }
 
-    /// Makes at least `needed` bytes unread in the buffer; the range holds that many.
+    /// Makes at least `needed` bytes unread in the buffer, which the range and the buffer can hold.
     fn load(&mut self, needed: usize) -> Result<(), DiskError> {
         let kept = self.unread.len();
         let rest = self.end.saturating_sub(self.position());
+        // At most the size of the buffer, so the cast is exact.
         let wanted = (needed.max(self.buffer_bytes) as u64).min(rest) as usize;
-        // One large row must not keep its memory until the end of the unit.
-        let oversized = self.buffer.len() > self.buffer_bytes.saturating_mul(4).max(wanted);
-        if self.buffer.len() < wanted || oversized {
-            let mut larger = vec![0; wanted];
-            if let (Some(target), Some(unread)) =
-                (larger.get_mut(..kept), self.buffer.get(self.unread.clone()))
-            {
-                target.copy_from_slice(unread);
-            }
-            self.buffer = larger;
-        } else {
-            self.buffer.copy_within(self.unread.clone(), 0);
-        }
-        let target = self.buffer.get_mut(kept..wanted).unwrap_or_default();
+        self.buffer.copy_within(self.unread.clone(), 0);
+        self.buffer.resize(wanted, 0);
+        let target = self.buffer.get_mut(kept..).unwrap_or_default();
         self.file.read_exact_at(target, self.loaded_to)?;
         self.loaded_to = self.loaded_to.saturating_add(target.len() as u64);
         self.unread = 0..wanted;

@@ -13,6 +13,10 @@ use crate::{
     wal::LogIndex,
 };
 
+/// The newest shard version that is known; it concerns the inverted index only
+/// (`data-directory.md` 3).
+const SHARD_VERSION: u16 = 2;
+
 /// One file with data, and what was learned of it. Files are opened again by name when rows are
 /// read, so that a snapshot of a small tenant costs no descriptor.
 #[derive(Debug)]
@@ -81,6 +85,10 @@ impl ShardSnapshot {
             return Err(DiskError::Compaction { place: bucket.place(&file) });
         }
         let mut findings = Findings::nothing(at, "no data");
+        if let Some(version) = bucket.shard_version().filter(|version| *version > SHARD_VERSION) {
+            let place = bucket.place("");
+            findings.warnings.push(Warning::ShardVersion { place, version });
+        }
         for (name, reason) in decision.ignored {
             if reason == IgnoredReason::UnknownName {
                 findings.warnings.push(Warning::UnknownFile { place: bucket.place(&name) });

@@ -57,10 +57,13 @@ impl Unit {
         &self.0.schema
     }
 
-    /// Starts reading. May be called again, for another try. Files are opened when their rows are
-    /// reached, and closed behind them.
+    /// Starts reading; may be called again, for another try. The files of the first shard are
+    /// opened now, those of the others when their rows are reached; they are closed behind them.
+    ///
+    /// # Errors
+    /// When a file cannot be opened, or its first rows break its format.
     pub fn open(&self) -> Result<UnitCursor, DiskError> {
-        Ok(UnitCursor::new(self.clone()))
+        UnitCursor::open(self.clone())
     }
 
     pub(crate) fn ranges(&self) -> &[ShardRange] {

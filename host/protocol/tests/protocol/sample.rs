@@ -1,8 +1,9 @@
 //! A manifest with every part that an export of one class has.
-use offloom_protocol::{
-    Block, ClassFile, ClassProgress, CutOff, ExportId, FileFormat, Guest, LogCutOff, Manifest,
-    Outcome, ProgressStatus, Shard, Source,
+use offloom_protocol::manifest::{
+    Block, ClassFile, ClassProgress, CutOff, FileFormat, Guest, LogCutOff, Manifest, Outcome,
+    ProgressStatus, Shard, Source,
 };
+use offloom_protocol::names::ExportId;
 
 /// A shard whose ids count from 0.
 pub fn shard(class: &str, name: &str, rows: u64) -> Shard {

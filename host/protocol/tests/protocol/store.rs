@@ -1,15 +1,15 @@
 //! Destinations, folders, claims and manifests on a real file system.
-
 use std::sync::Arc;
 
 use crate::faulty_store::{Fault, FaultyStore};
 use crate::sample::{manifest, shard};
 use bytes::Bytes;
 use object_store::path::Path as StorePath;
-use offloom_protocol::{
-    Cause, Claim, ClaimError, Commit, Created, Destination, ExportFolder, ExportId, Manifest,
-    ManifestError, ObjectKey, Outcome, StoreError,
-};
+use offloom_protocol::claim::{Claim, ClaimError};
+use offloom_protocol::error::{Cause, StoreError};
+use offloom_protocol::manifest::{Commit, Manifest, ManifestError, Missing, Outcome};
+use offloom_protocol::names::{ExportId, ObjectKey};
+use offloom_protocol::store::{Created, Destination, ExportFolder};
 
 fn id(text: &str) -> ExportId {
     ExportId::parse(text).unwrap()
@@ -262,11 +262,8 @@ fn manifests_follow_the_json_schema() {
     failed.error = Some("Article, shard s1: ...".to_owned());
     let mut partial = manifest("e1");
     partial.partial = true;
-    partial.missing = vec![offloom_protocol::Missing {
-        class: "Article".to_owned(),
-        shard: None,
-        reason: "torn".to_owned(),
-    }];
+    partial.missing =
+        vec![Missing { class: "Article".to_owned(), shard: None, reason: "torn".to_owned() }];
     partial.source.shards = Vec::new();
     partial.source.shards_key = Some("shards.jsonl".to_owned());
     for good in [manifest("e1"), failed, partial] {

@@ -1,5 +1,4 @@
 //! Uploads on a real file system, and on a store with the faults that a file system will not make.
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +6,10 @@ use crate::faulty_store::{Fault, FaultyStore};
 use bytes::Bytes;
 use object_store::ObjectStoreExt;
 use object_store::path::Path as StorePath;
-use offloom_protocol::{
-    Cause, Destination, ExportFolder, ExportId, ObjectKey, Operation, StoreError, Upload,
-};
+use offloom_protocol::error::{Cause, Operation, StoreError};
+use offloom_protocol::names::{ExportId, ObjectKey};
+use offloom_protocol::store::{Destination, ExportFolder};
+use offloom_protocol::upload::Upload;
 use sha2::{Digest, Sha256};
 
 const PART_BYTES: usize = 8 * 1024 * 1024;

@@ -1,5 +1,8 @@
 //! A saved answer of `GET /v1/schema` (`data-directory.md` 6.2).
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -20,6 +23,7 @@ pub struct SchemaClass {
 /// The classes of a schema file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaFile {
+    path: PathBuf,
     classes: Vec<SchemaClass>,
 }
 
@@ -51,38 +55,44 @@ impl SchemaFile {
     pub fn read(path: &Path) -> Result<SchemaFile, DiskError> {
         let failed = |reason| DiskError::SchemaFile { path: path.to_owned(), reason };
         let text = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-        SchemaFile::parse(&text).map_err(failed)
+        let classes = parse(&text).map_err(failed)?;
+        Ok(SchemaFile { path: path.to_owned(), classes })
     }
 
-    fn parse(text: &[u8]) -> Result<SchemaFile, String> {
-        let document: Document<'_> = serde_json::from_slice(text).map_err(|error| {
-            format!("not a saved answer of GET /v1/schema ({{\"classes\": [...]}}): {error}")
-        })?;
-        let mut classes = Vec::new();
-        let mut seen: HashMap<String, String> = HashMap::new();
-        for definition in document.classes {
-            let fields: ClassFields = serde_json::from_str(definition.get())
-                .map_err(|error| format!("class {}: {error}", classes.len()))?;
-            let name = fields.class;
-            if !names::is_class_name(&name) {
-                return Err(format!("`{name}` is no class name"));
-            }
-            if let Some(other) = seen.insert(name.to_ascii_lowercase(), name.clone()) {
-                return Err(format!("classes {other} and {name} would share a directory"));
-            }
-            classes.push(SchemaClass {
-                name,
-                multi_tenant: fields.multi_tenancy_config.is_some_and(|config| config.enabled),
-                definition: definition.get().to_owned(),
-            });
-        }
-        Ok(SchemaFile { classes })
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The classes in the order of the file.
     pub fn classes(&self) -> &[SchemaClass] {
         &self.classes
     }
+}
+
+fn parse(text: &[u8]) -> Result<Vec<SchemaClass>, String> {
+    let document: Document<'_> = serde_json::from_slice(text).map_err(|error| {
+        format!("not a saved answer of GET /v1/schema ({{\"classes\": [...]}}): {error}")
+    })?;
+    let mut classes = Vec::new();
+    let mut seen: HashMap<String, String> = HashMap::new();
+    for definition in document.classes {
+        let fields: ClassFields = serde_json::from_str(definition.get())
+            .map_err(|error| format!("class {}: {error}", classes.len()))?;
+        let name = fields.class;
+        if !names::is_class_name(&name) {
+            return Err(format!("`{name}` is no class name"));
+        }
+        if let Some(other) = seen.insert(name.to_ascii_lowercase(), name.clone()) {
+            return Err(format!("classes {other} and {name} would share a directory"));
+        }
+        classes.push(SchemaClass {
+            name,
+            multi_tenant: fields.multi_tenancy_config.is_some_and(|config| config.enabled),
+            definition: definition.get().to_owned(),
+        });
+    }
+    Ok(classes)
 }
 
 #[cfg(test)]
@@ -96,11 +106,11 @@ mod tests {
             {"class": "Shelf", "multiTenancyConfig": {"enabled": true}},
             {"class": "Note", "multiTenancyConfig": null}
         ]}"#;
-        let file = SchemaFile::parse(text).unwrap();
+        let classes = parse(text).unwrap();
         let flags: Vec<_> =
-            file.classes().iter().map(|class| (class.name.as_str(), class.multi_tenant)).collect();
+            classes.iter().map(|class| (class.name.as_str(), class.multi_tenant)).collect();
         assert_eq!(flags, [("Article", false), ("Shelf", true), ("Note", false)]);
-        assert_eq!(file.classes()[0].definition, r#"{"class": "Article", "vectorizer":  "none"}"#);
+        assert_eq!(classes[0].definition, r#"{"class": "Article", "vectorizer":  "none"}"#);
     }
 
     #[test]
@@ -111,7 +121,7 @@ mod tests {
             (br#"{"classes": [{"name": "A"}]}"#, "class 0: missing field `class`"),
             (br#"{"classes": [{"class": "Ab"}, {"class": "AB"}]}"#, "Ab and AB"),
         ] {
-            let error = SchemaFile::parse(text).unwrap_err();
+            let error = parse(text).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
     }

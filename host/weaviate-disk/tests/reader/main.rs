@@ -6,5 +6,13 @@
     missing_docs,
     reason = "a failed unwrap is a failed test"
 )]
+mod allocations;
+mod cutting;
+mod damage;
+mod directory;
+mod logs;
+mod model;
+mod objects;
 mod real;
 mod rows;
+mod shard;

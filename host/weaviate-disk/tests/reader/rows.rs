@@ -167,9 +167,9 @@ fn take_apart(batch: &Batch) -> Vec<Row> {
 }
 
 /// The value of a row, `None` for null; a null row must hold an empty one.
-fn valid<T: Clone + PartialEq + Default>(column: &Column, row: usize, value: &T) -> Option<T>
+fn valid<T>(column: &Column, row: usize, value: &T) -> Option<T>
 where
-    T: std::fmt::Debug,
+    T: Clone + PartialEq + Default + std::fmt::Debug,
 {
     let is_valid =
         column.validity.as_ref().is_none_or(|bits| bits[row / 8] & (1 << (row % 8)) != 0);

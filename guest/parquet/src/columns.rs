@@ -1,0 +1,148 @@
+//! One column of a batch becomes one Arrow array, without a copy where the bytes stay as they are.
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, BinaryArray, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray,
+    TimestampMillisecondArray, types::Int32Type,
+};
+use arrow_array::{DictionaryArray, PrimitiveArray};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_schema::DataType as ArrowType;
+
+use crate::bindings::offloom::export::types::{Column, Error, Values, VariableWidth};
+use crate::vector_json::{multi_vectors_to_json, named_vectors_to_json};
+
+/// A column as the writer takes it.
+pub(crate) struct Encoded {
+    pub(crate) array: ArrayRef,
+    /// Numbers of vectors that are no JSON numbers (NaN, infinities) and became `null`.
+    pub(crate) non_finite: u64,
+}
+
+/// The array of a column that has `rows` rows and is to be of type `target`.
+pub(crate) fn encode(column: Column, rows: usize, target: &ArrowType) -> Result<Encoded, Error> {
+    let nulls = column.validity.map(|bits| null_buffer(bits, rows)).transpose()?;
+    let array: ArrayRef = match (column.values, target) {
+        (Values::Boolean(bits), ArrowType::Boolean) => {
+            if bits.len() < rows.div_ceil(8) {
+                return Err(too_short("boolean"));
+            }
+            let bits = BooleanBuffer::new(Buffer::from_vec(bits), 0, rows);
+            Arc::new(BooleanArray::new(bits, nulls))
+        }
+        (Values::Int64(values), ArrowType::Int64) => {
+            Arc::new(Int64Array::try_new(ScalarBuffer::from(values), nulls).map_err(broken)?)
+        }
+        (Values::Int64(values), ArrowType::Timestamp(..)) => Arc::new(
+            TimestampMillisecondArray::try_new(ScalarBuffer::from(values), nulls)
+                .map_err(broken)?
+                .with_timezone("UTC"),
+        ),
+        (Values::Float64(values), ArrowType::Float64) => {
+            Arc::new(Float64Array::try_new(ScalarBuffer::from(values), nulls).map_err(broken)?)
+        }
+        (Values::FixedWidth(bytes), ArrowType::Utf8) => {
+            let (offsets, text) = uuid_text(&bytes)?;
+            Arc::new(StringArray::try_new(offsets, text, nulls).map_err(broken)?)
+        }
+        (Values::VariableWidth(values), ArrowType::Utf8) => {
+            let offsets = byte_offsets(values.offsets, 1)?;
+            let text = Buffer::from_vec(values.bytes);
+            Arc::new(StringArray::try_new(offsets, text, nulls).map_err(broken)?)
+        }
+        (Values::VariableWidth(values), ArrowType::Binary) => binary(values, 1, nulls)?,
+        (Values::Vector(values), ArrowType::Binary) => binary(values, 4, nulls)?,
+        (Values::NamedVectors(map), ArrowType::Binary) => {
+            let json = named_vectors_to_json(&map, nulls.as_ref(), rows)?;
+            drop(map);
+            return json.into_encoded(rows);
+        }
+        (Values::NamedMultiVectors(map), ArrowType::Binary) => {
+            let json = multi_vectors_to_json(&map, nulls.as_ref(), rows)?;
+            drop(map);
+            return json.into_encoded(rows);
+        }
+        (_, target) => {
+            return Err(Error::InvalidData(format!("the values of a column are no {target}")));
+        }
+    };
+    of_rows(array, rows)
+}
+
+/// The class name, `rows` times.
+pub(crate) fn class_name(name: &str, rows: usize) -> Result<Encoded, Error> {
+    let keys: Int32Array = PrimitiveArray::new(ScalarBuffer::from(vec![0_i32; rows]), None);
+    let names = Arc::new(StringArray::from(vec![name]));
+    let array = DictionaryArray::<Int32Type>::try_new(keys, names).map_err(broken)?;
+    of_rows(Arc::new(array), rows)
+}
+
+fn of_rows(array: ArrayRef, rows: usize) -> Result<Encoded, Error> {
+    if array.len() != rows {
+        return Err(Error::InvalidData(format!(
+            "a column has {} values for {rows} rows",
+            array.len()
+        )));
+    }
+    Ok(Encoded { array, non_finite: 0 })
+}
+
+fn binary(
+    values: VariableWidth,
+    bytes_each: u32,
+    nulls: Option<NullBuffer>,
+) -> Result<ArrayRef, Error> {
+    let offsets = byte_offsets(values.offsets, bytes_each)?;
+    let array = BinaryArray::try_new(offsets, Buffer::from_vec(values.bytes), nulls);
+    Ok(Arc::new(array.map_err(broken)?))
+}
+
+/// Checks what Arrow would panic on: offsets that fall, or that do not fit its `i32`.
+fn byte_offsets(offsets: Vec<u32>, bytes_each: u32) -> Result<OffsetBuffer<i32>, Error> {
+    let last = offsets.last().copied().ok_or_else(|| too_short("offsets"))?;
+    let fits = last.checked_mul(bytes_each).is_some_and(|bytes| i32::try_from(bytes).is_ok());
+    if !fits || !offsets.is_sorted() {
+        return Err(Error::InvalidData("offsets of a column fall or are too large".to_owned()));
+    }
+    let offsets: Vec<i32> =
+        offsets.into_iter().map(|offset| offset.wrapping_mul(bytes_each).cast_signed()).collect();
+    Ok(OffsetBuffer::new(ScalarBuffer::from(offsets)))
+}
+
+fn null_buffer(bits: Vec<u8>, rows: usize) -> Result<NullBuffer, Error> {
+    if bits.len() < rows.div_ceil(8) {
+        return Err(too_short("validity"));
+    }
+    Ok(NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(bits), 0, rows)))
+}
+
+/// Lower-case text with hyphens (`object-binary.md` 6), 36 characters a UUID.
+fn uuid_text(bytes: &[u8]) -> Result<(OffsetBuffer<i32>, Buffer), Error> {
+    const TEXT_BYTES: usize = 36;
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let (uuids, rest) = bytes.as_chunks::<16>();
+    if !rest.is_empty() {
+        return Err(too_short("uuid"));
+    }
+    let mut text = Vec::with_capacity(uuids.len().saturating_mul(TEXT_BYTES));
+    for uuid in uuids {
+        for (index, byte) in uuid.iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                text.push(b'-');
+            }
+            for nibble in [byte >> 4, byte & 15] {
+                text.extend(DIGITS.get(usize::from(nibble)));
+            }
+        }
+    }
+    let lengths = std::iter::repeat_n(TEXT_BYTES, uuids.len());
+    Ok((OffsetBuffer::from_lengths(lengths), Buffer::from_vec(text)))
+}
+
+fn too_short(what: &str) -> Error {
+    Error::InvalidData(format!("the {what} buffer of a column is too short"))
+}
+
+pub(crate) fn broken(error: arrow_schema::ArrowError) -> Error {
+    Error::InvalidData(error.to_string())
+}

@@ -1,0 +1,68 @@
+//! What the host calls, mapped to the rooms of this crate.
+use crate::bindings::exports::offloom::export::exporter::{
+    Block, Class, Error, File, Format, Guest, GuestFile, Options, PlacedBlock, Schema, Selection,
+};
+use crate::bindings::offloom::export::sink::Output;
+use crate::bindings::offloom::export::source::Cursor;
+use crate::bindings::offloom::export::types::RowBatch;
+use crate::{BLOCK_BYTES, ParquetFile, Rows, Settings, Sink, select_classes};
+
+struct Exporter;
+
+impl Guest for Exporter {
+    type File = ParquetFile;
+
+    fn describe(options: Options) -> Result<Format, Error> {
+        Settings::parse(&options)?;
+        Ok(Format {
+            name: "parquet".to_owned(),
+            extension: "parquet".to_owned(),
+            media_type: "application/vnd.apache.parquet".to_owned(),
+            block_bytes: BLOCK_BYTES,
+        })
+    }
+
+    fn plan(
+        classes: Vec<Class>,
+        selection: Selection,
+        options: Options,
+    ) -> Result<Vec<String>, Error> {
+        Settings::parse(&options)?;
+        Ok(select_classes(&classes, &selection))
+    }
+}
+
+impl GuestFile for ParquetFile {
+    fn open(schema: Schema, options: Options) -> Result<File, Error> {
+        Ok(File::new(ParquetFile::open(&schema, &options)?))
+    }
+
+    fn prologue(&self) -> Vec<u8> {
+        ParquetFile::prologue(self).to_vec()
+    }
+
+    fn encode(&self, rows: &Cursor, block: &Output) -> Result<Block, Error> {
+        let mut rows = rows;
+        let mut block = block;
+        ParquetFile::encode(self, &mut rows, &mut block)
+    }
+
+    fn assemble(&self, blocks: Vec<PlacedBlock>, epilogue: &Output) -> Result<(), Error> {
+        let mut epilogue = epilogue;
+        ParquetFile::assemble(self, &blocks, &mut epilogue)
+    }
+}
+
+impl Rows for &Cursor {
+    fn next(&mut self, max_rows: u32, max_bytes: u32) -> Result<Option<RowBatch>, Error> {
+        Cursor::next(self, max_rows, max_bytes)
+    }
+}
+
+impl Sink for &Output {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        Output::write(self, bytes)
+    }
+}
+
+crate::bindings::export!(Exporter with_types_in crate::bindings);

@@ -1,0 +1,61 @@
+//! The guest options of this exporter: all of them, with their values and defaults.
+use parquet::basic::{Compression, ZstdLevel};
+
+use crate::bindings::offloom::export::types::Error;
+
+/// The options, told when one is not understood.
+const KNOWN: &str = "known options: compression = zstd (default) | none; \
+     compression-level = 1 to 9 (default 3, for zstd); \
+     vector-compression = same (default: as compression) | none (vectors hardly shrink: twice the speed)";
+
+/// The options of one export, parsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Of every column but `vector`.
+    pub compression: Compression,
+    /// Of columns that hold one vector a row.
+    pub vector_compression: Compression,
+}
+
+impl Settings {
+    /// Reads the options. An unknown name, a name given twice and a bad value are `unsupported`
+    /// errors that list what is known.
+    pub fn parse(options: &[(String, String)]) -> Result<Settings, Error> {
+        let mut compressed = true;
+        let mut vectors_compressed = true;
+        let mut level = 3;
+        for (index, (key, value)) in options.iter().enumerate() {
+            if options.iter().take(index).any(|(earlier, _)| earlier == key) {
+                return Err(Error::Unsupported(format!("option `{key}` is given twice")));
+            }
+            match (key.as_str(), value.as_str()) {
+                ("compression", "zstd") => compressed = true,
+                ("compression", "none") => compressed = false,
+                ("compression-level", text) => {
+                    level = text
+                        .parse()
+                        .ok()
+                        .filter(|level| (1..=9).contains(level))
+                        .ok_or_else(|| bad_value(key, value))?;
+                }
+                ("vector-compression", "same") => vectors_compressed = true,
+                ("vector-compression", "none") => vectors_compressed = false,
+                ("compression" | "vector-compression", _) => return Err(bad_value(key, value)),
+                _ => {
+                    return Err(Error::Unsupported(format!("unknown option `{key}`; {KNOWN}")));
+                }
+            }
+        }
+        let level =
+            ZstdLevel::try_new(level).map_err(|error| Error::Unsupported(error.to_string()))?;
+        let compression =
+            if compressed { Compression::ZSTD(level) } else { Compression::UNCOMPRESSED };
+        let vector_compression =
+            if vectors_compressed { compression } else { Compression::UNCOMPRESSED };
+        Ok(Settings { compression, vector_compression })
+    }
+}
+
+fn bad_value(key: &str, value: &str) -> Error {
+    Error::Unsupported(format!("option `{key}` does not take `{value}`; {KNOWN}"))
+}

@@ -1,0 +1,20 @@
+//! Stands in for the `zstd` crate inside a guest: compresses by the host's `codec` import.
+//!
+//! Only what the `parquet` crate uses is here. The frames are those that the real crate would make,
+//! a third faster and without C in the guest (`performance.md`). Nothing is ever decompressed.
+pub mod bulk;
+pub mod zstd_safe;
+
+mod bindings {
+    #![allow(missing_docs, clippy::all)]
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package offloom:zstd;
+            world lent {
+                import offloom:%export/codec@0.1.0;
+            }
+        ",
+        generate_all,
+    });
+}

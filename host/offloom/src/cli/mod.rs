@@ -1,0 +1,27 @@
+//! The command line: what each command is called, takes and prints.
+pub mod export;
+pub mod inspect;
+mod progress;
+pub mod verify;
+
+use clap::{Parser, Subcommand};
+
+/// Exports the objects of a Weaviate data directory to Parquet.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write one Parquet file per class, with every object of a data directory
+    Export(export::ExportArgs),
+    /// Show what a data directory holds, without exporting it
+    Inspect(inspect::InspectArgs),
+    /// Prove that an export is whole: files, digests, rows, ids
+    Verify(verify::VerifyArgs),
+}

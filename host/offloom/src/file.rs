@@ -1,0 +1,246 @@
+//! One class's output: blocks appended in ticket order, their offsets, the file's end and digest.
+use std::collections::BTreeMap;
+
+use offloom_protocol::error::StoreError;
+use offloom_protocol::manifest::{Block, ClassFile, FileFormat};
+use offloom_protocol::names::{NameError, ObjectKey};
+use offloom_protocol::store::ExportFolder;
+use offloom_protocol::upload::Upload;
+use offloom_protocol::verify::{FooterError, check_parquet_footer};
+use offloom_rows::ShardRun;
+use offloom_sandbox::{EncodedBlock, FileEncoder, Format, GuestError, PlacedBlock};
+use tokio::sync::{Mutex, MutexGuard, watch};
+
+/// Readers break at 32,767 row groups, and notes and footers must stay bounded (`architecture.md`).
+const BLOCKS_A_FILE: usize = 8_192;
+
+/// Why a file could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The guest failed to begin or end the file.
+    #[error("{key}: {source}")]
+    Guest {
+        /// Object key of the file.
+        key: String,
+        /// The guest's failure.
+        source: GuestError,
+    },
+    /// The file's end does not describe the blocks before it.
+    #[error("{key}: the guest ended the file with a footer that does not fit its blocks: {source}")]
+    Footer {
+        /// Object key of the file.
+        key: String,
+        /// What does not fit.
+        source: FooterError,
+    },
+    /// The class's name or the guest's extension may not become an object key.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The turn never came, because the export ended.
+    #[error("the export ended before this block's turn")]
+    Ended,
+}
+
+/// The files of one class. Blocks may arrive in any order; they are written in ticket order.
+pub struct ClassFiles {
+    class: String,
+    format: Format,
+    folder: ExportFolder,
+    estimated_bytes: u64,
+    turn: watch::Sender<u64>,
+    written: Mutex<Written>,
+}
+
+#[derive(Default)]
+struct Written {
+    open: Option<OpenFile>,
+    class: WrittenClass,
+}
+
+struct OpenFile {
+    key: ObjectKey,
+    upload: Upload,
+    offset: u64,
+    rows: u64,
+    blocks: Vec<PlacedBlock>,
+    counters: BTreeMap<String, u64>,
+}
+
+/// What a class left behind.
+#[derive(Default)]
+pub struct WrittenClass {
+    /// Its complete files, in order.
+    pub files: Vec<ClassFile>,
+    /// Rows, first and last id of every shard that had rows, by shard index.
+    pub shards: BTreeMap<u32, ShardRun>,
+}
+
+impl ClassFiles {
+    /// No file is begun before the first block's turn.
+    pub fn new(
+        class: String,
+        format: Format,
+        folder: ExportFolder,
+        estimated_bytes: u64,
+    ) -> ClassFiles {
+        ClassFiles {
+            class,
+            format,
+            folder,
+            estimated_bytes,
+            turn: watch::Sender::new(0),
+            written: Mutex::default(),
+        }
+    }
+
+    /// Waits for the ticket's turn and appends the block. A block without rows leaves no bytes.
+    /// `encoder` begins and ends files; any encoder of the class does, since blocks do not depend
+    /// on their place.
+    pub async fn append(
+        &self,
+        ticket: u64,
+        encoder: &mut FileEncoder,
+        encoded: EncodedBlock,
+    ) -> Result<(), FileError> {
+        let mut written = self.turn(ticket).await?;
+        if encoded.length > 0 {
+            if written.open.as_ref().is_some_and(|file| file.blocks.len() >= BLOCKS_A_FILE) {
+                self.close(&mut written, encoder).await?;
+            }
+            for run in &encoded.runs {
+                note_run(&mut written.class.shards, run);
+            }
+            let mut file = match written.open.take() {
+                Some(file) => file,
+                None => self.begin(written.class.files.len(), encoder).await?,
+            };
+            let appended = file.append(encoded).await;
+            written.open = Some(file);
+            appended?;
+        }
+        drop(written);
+        self.turn.send_replace(ticket.saturating_add(1));
+        Ok(())
+    }
+
+    /// Waits until all tickets before `ticket` were appended, and ends the last file. A class
+    /// without rows gets one file without blocks. Returns the bytes of all its files.
+    pub async fn finish(&self, ticket: u64, encoder: &mut FileEncoder) -> Result<u64, FileError> {
+        let mut written = self.turn(ticket).await?;
+        if written.open.is_none() && written.class.files.is_empty() {
+            written.open = Some(self.begin(0, encoder).await?);
+        }
+        self.close(&mut written, encoder).await?;
+        let sizes = written.class.files.iter().map(|file| file.size_bytes);
+        Ok(sizes.fold(0, u64::saturating_add))
+    }
+
+    /// What is complete; a file that was begun and not ended is dropped.
+    pub async fn end(&self) -> WrittenClass {
+        let mut written = self.written.lock().await;
+        if let Some(file) = written.open.take() {
+            // The outcome is decided already, and the store may be the reason for it.
+            if let Err(error) = file.upload.abort().await {
+                tracing::warn!(key = %file.key, %error, "an unfinished file could not be dropped");
+            }
+        }
+        std::mem::take(&mut written.class)
+    }
+
+    async fn turn(&self, ticket: u64) -> Result<MutexGuard<'_, Written>, FileError> {
+        let mut turn = self.turn.subscribe();
+        turn.wait_for(|turn| *turn == ticket).await.map_err(|_closed| FileError::Ended)?;
+        Ok(self.written.lock().await)
+    }
+
+    async fn begin(&self, closed: usize, encoder: &mut FileEncoder) -> Result<OpenFile, FileError> {
+        let number = u32::try_from(closed).unwrap_or(u32::MAX).saturating_add(1);
+        let key = ObjectKey::class_file(&self.class, number, &self.format.extension)?;
+        let prologue = encoder.prologue().await.map_err(|source| guest_failed(&key, source))?;
+        let mut upload = Upload::start(&self.folder, key.clone(), self.estimated_bytes);
+        let offset = prologue.len() as u64;
+        upload.append(prologue).await?;
+        Ok(OpenFile { key, upload, offset, rows: 0, blocks: Vec::new(), counters: BTreeMap::new() })
+    }
+
+    async fn close(
+        &self,
+        written: &mut Written,
+        encoder: &mut FileEncoder,
+    ) -> Result<(), FileError> {
+        let Some(file) = &mut written.open else { return Ok(()) };
+        let placed = std::mem::take(&mut file.blocks);
+        let blocks: Vec<Block> = placed
+            .iter()
+            .map(|placed| Block {
+                offset: placed.offset,
+                length: placed.length,
+                rows: placed.block.row_count,
+            })
+            .collect();
+        let epilogue =
+            encoder.assemble(placed).await.map_err(|source| guest_failed(&file.key, source))?;
+        if self.format.name == "parquet" {
+            check_parquet_footer(file.offset, &epilogue, &blocks)
+                .map_err(|source| FileError::Footer { key: file.key.to_string(), source })?;
+        }
+        for chunk in epilogue {
+            file.upload.append(chunk).await?;
+        }
+        let Some(file) = written.open.take() else { return Ok(()) };
+        let uploaded = file.upload.finish().await?;
+        written.class.files.push(ClassFile {
+            class: self.class.clone(),
+            key: file.key.to_string(),
+            format: FileFormat {
+                name: self.format.name.clone(),
+                extension: self.format.extension.clone(),
+                media_type: self.format.media_type.clone(),
+            },
+            size_bytes: uploaded.size_bytes,
+            sha256: uploaded.sha256,
+            rows: file.rows,
+            counters: file.counters,
+            blocks,
+        });
+        Ok(())
+    }
+}
+
+fn guest_failed(key: &ObjectKey, source: GuestError) -> FileError {
+    FileError::Guest { key: key.to_string(), source }
+}
+
+impl OpenFile {
+    async fn append(&mut self, encoded: EncodedBlock) -> Result<(), FileError> {
+        for chunk in encoded.chunks {
+            self.upload.append(chunk).await?;
+        }
+        for (name, count) in &encoded.block.counters {
+            let counter = self.counters.entry(name.clone()).or_default();
+            *counter = counter.saturating_add(*count);
+        }
+        self.rows = self.rows.saturating_add(encoded.block.row_count);
+        self.blocks.push(PlacedBlock {
+            offset: self.offset,
+            length: encoded.length,
+            block: encoded.block,
+        });
+        self.offset = self.offset.saturating_add(encoded.length);
+        Ok(())
+    }
+}
+
+/// Rows of a shard follow one another over blocks, so runs join into one a shard.
+fn note_run(shards: &mut BTreeMap<u32, ShardRun>, run: &ShardRun) {
+    shards
+        .entry(run.shard)
+        .and_modify(|whole| {
+            whole.rows = whole.rows.saturating_add(run.rows);
+            whole.last_id = run.last_id;
+        })
+        .or_insert_with(|| run.clone());
+}

@@ -1,0 +1,175 @@
+//! Which classes an export covers: the request is checked against what exists, then the guest filters.
+use std::collections::BTreeSet;
+
+use offloom_sandbox::{ExporterGuest, GuestError, GuestOptions, OfferedClass, Selection};
+use offloom_weaviate_disk::{Class, DataDirectory, DiskError, ShardSurvey};
+
+/// Why no export can be made of what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// Both lists were given.
+    #[error(
+        "include and exclude cannot be given together: name the classes to export, or the ones to leave out"
+    )]
+    IncludeAndExclude,
+    /// A class that was named does not exist.
+    #[error("class {class} does not exist; there is {known}")]
+    UnknownClass {
+        /// The name as it was looked up.
+        class: String,
+        /// What exists, as text.
+        known: String,
+    },
+    /// A directory holds a class that the schema file lacks.
+    #[error(
+        "the schema file has no class for the directory {directory} ({class}?): exclude {class}, or bring a newer schema"
+    )]
+    NotInSchema {
+        /// The class directory.
+        directory: String,
+        /// The name that its objects or its directory suggest.
+        class: String,
+    },
+    /// Nothing is left to export.
+    #[error("nothing to export: {reason}")]
+    Nothing {
+        /// Why nothing is left.
+        reason: &'static str,
+    },
+    /// The guest failed to choose.
+    #[error("the guest could not plan the export: {0}")]
+    Guest(#[from] GuestError),
+    /// The directory could not be read.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The survey was stopped.
+    #[error("the survey of the data directory stopped: {0}")]
+    Stopped(#[from] tokio::task::JoinError),
+}
+
+/// A class that will be exported.
+#[derive(Debug, Clone)]
+pub struct PlannedClass {
+    /// The class as it lies on disk.
+    pub class: Class,
+    /// Keys in its files: an upper bound of its objects.
+    pub objects_estimate: u64,
+    /// Bytes of its rows as they are stored.
+    pub raw_bytes: u64,
+}
+
+/// Checks `include` and `exclude` against what exists, asks the guest, and surveys what it chose.
+/// Names are taken with their first letter capitalised; an unknown class in `exclude` is ignored.
+pub async fn plan(
+    directory: &DataDirectory,
+    guest: &ExporterGuest,
+    options: &GuestOptions,
+    include: &[String],
+    exclude: &[String],
+) -> Result<Vec<PlannedClass>, PlanError> {
+    let selection = select(directory.classes(), include, exclude)?;
+    let candidates: Vec<Class> =
+        directory.classes().iter().filter(|class| selection.offers(&class.name)).cloned().collect();
+    if candidates.is_empty() {
+        let reason = if directory.classes().is_empty() {
+            "the data directory holds no classes"
+        } else {
+            "every class is excluded"
+        };
+        return Err(PlanError::Nothing { reason });
+    }
+    if let Some(class) = candidates.iter().find(|class| class.in_schema == Some(false)) {
+        return Err(PlanError::NotInSchema {
+            directory: class.directory.to_string(),
+            class: class.name.to_string(),
+        });
+    }
+    let surveyed = survey(directory, candidates).await?;
+    let offered: Vec<OfferedClass> = surveyed
+        .iter()
+        .map(|planned| OfferedClass {
+            name: planned.class.name.to_string(),
+            multi_tenant: planned.class.multi_tenant,
+            object_count: Some(planned.objects_estimate),
+        })
+        .collect();
+    let chosen: BTreeSet<String> =
+        guest.plan(&offered, &selection.for_guest(), options).await?.into_iter().collect();
+    if chosen.is_empty() {
+        return Err(PlanError::Nothing { reason: "the guest chose no class" });
+    }
+    Ok(surveyed.into_iter().filter(|planned| chosen.contains(&*planned.class.name)).collect())
+}
+
+async fn survey(
+    directory: &DataDirectory,
+    classes: Vec<Class>,
+) -> Result<Vec<PlannedClass>, PlanError> {
+    let directory = directory.clone();
+    tokio::task::spawn_blocking(move || {
+        classes
+            .into_iter()
+            .map(|class| {
+                let shards = directory.survey(&class)?.shards;
+                let sum = |of: fn(&ShardSurvey) -> u64| {
+                    shards.iter().map(of).fold(0, u64::saturating_add)
+                };
+                let objects_estimate = sum(|shard| shard.objects_estimate);
+                let raw_bytes = sum(|shard| shard.raw_bytes);
+                Ok(PlannedClass { class, objects_estimate, raw_bytes })
+            })
+            .collect()
+    })
+    .await?
+}
+
+/// Checked and capitalised names of a request.
+struct Checked {
+    include: Vec<String>,
+    exclude: Vec<String>,
+}
+
+impl Checked {
+    fn offers(&self, class: &str) -> bool {
+        let named = |names: &[String]| names.iter().any(|name| name == class);
+        if self.include.is_empty() { !named(&self.exclude) } else { named(&self.include) }
+    }
+
+    fn for_guest(&self) -> Selection {
+        Selection { include: self.include.clone(), exclude: self.exclude.clone() }
+    }
+}
+
+fn select(classes: &[Class], include: &[String], exclude: &[String]) -> Result<Checked, PlanError> {
+    if !include.is_empty() && !exclude.is_empty() {
+        return Err(PlanError::IncludeAndExclude);
+    }
+    let exists = |name: &String| classes.iter().any(|class| *class.name == **name);
+    let include: Vec<String> = include.iter().map(|name| capitalised(name)).collect();
+    if let Some(class) = include.iter().find(|name| !exists(name)) {
+        return Err(PlanError::UnknownClass { class: class.clone(), known: known(classes) });
+    }
+    let exclude = exclude.iter().map(|name| capitalised(name)).filter(exists).collect();
+    Ok(Checked { include, exclude })
+}
+
+/// Weaviate's clients capitalise the first letter of a class name; so do we.
+fn capitalised(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map_or_else(String::new, |first| {
+        let mut name = first.to_ascii_uppercase().to_string();
+        name.push_str(letters.as_str());
+        name
+    })
+}
+
+/// At most twenty names, so that the message stays one that can be read.
+fn known(classes: &[Class]) -> String {
+    const SHOWN: usize = 20;
+    if classes.is_empty() {
+        return "no class at all".to_owned();
+    }
+    let names: Vec<&str> = classes.iter().take(SHOWN).map(|class| &*class.name).collect();
+    let more = classes.len().saturating_sub(SHOWN);
+    if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
+}

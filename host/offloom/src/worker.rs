@@ -1,0 +1,117 @@
+//! One worker: takes units in order, has a guest encode each, and hands the block to its file.
+use std::sync::Arc;
+
+use offloom_rows::{CursorError, Schema};
+use offloom_sandbox::{ExporterGuest, FileEncoder, GuestError, GuestOptions};
+use offloom_weaviate_disk::{DiskError, Unit};
+use tokio::sync::{Mutex, mpsc};
+
+use crate::file::{ClassFiles, FileError};
+use crate::status::Status;
+
+/// Why a worker stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The unit's rows could not be opened or read.
+    #[error("{0}")]
+    Rows(CursorError),
+    /// The unit could not be opened.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The guest failed on a class.
+    #[error("class {class}: {source}")]
+    Guest {
+        /// The class that it was encoding.
+        class: String,
+        /// Its failure.
+        source: GuestError,
+    },
+    /// The output could not be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The runtime went away.
+    #[error("the worker was stopped: {0}")]
+    Stopped(#[from] tokio::task::JoinError),
+}
+
+/// One class of a running export, shared by the workers.
+pub struct ClassRun {
+    /// Columns of its rows.
+    pub schema: Schema,
+    /// Its output.
+    pub files: ClassFiles,
+}
+
+/// One step of a class. Steps of a class are numbered without gaps; the last one finishes it.
+pub struct Job {
+    /// The class.
+    pub class: Arc<ClassRun>,
+    /// The step's number: a block's place in its file.
+    pub ticket: u64,
+    /// What to do.
+    pub work: Work,
+}
+
+/// What a step does.
+pub enum Work {
+    /// Encode a unit and append its block.
+    Encode(Unit),
+    /// End the file.
+    Finish,
+}
+
+/// What all workers of an export share.
+pub struct Workplace {
+    /// Steps in the order in which they were cut.
+    pub jobs: Mutex<mpsc::Receiver<Job>>,
+    /// The guest.
+    pub guest: ExporterGuest,
+    /// Its options.
+    pub options: GuestOptions,
+    /// Bytes that one block should hold.
+    pub block_bytes: u64,
+    /// Where progress is told.
+    pub status: Arc<Status>,
+}
+
+/// Works until no steps are left. A guest instance is kept from unit to unit of one class, because
+/// warm memory is worth 15 % (`performance.md`).
+pub async fn work(workplace: Arc<Workplace>) -> Result<(), WorkerError> {
+    let mut warm: Option<(String, FileEncoder)> = None;
+    loop {
+        let Some(job) = workplace.jobs.lock().await.recv().await else { return Ok(()) };
+        let class = &job.class.schema.class_name;
+        let guest_error = |source| guest_failure(class, source);
+        let encoder = match warm.take() {
+            Some((of, encoder)) if of == *class => encoder,
+            _ => workplace
+                .guest
+                .open(&job.class.schema, &workplace.options, workplace.block_bytes)
+                .await
+                .map_err(guest_error)?,
+        };
+        let (_, encoder) = warm.insert((class.clone(), encoder));
+        match job.work {
+            Work::Encode(unit) => {
+                let raw_bytes = unit.raw_bytes();
+                let cursor = tokio::task::spawn_blocking(move || unit.open()).await??;
+                let encoded = encoder.encode(Box::new(cursor)).await.map_err(guest_error)?;
+                let (rows, file_bytes) = (encoded.block.row_count, encoded.length);
+                job.class.files.append(job.ticket, encoder, encoded).await?;
+                workplace.status.appended(class, rows, file_bytes, raw_bytes);
+            }
+            Work::Finish => {
+                let file_bytes = job.class.files.finish(job.ticket, encoder).await?;
+                workplace.status.succeeded(class, file_bytes);
+            }
+        }
+    }
+}
+
+/// A cursor's error already names class, shard, file and offset, and is shown as it is.
+fn guest_failure(class: &str, source: GuestError) -> WorkerError {
+    match source {
+        GuestError::Rows(error) => WorkerError::Rows(error),
+        source => WorkerError::Guest { class: class.to_owned(), source },
+    }
+}

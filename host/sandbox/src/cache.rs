@@ -1,0 +1,162 @@
+//! Compiled guests on disk, so that only the first export waits for the compiler.
+//!
+//! An entry is native code that will run in this process, so the directory belongs to this user and
+//! nobody else can write to it, and so does every entry. Each begins with the SHA-256 of the rest:
+//! what a full disk or a crash left of an entry is compiled anew.
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sha2::{Digest, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::error::SandboxError;
+
+const DIGEST_BYTES: usize = 32;
+
+/// The largest entry that is read.
+const MAX_ENTRY_BYTES: u64 = 512 * 1024 * 1024;
+
+/// SHA-256 in lower-case hexadecimal digits.
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// A directory of compiled guests that only this user can write.
+pub(crate) struct CompiledCache {
+    dir: PathBuf,
+}
+
+impl CompiledCache {
+    /// Opens or creates the directory. A directory that was asked for and cannot be used is an
+    /// error, a default one that is missing is not; one that is not safe always is.
+    pub(crate) fn open(asked_for: Option<PathBuf>) -> Result<Option<CompiledCache>, SandboxError> {
+        let is_default = asked_for.is_none();
+        let Some(dir) = asked_for.or_else(default_dir) else {
+            tracing::warn!(
+                "neither XDG_CACHE_HOME nor HOME is set: guests are compiled every time"
+            );
+            return Ok(None);
+        };
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        let metadata = match created.and_then(|()| fs::metadata(&dir)) {
+            Ok(metadata) => metadata,
+            Err(error) if is_default => {
+                tracing::warn!(dir = %dir.display(), %error, "guests are compiled every time");
+                return Ok(None);
+            }
+            Err(error) => {
+                return Err(SandboxError::Cache { path: dir, problem: format!("fails: {error}") });
+            }
+        };
+        if let Some(problem) = unsafe_for_code(&metadata) {
+            return Err(SandboxError::Cache {
+                path: dir,
+                problem: format!("{problem}: choose another, or `chmod 700` it"),
+            });
+        }
+        Ok(Some(CompiledCache { dir }))
+    }
+
+    /// The compiled guest, if a whole entry for this engine is there.
+    pub(crate) fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
+        let path = self.path(engine, digest);
+        match load_entry(engine, &path) {
+            Ok(component) => component,
+            Err(problem) => {
+                tracing::warn!(path = %path.display(), %problem, "compiling the guest anew");
+                None
+            }
+        }
+    }
+
+    /// Keeps a compiled guest. Failing to is no reason to stop.
+    pub(crate) fn save(&self, engine: &Engine, digest: &str, component: &Component) {
+        let path = self.path(engine, digest);
+        let saved = component
+            .serialize()
+            .map_err(|error| error.to_string())
+            .and_then(|code| save_entry(&path, &code).map_err(|error| error.to_string()));
+        if let Err(problem) = saved {
+            tracing::warn!(path = %path.display(), %problem, "the compiled guest is not kept");
+        }
+    }
+
+    /// The digest of the component, and a hash of wasmtime's version and the engine's configuration.
+    fn path(&self, engine: &Engine, digest: &str) -> PathBuf {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        self.dir.join(format!("{digest}-{:016x}.guest", hasher.finish()))
+    }
+}
+
+fn default_dir() -> Option<PathBuf> {
+    let absolute = |name| {
+        std::env::var_os(name).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute())
+    };
+    absolute("XDG_CACHE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+        .map(|cache| cache.join("offloom"))
+}
+
+/// Why code from here must not be trusted.
+fn unsafe_for_code(metadata: &fs::Metadata) -> Option<&'static str> {
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        Some("belongs to another user")
+    } else if metadata.mode() & 0o022 != 0 {
+        Some("can be written by other users")
+    } else {
+        None
+    }
+}
+
+fn load_entry(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let metadata = file.metadata().map_err(|error| error.to_string())?;
+    if let Some(problem) = unsafe_for_code(&metadata) {
+        return Err(format!("it {problem}"));
+    }
+    let mut entry = Vec::new();
+    file.take(MAX_ENTRY_BYTES).read_to_end(&mut entry).map_err(|error| error.to_string())?;
+    let Some((digest, code)) = entry.split_at_checked(DIGEST_BYTES) else {
+        return Err("it is cut short".to_owned());
+    };
+    if Sha256::digest(code).as_slice() != digest {
+        return Err("its checksum is wrong".to_owned());
+    }
+    // SAFETY: `Component::deserialize` runs what it is given, so the bytes must be those that
+    // `Component::serialize` made. They are: the file and its directory belong to the user that this
+    // process runs as and can be written by nobody else (checked at the open descriptor, so the file
+    // cannot be changed for another in between), and this program writes nothing else under that
+    // name. That user could run any code here anyway. Damage is ruled out by the checksum over the
+    // very bytes that are passed on; wasmtime itself checks its version and configuration.
+    let component = unsafe { Component::deserialize(engine, code) };
+    component.map(Some).map_err(|error| error.to_string())
+}
+
+/// Writes beside and renames, so that readers find a whole entry or none.
+fn save_entry(path: &Path, code: &[u8]) -> io::Result<()> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let beside = path.with_extension(format!("{}-{number}.partial", std::process::id()));
+    let written = (|| {
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(Sha256::digest(code).as_slice())?;
+        file.write_all(code)?;
+        fs::rename(&beside, path)
+    })();
+    if written.is_err() {
+        // What could not be written whole is of no use; the error itself is reported.
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}

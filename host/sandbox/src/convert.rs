@@ -1,0 +1,105 @@
+//! Rows and schemas in the types of the contract; buffers are moved, not copied.
+use offloom_rows as rows;
+
+use crate::bindings::offloom::export::types;
+
+pub(crate) fn schema(schema: &rows::Schema) -> types::Schema {
+    types::Schema {
+        class_name: schema.class_name.clone(),
+        fields: schema.fields.iter().map(field).collect(),
+        class_definition: schema.class_definition.clone(),
+    }
+}
+
+fn field(field: &rows::Field) -> types::Field {
+    types::Field {
+        name: field.name.clone(),
+        data_type: data_type(&field.data_type),
+        nullable: field.nullable,
+    }
+}
+
+fn data_type(data_type: &rows::DataType) -> types::DataType {
+    use types::DataType as Wit;
+    match data_type {
+        rows::DataType::Boolean => Wit::Boolean,
+        rows::DataType::Int64 => Wit::Int64,
+        rows::DataType::Float64 => Wit::Float64,
+        rows::DataType::TimestampMillis => Wit::TimestampMillis,
+        rows::DataType::Uuid => Wit::Uuid,
+        rows::DataType::Utf8 => Wit::Utf8,
+        rows::DataType::Json => Wit::Json,
+        rows::DataType::Binary => Wit::Binary,
+        rows::DataType::Vector(dimensions) => Wit::Vector(*dimensions),
+        rows::DataType::NamedVectors(vectors) => Wit::NamedVectors(named(vectors)),
+        rows::DataType::NamedMultiVectors(vectors) => Wit::NamedMultiVectors(named(vectors)),
+    }
+}
+
+fn named(vectors: &[rows::NamedVector]) -> Vec<types::NamedVector> {
+    vectors
+        .iter()
+        .map(|vector| types::NamedVector {
+            name: vector.name.clone(),
+            dimensions: vector.dimensions,
+        })
+        .collect()
+}
+
+pub(crate) fn row_batch(batch: rows::RowBatch) -> types::RowBatch {
+    types::RowBatch {
+        row_count: batch.row_count,
+        columns: batch
+            .columns
+            .into_iter()
+            .map(|column| types::Column {
+                validity: column.validity,
+                values: values(column.values),
+            })
+            .collect(),
+    }
+}
+
+fn values(values: rows::Values) -> types::Values {
+    use types::Values as Wit;
+    match values {
+        rows::Values::Boolean(bits) => Wit::Boolean(bits),
+        rows::Values::Int64(numbers) => Wit::Int64(numbers),
+        rows::Values::Float64(numbers) => Wit::Float64(numbers),
+        rows::Values::FixedWidth(bytes) => Wit::FixedWidth(bytes),
+        rows::Values::VariableWidth(values) => Wit::VariableWidth(variable_width(values)),
+        rows::Values::Vector(values) => Wit::Vector(variable_width(values)),
+        rows::Values::NamedVectors(map) => Wit::NamedVectors(types::VectorMap {
+            names: map.names,
+            row_offsets: map.row_offsets,
+            name_index: map.name_index,
+            vector_offsets: map.vector_offsets,
+            components: map.components,
+        }),
+        rows::Values::NamedMultiVectors(map) => Wit::NamedMultiVectors(types::MultiVectorMap {
+            names: map.names,
+            row_offsets: map.row_offsets,
+            name_index: map.name_index,
+            list_offsets: map.list_offsets,
+            vector_offsets: map.vector_offsets,
+            components: map.components,
+        }),
+    }
+}
+
+fn variable_width(values: rows::VariableWidth) -> types::VariableWidth {
+    types::VariableWidth { offsets: values.offsets, bytes: values.bytes }
+}
+
+/// Bytes of values in a batch; offsets and names are not counted.
+pub(crate) fn batch_bytes(batch: &rows::RowBatch) -> u64 {
+    let lengths = batch.columns.iter().map(|column| match &column.values {
+        rows::Values::Boolean(bytes) | rows::Values::FixedWidth(bytes) => bytes.len(),
+        rows::Values::Int64(numbers) => numbers.len().saturating_mul(8),
+        rows::Values::Float64(numbers) => numbers.len().saturating_mul(8),
+        rows::Values::VariableWidth(values) | rows::Values::Vector(values) => values.bytes.len(),
+        rows::Values::NamedVectors(map) => map.components.len(),
+        rows::Values::NamedMultiVectors(map) => map.components.len(),
+    });
+    lengths.fold(0_u64, |sum, length| sum.saturating_add(length as u64))
+}

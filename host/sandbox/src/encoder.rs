@@ -1,0 +1,228 @@
+//! One instance at work on the file of a class: blocks in, bytes out, the account checked.
+use bytes::Bytes;
+use offloom_rows::{Cursor, ShardRun};
+use wasmtime::component::{Resource, ResourceAny};
+
+use crate::bindings::exports::offloom::export::exporter as wit;
+use crate::cursor::{GuestCursor, RowAccount};
+use crate::error::{Breach, ContractBreach, GuestError};
+use crate::exporter::{Instance, Stopped, settle, within};
+use crate::limits::{MAX_COUNTER_NAME_BYTES, MAX_COUNTERS};
+use crate::sink::Output;
+
+/// Encodes blocks of one file, or closes it. Holds an instance of the guest, warm from block to
+/// block; after an error every call answers [`GuestError::Ended`]. Dropping a call in the middle is
+/// safe and ends the encoder too.
+pub struct FileEncoder {
+    /// Away while a call runs, and for ever after an error.
+    open: Option<OpenFile>,
+}
+
+/// What a guest says of a block. Kept until the file is closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// Rows of the block.
+    pub row_count: u64,
+    /// What the guest wants to see again in [`FileEncoder::assemble`].
+    pub note: Vec<u8>,
+    /// Counts for the manifest, by name.
+    pub counters: Vec<(String, u64)>,
+}
+
+/// An encoded block, checked against the rows that were handed out.
+#[derive(Debug, Clone)]
+pub struct EncodedBlock {
+    /// Its bytes, in pieces of at most 1 MiB.
+    pub chunks: Vec<Bytes>,
+    /// Number of its bytes.
+    pub length: u64,
+    /// What the guest says of it.
+    pub block: Block,
+    /// Where its rows came from, in order, one run for rows of one shard.
+    pub runs: Vec<ShardRun>,
+}
+
+/// A block and where the host has put it.
+#[derive(Debug, Clone)]
+pub struct PlacedBlock {
+    /// Where its bytes begin, from the beginning of the file.
+    pub offset: u64,
+    /// How many it has.
+    pub length: u64,
+    /// As [`FileEncoder::encode`] returned it.
+    pub block: Block,
+}
+
+struct OpenFile {
+    instance: Instance,
+    file: ResourceAny,
+    output_limit: u64,
+    /// So far: bytes of rows handed in, bytes of blocks and notes that came out.
+    row_bytes: u64,
+    output_bytes: u64,
+    notes_bytes: u64,
+}
+
+impl FileEncoder {
+    pub(crate) fn new(instance: Instance, file: ResourceAny, output_limit: u64) -> FileEncoder {
+        let open = OpenFile {
+            instance,
+            file,
+            output_limit,
+            row_bytes: 0,
+            output_bytes: 0,
+            notes_bytes: 0,
+        };
+        FileEncoder { open: Some(open) }
+    }
+
+    /// The bytes before the first block.
+    pub async fn prologue(&mut self) -> Result<Bytes, GuestError> {
+        let mut open = self.open.take().ok_or(GuestError::Ended)?;
+        let prologue = open.prologue().await?;
+        self.open = Some(open);
+        Ok(prologue)
+    }
+
+    /// Encodes all rows of the cursor as one block.
+    ///
+    /// Errors of the cursor come out as they are, whatever the guest made of them. The guest must
+    /// have read every row, and say as many as it was handed.
+    pub async fn encode(&mut self, cursor: Box<dyn Cursor>) -> Result<EncodedBlock, GuestError> {
+        let mut open = self.open.take().ok_or(GuestError::Ended)?;
+        let block = open.encode(cursor).await?;
+        self.open = Some(open);
+        Ok(block)
+    }
+
+    /// The bytes after the last block. The blocks are in the order of the file; none means a class
+    /// without objects.
+    pub async fn assemble(&mut self, blocks: Vec<PlacedBlock>) -> Result<Vec<Bytes>, GuestError> {
+        let mut open = self.open.take().ok_or(GuestError::Ended)?;
+        let epilogue = open.assemble(blocks).await?;
+        self.open = Some(open);
+        Ok(epilogue)
+    }
+}
+
+impl OpenFile {
+    async fn prologue(&mut self) -> Result<Bytes, GuestError> {
+        let Instance { store, bindings, limits } = &mut self.instance;
+        store.data_mut().clock.moved();
+        let exporter = bindings.offloom_export_exporter();
+        let file = exporter.file();
+        let answer = within(limits, file.call_prologue(&mut *store, self.file)).await;
+        let prologue = settle(&store.data().log, limits, answer.map(Ok))?;
+        if prologue.len() > limits.prologue_bytes {
+            let bytes = prologue.len();
+            return Err(Breach::Prologue { bytes, limit: limits.prologue_bytes }.into());
+        }
+        Ok(prologue.into())
+    }
+
+    async fn encode(&mut self, cursor: Box<dyn Cursor>) -> Result<EncodedBlock, GuestError> {
+        let Instance { store, bindings, limits } = &mut self.instance;
+        let state = store.data_mut();
+        state.clock.moved();
+        let cursor = state.table.push(GuestCursor::new(cursor)).map_err(host_error)?;
+        let output = state.table.push(Output::new(self.output_limit)).map_err(host_error)?;
+        let exporter = bindings.offloom_export_exporter();
+        let file = exporter.file();
+        // No limit by the clock on the wall: a slow disk is not the guest's fault.
+        let answer = file
+            .call_encode(
+                &mut *store,
+                self.file,
+                Resource::new_borrow(cursor.rep()),
+                Resource::new_borrow(output.rep()),
+            )
+            .await
+            .map_err(Stopped::Error);
+
+        let state = store.data_mut();
+        let cursor = state.table.delete(cursor).map_err(host_error)?;
+        let output = state.table.delete(output).map_err(host_error)?;
+        let (account, at_end) = cursor.finish()?;
+        let block = settle(&state.log, limits, answer)?;
+        let (chunks, length) = output.finish();
+        check_account(&account, at_end, &block, length)?;
+
+        self.row_bytes = self.row_bytes.saturating_add(account.bytes);
+        self.output_bytes = self.output_bytes.saturating_add(length);
+        self.notes_bytes = self.notes_bytes.saturating_add(block.note.len() as u64);
+        let output_limit = self
+            .row_bytes
+            .saturating_mul(limits.output_factor)
+            .saturating_add(limits.output_extra_bytes);
+        if self.output_bytes > output_limit {
+            return Err(Breach::Output { limit: output_limit }.into());
+        }
+        if self.notes_bytes > limits.notes_bytes {
+            return Err(Breach::Notes { limit: limits.notes_bytes }.into());
+        }
+        let block =
+            Block { row_count: block.row_count, note: block.note, counters: block.counters };
+        Ok(EncodedBlock { chunks, length, block, runs: account.runs })
+    }
+
+    async fn assemble(&mut self, blocks: Vec<PlacedBlock>) -> Result<Vec<Bytes>, GuestError> {
+        let Instance { store, bindings, limits } = &mut self.instance;
+        let notes = blocks.iter().map(|placed| placed.block.note.len() as u64);
+        if notes.fold(0, u64::saturating_add) > limits.notes_bytes {
+            return Err(Breach::Notes { limit: limits.notes_bytes }.into());
+        }
+        let blocks: Vec<wit::PlacedBlock> = blocks
+            .into_iter()
+            .map(|placed| wit::PlacedBlock {
+                offset: placed.offset,
+                length: placed.length,
+                block: wit::Block {
+                    row_count: placed.block.row_count,
+                    note: placed.block.note,
+                    counters: placed.block.counters,
+                },
+            })
+            .collect();
+        let state = store.data_mut();
+        state.clock.moved();
+        let output = state.table.push(Output::new(limits.epilogue_bytes)).map_err(host_error)?;
+        let exporter = bindings.offloom_export_exporter();
+        let file = exporter.file();
+        let call =
+            file.call_assemble(&mut *store, self.file, &blocks, Resource::new_borrow(output.rep()));
+        let answer = within(limits, call).await;
+        let state = store.data_mut();
+        let output = state.table.delete(output).map_err(host_error)?;
+        settle(&state.log, limits, answer)?;
+        Ok(output.finish().0)
+    }
+}
+
+fn check_account(
+    account: &RowAccount,
+    at_end: bool,
+    block: &wit::Block,
+    length: u64,
+) -> Result<(), ContractBreach> {
+    if !at_end {
+        return Err(ContractBreach::RowsLeft(account.rows));
+    }
+    if block.row_count != account.rows {
+        return Err(ContractBreach::RowCount { handed_out: account.rows, said: block.row_count });
+    }
+    if account.rows == 0 && length > 0 {
+        return Err(ContractBreach::BytesWithoutRows(length));
+    }
+    let named = |name: &str| {
+        (1..=MAX_COUNTER_NAME_BYTES).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    if block.counters.len() > MAX_COUNTERS || !block.counters.iter().all(|(name, _)| named(name)) {
+        return Err(ContractBreach::Counters);
+    }
+    Ok(())
+}
+
+fn host_error(error: wasmtime::component::ResourceTableError) -> GuestError {
+    GuestError::Host(error.to_string())
+}

@@ -1,0 +1,141 @@
+//! From the bytes of a component to compiled code, under one configuration of wasmtime.
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wasmtime::component::Component;
+use wasmtime::{Config, Engine, OptLevel};
+
+use crate::bindings::ExporterGuestPre;
+use crate::cache::{CompiledCache, digest_of};
+use crate::error::SandboxError;
+use crate::exporter::ExporterGuest;
+use crate::limits::{SandboxLimits, TICK};
+use crate::log::LogBudget;
+use crate::{linker, log};
+
+/// How to set up a sandbox.
+#[derive(Debug, Clone, Default)]
+pub struct SandboxConfig {
+    /// Where compiled guests are kept. By default `$XDG_CACHE_HOME/offloom` or `~/.cache/offloom`;
+    /// when none of them can be used, guests are compiled every time.
+    pub cache_dir: Option<PathBuf>,
+    /// What each instance of a guest may use.
+    pub limits: SandboxLimits,
+}
+
+/// Loads guests. Cheap to clone; all clones share the engine and its clock.
+#[derive(Clone)]
+pub struct Sandbox {
+    engine: Engine,
+    cache: Option<Arc<CompiledCache>>,
+    limits: Arc<SandboxLimits>,
+}
+
+impl Sandbox {
+    /// Sets up the engine, its clock and the cache of compiled guests.
+    ///
+    /// Fails when the cache directory belongs to somebody else or can be written by others.
+    pub fn new(config: SandboxConfig) -> Result<Sandbox, SandboxError> {
+        let engine = Engine::new(&engine_config())
+            .map_err(|error| SandboxError::Setup(error.to_string()))?;
+        start_clock(&engine)?;
+        Ok(Sandbox {
+            engine,
+            cache: CompiledCache::open(config.cache_dir)?.map(Arc::new),
+            limits: Arc::new(config.limits),
+        })
+    }
+
+    /// Checks a component and compiles it, or takes it from the cache. Blocks, for seconds when the
+    /// cache does not have it. Load a guest once for every export: it has one budget for its log.
+    pub fn load_exporter(&self, component: &[u8]) -> Result<ExporterGuest, SandboxError> {
+        if component.len() > self.limits.component_bytes {
+            return Err(SandboxError::TooLarge {
+                bytes: component.len(),
+                limit: self.limits.component_bytes,
+            });
+        }
+        check_format(component)?;
+        let digest = digest_of(component);
+        let compiled = self.compile(component, &digest)?;
+        linker::check_imports(&self.engine, &compiled)?;
+        let linker = linker::exporter_linker(&self.engine)
+            .map_err(|error| SandboxError::Setup(format!("{error:#}")))?;
+        let pre = linker
+            .instantiate_pre(&compiled)
+            .and_then(ExporterGuestPre::new)
+            .map_err(|error| SandboxError::WrongWorld(log::escape(&format!("{error:#}"), 1024)))?;
+        Ok(ExporterGuest::new(pre, digest, self.limits.clone(), LogBudget::new(&self.limits)))
+    }
+
+    fn compile(&self, component: &[u8], digest: &str) -> Result<Component, SandboxError> {
+        if let Some(compiled) =
+            self.cache.as_ref().and_then(|cache| cache.load(&self.engine, digest))
+        {
+            return Ok(compiled);
+        }
+        let compiled = Component::from_binary(&self.engine, component)
+            .map_err(|error| SandboxError::Refused(log::escape(&format!("{error:#}"), 1024)))?;
+        if let Some(cache) = &self.cache {
+            cache.save(&self.engine, digest, &compiled);
+        }
+        Ok(compiled)
+    }
+}
+
+/// `sandbox.md`, proposals and engine. The crate features `gc` and `threads` stay compiled in:
+/// wasmtime 48.0.8 without them can abort.
+fn engine_config() -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .wasm_simd(true)
+        .wasm_relaxed_simd(false)
+        .wasm_threads(false)
+        .wasm_shared_everything_threads(false)
+        .shared_memory(false)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .wasm_gc(false)
+        .wasm_function_references(false)
+        .wasm_exceptions(false)
+        .wasm_stack_switching(false)
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .cranelift_opt_level(OptLevel::Speed);
+    config
+}
+
+/// Moves the engine's epoch every tick, as long as the engine is in use.
+fn start_clock(engine: &Engine) -> Result<(), SandboxError> {
+    let weak = engine.weak();
+    std::thread::Builder::new()
+        .name("guest-clock".to_owned())
+        .spawn(move || {
+            while let Some(engine) = weak.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                std::thread::sleep(TICK);
+            }
+        })
+        .map(|_| ())
+        .map_err(|error| SandboxError::Setup(format!("the clock thread: {error}")))
+}
+
+/// Says in plain words what other things than components are.
+fn check_format(bytes: &[u8]) -> Result<(), SandboxError> {
+    let problem = match bytes {
+        [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => return Ok(()),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
+            "it is a core module (build it for wasm32-wasip2)".to_owned()
+        }
+        [0, b'a', b's', b'm', ..] => "its version of the format is unknown".to_owned(),
+        [0x7f, b'E', b'L', b'F', ..] => {
+            "it is native code; only portable components are loaded".to_owned()
+        }
+        [b'(', ..] => "it is text; only the binary format is loaded".to_owned(),
+        [] => "it is empty".to_owned(),
+        _ => "it does not begin like one".to_owned(),
+    };
+    Err(SandboxError::NotAComponent(problem))
+}

@@ -1,0 +1,229 @@
+//! A loaded exporter: describing itself, choosing classes, opening files.
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use offloom_rows::Schema;
+use wasmtime::Store;
+
+use crate::bindings::exports::offloom::export::exporter as wit;
+use crate::bindings::{ExporterGuest as Bindings, ExporterGuestPre};
+use crate::convert;
+use crate::encoder::FileEncoder;
+use crate::error::{Breach, ContractBreach, GuestError, Refusal};
+use crate::limits::{BLOCK_BYTES, SandboxLimits};
+use crate::log::{GuestLog, LogBudget, escape};
+use crate::state::{CpuClock, State};
+
+/// Settings of a guest: key and value.
+pub type GuestOptions = Vec<(String, String)>;
+
+/// What kind of files an exporter writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Format {
+    /// For example `parquet`.
+    pub name: String,
+    /// File name extension without a dot, `^[a-z0-9.]{1,16}$`.
+    pub extension: String,
+    /// For example `application/vnd.apache.parquet`.
+    pub media_type: String,
+    /// Bytes of rows that a block should hold, within 1 to 64 MiB.
+    pub block_bytes: u64,
+}
+
+/// A class that the caller may read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferedClass {
+    /// Its exact name.
+    pub name: String,
+    /// Whether its rows name a tenant.
+    pub multi_tenant: bool,
+    /// Number of objects, when known without reading them.
+    pub object_count: Option<u64>,
+}
+
+/// What a request asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Only these; empty for no such wish.
+    pub include: Vec<String>,
+    /// All but these.
+    pub exclude: Vec<String>,
+}
+
+/// A checked and compiled exporter. Cheap to clone; every call gets an instance of its own.
+#[derive(Clone)]
+pub struct ExporterGuest {
+    pre: ExporterGuestPre<State>,
+    digest: Arc<str>,
+    limits: Arc<SandboxLimits>,
+    log_budget: Arc<Mutex<LogBudget>>,
+}
+
+/// One instance of a guest, with all that it holds.
+pub(crate) struct Instance {
+    pub(crate) store: Store<State>,
+    pub(crate) bindings: Bindings,
+    pub(crate) limits: Arc<SandboxLimits>,
+}
+
+impl ExporterGuest {
+    pub(crate) fn new(
+        pre: ExporterGuestPre<State>,
+        digest: String,
+        limits: Arc<SandboxLimits>,
+        log_budget: Arc<Mutex<LogBudget>>,
+    ) -> ExporterGuest {
+        ExporterGuest { pre, digest: digest.into(), limits, log_budget }
+    }
+
+    /// SHA-256 of the component, in lower-case hexadecimal digits.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// What kind of files the guest writes with these options.
+    pub async fn describe(&self, options: &GuestOptions) -> Result<Format, GuestError> {
+        let mut instance = self.instantiate().await?;
+        let Instance { store, bindings, limits } = &mut instance;
+        let call = bindings.offloom_export_exporter().call_describe(&mut *store, options);
+        let answer = within(limits, call).await;
+        let format = settle(&store.data().log, limits, answer)?;
+        let characters = |extension: &str| {
+            extension.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.'))
+        };
+        if !(1..=16).contains(&format.extension.len()) || !characters(&format.extension) {
+            return Err(ContractBreach::Extension(escape(&format.extension, 64)).into());
+        }
+        Ok(Format {
+            name: escape(&format.name, 64),
+            extension: format.extension,
+            media_type: escape(&format.media_type, 128),
+            block_bytes: format.block_bytes.clamp(*BLOCK_BYTES.start(), *BLOCK_BYTES.end()),
+        })
+    }
+
+    /// The class filter: which of the offered classes become a file, in the guest's order. The caller
+    /// has checked that the names in `selection.include` are offered.
+    pub async fn plan(
+        &self,
+        classes: &[OfferedClass],
+        selection: &Selection,
+        options: &GuestOptions,
+    ) -> Result<Vec<String>, GuestError> {
+        let offered: Vec<wit::Class> = classes
+            .iter()
+            .map(|class| wit::Class {
+                name: class.name.clone(),
+                multi_tenant: class.multi_tenant,
+                object_count: class.object_count,
+            })
+            .collect();
+        let selection = wit::Selection {
+            include: selection.include.clone(),
+            exclude: selection.exclude.clone(),
+        };
+        let mut instance = self.instantiate().await?;
+        let Instance { store, bindings, limits } = &mut instance;
+        let call = bindings.offloom_export_exporter().call_plan(
+            &mut *store,
+            &offered,
+            &selection,
+            options,
+        );
+        let answer = within(limits, call).await;
+        let planned = settle(&store.data().log, limits, answer)?;
+        let mut seen = BTreeSet::new();
+        for name in &planned {
+            if !classes.iter().any(|class| class.name == *name) {
+                return Err(ContractBreach::NotOffered(escape(name, 256)).into());
+            }
+            if !seen.insert(name) {
+                return Err(ContractBreach::PlannedTwice(name.clone()).into());
+            }
+        }
+        Ok(planned)
+    }
+
+    /// An encoder for the file of one class. `block_bytes` is that of [`ExporterGuest::describe`]; it
+    /// bounds what a block may have.
+    pub async fn open(
+        &self,
+        schema: &Schema,
+        options: &GuestOptions,
+        block_bytes: u64,
+    ) -> Result<FileEncoder, GuestError> {
+        let schema = convert::schema(schema);
+        let mut instance = self.instantiate().await?;
+        let Instance { store, bindings, limits } = &mut instance;
+        let exporter = bindings.offloom_export_exporter();
+        let call = exporter.file();
+        let answer = within(limits, call.call_open(&mut *store, &schema, options)).await;
+        let file = settle(&store.data().log, limits, answer)?;
+        let output_limit = SandboxLimits::block_output_bytes(
+            block_bytes.clamp(*BLOCK_BYTES.start(), *BLOCK_BYTES.end()),
+        );
+        Ok(FileEncoder::new(instance, file, output_limit))
+    }
+
+    /// A new instance. Every limit is in force before its first instruction.
+    async fn instantiate(&self) -> Result<Instance, GuestError> {
+        let log = GuestLog::new(self.log_budget.clone(), &self.limits);
+        let state = State::new(&self.limits, log);
+        let mut store = Store::new(self.pre.engine(), state);
+        store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(self.limits.call_bytes);
+        store.set_max_component_handles(self.limits.handles);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(CpuClock::tick);
+        let answer = within(&self.limits, self.pre.instantiate_async(&mut store)).await;
+        let bindings =
+            answer.map_err(|stopped| stopped.explain(&store.data().log, &self.limits))?;
+        Ok(Instance { store, bindings, limits: self.limits.clone() })
+    }
+}
+
+/// Why a call did not come back.
+pub(crate) enum Stopped {
+    Wall,
+    Error(wasmtime::Error),
+}
+
+impl Stopped {
+    pub(crate) fn explain(self, log: &GuestLog, limits: &SandboxLimits) -> GuestError {
+        match self {
+            Stopped::Wall => Breach::Wall(limits.wall_per_call).into(),
+            Stopped::Error(error) => crate::error::explain(error, log, limits),
+        }
+    }
+}
+
+/// Waits for a call, but no longer than calls may take.
+pub(crate) async fn within<T>(
+    limits: &SandboxLimits,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> Result<T, Stopped> {
+    match tokio::time::timeout(limits.wall_per_call, call).await {
+        Ok(answer) => answer.map_err(Stopped::Error),
+        Err(_) => Err(Stopped::Wall),
+    }
+}
+
+/// Makes one error of a trap, a limit and the guest's own error.
+pub(crate) fn settle<T>(
+    log: &GuestLog,
+    limits: &SandboxLimits,
+    answer: Result<Result<T, wit::Error>, Stopped>,
+) -> Result<T, GuestError> {
+    answer.map_err(|stopped| stopped.explain(log, limits))?.map_err(refusal)
+}
+
+fn refusal(error: wit::Error) -> GuestError {
+    let text = |text: String| escape(&text, 1024);
+    GuestError::Refused(match error {
+        wit::Error::Canceled => return GuestError::Canceled,
+        wit::Error::Unavailable(what) => Refusal::Unavailable(text(what)),
+        wit::Error::InvalidData(what) => Refusal::InvalidData(text(what)),
+        wit::Error::Unsupported(what) => Refusal::Unsupported(text(what)),
+        wit::Error::Other(what) => Refusal::Other(text(what)),
+    })
+}

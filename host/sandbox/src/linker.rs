@@ -1,0 +1,56 @@
+//! All that a guest can call, item by item, and the refusal of anything else.
+use wasmtime::Engine;
+use wasmtime::component::{Component, Linker, ResourceType};
+
+use crate::error::SandboxError;
+use crate::state::State;
+use crate::{codec, cursor, sink, wasi};
+
+/// The interfaces of the contract that an exporter may import.
+const GRANTED: &[&str] = &[
+    "offloom:export/types@0.1.0",
+    "offloom:export/source@0.1.0",
+    "offloom:export/sink@0.1.0",
+    "offloom:export/codec@0.1.0",
+];
+
+/// Refuses a component that asks for anything that is not granted. The linker alone would not: it
+/// lets pass an interface whose functions nobody calls.
+pub(crate) fn check_imports(engine: &Engine, component: &Component) -> Result<(), SandboxError> {
+    let component_type = component.component_type();
+    for (name, _) in component_type.imports(engine) {
+        let granted = GRANTED.contains(&name)
+            || name.split_once('@').is_some_and(|(interface, version)| {
+                version.starts_with("0.2.") && wasi::GRANTED.contains(&interface)
+            });
+        if !granted {
+            return Err(SandboxError::ForbiddenImport { name: crate::log::escape(name, 256) });
+        }
+    }
+    Ok(())
+}
+
+/// What exporters are linked with.
+pub(crate) fn exporter_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasi::add_to_linker(&mut linker)?;
+
+    // Types only, but a component names it as an import.
+    linker.instance("offloom:export/types@0.1.0")?;
+
+    // A guest that drops what it was lent has no effect: the host ends both with the call.
+    let mut source = linker.instance("offloom:export/source@0.1.0")?;
+    source.resource("cursor", ResourceType::host::<cursor::GuestCursor>(), |_, _| Ok(()))?;
+    source.func_wrap("[method]cursor.schema", cursor::schema)?;
+    source.func_wrap_async("[method]cursor.next", |store, arguments| {
+        Box::new(cursor::next(store, arguments))
+    })?;
+
+    let mut sink = linker.instance("offloom:export/sink@0.1.0")?;
+    sink.resource("output", ResourceType::host::<sink::Output>(), |_, _| Ok(()))?;
+    sink.func_wrap("[method]output.write", sink::write)?;
+
+    let mut codec = linker.instance("offloom:export/codec@0.1.0")?;
+    codec.func_wrap("compress", codec::compress)?;
+    Ok(linker)
+}

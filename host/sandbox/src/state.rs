@@ -1,0 +1,134 @@
+//! What belongs to one instance of a guest: its memory and processor time so far, its resources.
+use std::time::Duration;
+
+use wasmtime::component::ResourceTable;
+use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::codec::Codec;
+use crate::error::Breach;
+use crate::limits::{SandboxLimits, TICK};
+use crate::log::GuestLog;
+use crate::wasi;
+
+/// The data of a wasmtime store.
+pub(crate) struct State {
+    pub(crate) table: ResourceTable,
+    pub(crate) memory: MemoryLimiter,
+    pub(crate) clock: CpuClock,
+    pub(crate) codec: Codec,
+    pub(crate) log: GuestLog,
+    wasi: WasiCtx,
+}
+
+impl State {
+    pub(crate) fn new(limits: &SandboxLimits, log: GuestLog) -> State {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.resources);
+        State {
+            table,
+            memory: MemoryLimiter { limits: limits.clone(), memory_bytes: 0, table_elements: 0 },
+            clock: CpuClock {
+                since_move: Duration::ZERO,
+                total: Duration::ZERO,
+                max_since_move: limits.cpu_between_moves,
+                max_total: limits.cpu_per_instance,
+            },
+            codec: Codec::default(),
+            wasi: wasi::context(&log),
+            log,
+        }
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// Processor time of an instance, in ticks of the epoch clock that it saw while it ran, and the time
+/// that the host spent on lent work.
+pub(crate) struct CpuClock {
+    since_move: Duration,
+    total: Duration,
+    max_since_move: Duration,
+    max_total: Duration,
+}
+
+impl CpuClock {
+    /// Called for every tick in the guest; stops it when it has had its share, else lets others run.
+    pub(crate) fn tick(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
+        store.data_mut().clock.spend(TICK)?;
+        Ok(UpdateDeadline::Yield(1))
+    }
+
+    /// Counts time that was spent for the guest.
+    pub(crate) fn spend(&mut self, time: Duration) -> Result<(), Breach> {
+        self.since_move = self.since_move.saturating_add(time);
+        self.total = self.total.saturating_add(time);
+        if self.since_move > self.max_since_move {
+            return Err(Breach::CpuBetweenMoves(self.max_since_move));
+        }
+        if self.total > self.max_total {
+            return Err(Breach::CpuPerInstance(self.max_total));
+        }
+        Ok(())
+    }
+
+    /// Rows or bytes were moved, or another call begins.
+    pub(crate) fn moved(&mut self) {
+        self.since_move = Duration::ZERO;
+    }
+}
+
+/// Sums what the memories and tables of a store hold.
+pub(crate) struct MemoryLimiter {
+    limits: SandboxLimits,
+    memory_bytes: usize,
+    table_elements: usize,
+}
+
+impl ResourceLimiter for MemoryLimiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let wanted = self.memory_bytes.saturating_add(desired.saturating_sub(current));
+        let limit = self.limits.memory_bytes;
+        if wanted > limit {
+            return Err(Breach::Memory { wanted, limit }.into());
+        }
+        self.memory_bytes = wanted;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let wanted = self.table_elements.saturating_add(desired.saturating_sub(current));
+        let limit = self.limits.table_elements;
+        if wanted > limit {
+            return Err(Breach::TableElements { wanted, limit }.into());
+        }
+        self.table_elements = wanted;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        self.limits.instances
+    }
+
+    fn tables(&self) -> usize {
+        self.limits.tables
+    }
+
+    fn memories(&self) -> usize {
+        self.limits.memories
+    }
+}

@@ -1,0 +1,42 @@
+//! Builds the guests that the tests run, and opens sandboxes for them.
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use offloom_sandbox::{ExporterGuest, GuestOptions, Sandbox, SandboxConfig, SandboxLimits};
+
+use crate::build_guest::build_guest;
+
+/// Cargo's target directory; the guests are built in `guest` below it, as the program's build does.
+fn target_dir() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned()
+}
+
+/// The bytes of a guest of the `guest` workspace, built when it is not up to date.
+fn build(package: &str) -> Vec<u8> {
+    let guest_dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest");
+    std::fs::read(build_guest(&guest_dir, &target_dir(), package).unwrap()).unwrap()
+}
+
+/// The default exporter.
+pub fn parquet_wasm() -> &'static [u8] {
+    static WASM: OnceLock<Vec<u8>> = OnceLock::new();
+    WASM.get_or_init(|| build("offloom-guest-parquet"))
+}
+
+/// A sandbox whose compiled guests are kept between runs of the tests.
+pub fn sandbox(limits: SandboxLimits) -> Sandbox {
+    use std::os::unix::fs::DirBuilderExt;
+    let cache_dir = target_dir().join("tmp/compiled-guests");
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&cache_dir).unwrap();
+    Sandbox::new(SandboxConfig { cache_dir: Some(cache_dir), limits }).unwrap()
+}
+
+/// The default exporter with the default limits.
+pub fn parquet_guest() -> ExporterGuest {
+    sandbox(SandboxLimits::default()).load_exporter(parquet_wasm()).unwrap()
+}
+
+/// Options from pairs.
+pub fn options(pairs: &[(&str, &str)]) -> GuestOptions {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}

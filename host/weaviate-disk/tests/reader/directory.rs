@@ -1,0 +1,357 @@
+//! Which classes, tenants and names a directory has, with and without a schema.
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use offloom_encoder::{DirectoryWriter, NameStyle, SegmentOptions, WalVersion};
+use offloom_weaviate_disk::{
+    DataDirectory, DiskError, IgnoredReason, SchemaFile, ShardSurvey, Warning,
+};
+
+use crate::{
+    rows::{self, LIMITS},
+    shard::{CLASS, SHARD, Shard, delete, object, put},
+};
+
+/// Name, multi-tenancy, whether the schema knows it, and number of shards of every class.
+fn named(directory: &DataDirectory) -> Vec<(&str, bool, Option<bool>, usize)> {
+    let classes = directory.classes().iter();
+    classes
+        .map(|class| (&*class.name, class.multi_tenant, class.in_schema, class.shards.len()))
+        .collect()
+}
+
+fn schema(root: &Path, text: &str) -> SchemaFile {
+    let path = root.join("schema.json");
+    fs::write(&path, text).unwrap();
+    SchemaFile::read(&path).unwrap()
+}
+
+/// Adds an object of `class_name` to a shard of the class that lies in `directory`.
+fn add(data: &Path, directory: &str, shard: &str, class_name: &str) -> PathBuf {
+    let mut writer = DirectoryWriter::create(data).unwrap();
+    let shard = writer.class(directory, false).unwrap().shard(shard).unwrap();
+    let mut object = object(1, "{}");
+    object.class_name = class_name.to_owned();
+    let node = offloom_encoder::Node::live(&object, &Default::default()).unwrap();
+    let mut log = shard.wal(1).unwrap();
+    log.append(&node, WalVersion::V1).unwrap();
+    log.finish().unwrap();
+    shard.path().to_owned()
+}
+
+#[test]
+fn without_a_schema_the_objects_tell_the_name_or_the_directory_does() {
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    add(&data, "MixedCase", SHARD, "MixedCase");
+    // Stale or empty names are no evidence; one shard that has none does not end the search.
+    add(&data, "restored", SHARD, "SomethingElse");
+    add(&data, "unnamed", SHARD, "");
+    add(&data, "SecondShard", "aaaaaaaaaaaa", "");
+    add(&data, "SecondShard", "bbbbbbbbbbbb", "SecondShard");
+    let directory = DataDirectory::open(&data, None).unwrap();
+    assert_eq!(
+        named(&directory),
+        [
+            ("MixedCase", false, None, 1),
+            ("Restored", false, None, 1),
+            ("SecondShard", false, None, 2),
+            ("Unnamed", false, None, 1),
+        ]
+    );
+    let guessed = |directory: &str, name: &str| Warning::ClassNameGuessed {
+        directory: directory.to_owned(),
+        name: name.to_owned(),
+    };
+    assert_eq!(
+        directory.warnings(),
+        [guessed("restored", "Restored"), guessed("unnamed", "Unnamed")]
+    );
+    assert!(directory.warnings()[0].to_string().contains("a schema file would"));
+}
+
+#[test]
+fn without_a_schema_a_shard_that_weaviate_did_not_name_is_a_tenant() {
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    add(&data, "Single", SHARD, "Single");
+    add(&data, "Shelf", SHARD, "Shelf");
+    add(&data, "Shelf", "a_b", "Shelf");
+    let directory = DataDirectory::open(&data, None).unwrap();
+    assert_eq!(named(&directory), [("Shelf", true, None, 2), ("Single", false, None, 1)]);
+    let warning =
+        Warning::MultiTenancyGuessed { class: "Shelf".to_owned(), shard: "a_b".to_owned() };
+    assert_eq!(directory.warnings(), [warning]);
+    let shelf = rows::class(&directory, "Shelf");
+    let rows = rows::read(&directory, shelf, 1 << 20, LIMITS).unwrap().all();
+    let tenants: Vec<_> = rows.iter().map(|row| row.tenant.as_deref().unwrap()).collect();
+    assert_eq!(tenants, ["aBcDeFgHiJkL", "a_b"]);
+}
+
+#[test]
+fn a_schema_decides_names_tenancy_and_which_classes_there_are() {
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    add(&data, "Note", SHARD, "nOTE");
+    add(&data, "Shelf", SHARD, "Shelf");
+    add(&data, "Forgotten", SHARD, "Forgotten");
+    fs::create_dir(data.join("emptymt")).unwrap();
+    let schema = schema(
+        root.path(),
+        r#"{"classes": [
+            {"class": "NOTE"},
+            {"class": "Shelf", "multiTenancyConfig": {"enabled": true}},
+            {"class": "EmptyMT", "multiTenancyConfig": {"enabled": true}},
+            {"class": "Nowhere"}
+        ]}"#,
+    );
+    let directory = DataDirectory::open(&data, Some(schema)).unwrap();
+    assert_eq!(
+        named(&directory),
+        [
+            ("EmptyMT", true, Some(true), 0),
+            ("Forgotten", false, Some(false), 1),
+            ("NOTE", false, Some(true), 1),
+            ("Nowhere", false, Some(true), 0),
+            ("Shelf", true, Some(true), 1),
+        ]
+    );
+    assert_eq!(directory.warnings(), []);
+    let definition = rows::class(&directory, "NOTE").definition.as_deref();
+    assert_eq!(definition, Some(r#"{"class": "NOTE"}"#));
+    for name in ["EmptyMT", "Nowhere"] {
+        let class = rows::class(&directory, name);
+        let rows = rows::read(&directory, class, 1 << 20, LIMITS).unwrap();
+        assert_eq!((rows.units.len(), rows.shards.len()), (0, 0));
+    }
+}
+
+#[test]
+fn what_is_not_data_is_left_out() {
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    add(&data, "Note", SHARD, "Note");
+    for directory in [
+        "raft/snapshots/x/lsm",
+        ".backup.tmp/note/x/lsm/objects",
+        ".backup-staging-1/x/lsm",
+        "__DELETE_ME_AFTER_BACKUP__note/x/lsm",
+        "note.1795407641874000000.0123abcd.deleteme/x/lsm",
+        "lost+found/x/lsm",
+        "Uppercase/x/lsm",
+        "note/.snapshots/.snapshot-1/lsm",
+        "note/shard.1795407641874000000.0123abcd.deleteme/lsm",
+        "note/not a shard/lsm",
+        "noshards",
+    ] {
+        fs::create_dir_all(data.join(directory)).unwrap();
+    }
+    fs::write(data.join("classfile"), b"").unwrap();
+    fs::write(data.join("note/file"), b"").unwrap();
+    let directory = DataDirectory::open(&data, None).unwrap();
+    assert_eq!(named(&directory), [("Note", false, None, 1)]);
+    assert_eq!(
+        directory.warnings(),
+        [
+            Warning::UnknownDirectory { directory: "note/not a shard".to_owned() },
+            Warning::NoShards { directory: "noshards".to_owned() },
+        ]
+    );
+}
+
+#[test]
+fn directories_that_are_not_weaviates_and_old_ones_are_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let missing = DataDirectory::open(&root.path().join("missing"), None).unwrap_err();
+    assert!(matches!(missing, DiskError::OpenDirectory { .. }), "{missing}");
+    let file = root.path().join("file");
+    fs::write(&file, b"").unwrap();
+    let file = DataDirectory::open(&file, None).unwrap_err();
+    assert!(matches!(file, DiskError::OpenDirectory { .. }), "{file}");
+    let other = DataDirectory::open(root.path(), None).unwrap_err();
+    assert!(other.to_string().contains("PERSISTENCE_DATA_PATH"), "{other}");
+    // A server without classes is one.
+    fs::create_dir(root.path().join("raft")).unwrap();
+    assert_eq!(DataDirectory::open(root.path(), None).unwrap().classes(), []);
+    let flat = root.path().join("shelf_a_b_lsm/objects");
+    fs::create_dir_all(flat).unwrap();
+    let flat = DataDirectory::open(root.path(), None).unwrap_err();
+    let DiskError::FlatLayout { example, .. } = &flat else { panic!("{flat}") };
+    assert_eq!(example, "shelf_a_b_lsm");
+    assert!(flat.to_string().contains("before 1.22"), "{flat}");
+}
+
+#[test]
+fn links_out_of_the_directory_are_not_followed() {
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    let outside = root.path().join("outside");
+    let bucket = add(&data, "Note", SHARD, "Note");
+    let elsewhere = add(&outside, "Other", SHARD, "Other");
+
+    symlink(outside.join("other"), data.join("other")).unwrap();
+    let error = DataDirectory::open(&data, None).unwrap_err();
+    assert!(matches!(&error, DiskError::Link { entry, .. } if entry == "./other"), "{error}");
+    fs::remove_file(data.join("other")).unwrap();
+
+    symlink(outside.join("other").join(SHARD), data.join("note/bbbbbbbbbbbb")).unwrap();
+    let error = DataDirectory::open(&data, None).unwrap_err();
+    assert!(matches!(&error, DiskError::Link { .. }), "{error}");
+    fs::remove_file(data.join("note/bbbbbbbbbbbb")).unwrap();
+
+    let read = || {
+        let directory = DataDirectory::open(&data, None).unwrap();
+        rows::read(&directory, rows::class(&directory, "Note"), 1 << 20, LIMITS)
+    };
+    assert_eq!(read().unwrap().all().len(), 1);
+    let name = "segment-0000000000000000002.wal";
+    let log = elsewhere.join("segment-0000000000000000001.wal");
+    for target in [log, PathBuf::from("/dev/zero"), PathBuf::from("../../../../../outside")] {
+        symlink(&target, bucket.join(name)).unwrap();
+        let error = read().unwrap_err();
+        let DiskError::Read { place, .. } = &error else { panic!("{error}") };
+        assert_eq!(&*place.file, name);
+        fs::remove_file(bucket.join(name)).unwrap();
+    }
+    // A link that stays inside is as good as a file.
+    fs::rename(bucket.join("segment-0000000000000000001.wal"), data.join("note/moved")).unwrap();
+    symlink("../../../moved", bucket.join(name)).unwrap();
+    assert_eq!(read().unwrap().all().len(), 1);
+}
+
+#[test]
+fn a_shard_without_data_is_told_of_with_its_reason() {
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    let mut writer = DirectoryWriter::create(&data).unwrap();
+    let class = writer.class(CLASS, true).unwrap();
+    class.empty_shard("a").unwrap();
+    class.shard("b").unwrap();
+    let empty_log = class.shard("c").unwrap();
+    empty_log.wal(1).unwrap().finish().unwrap();
+    let mut log = class.shard("d").unwrap().wal(1).unwrap();
+    log.append(&put(1, "{}"), WalVersion::V1).unwrap();
+    log.finish().unwrap();
+    let empty = class.shard("e").unwrap();
+    empty.segment(1, NameStyle::Long, SegmentOptions::default()).unwrap().finish().unwrap();
+    let directory = DataDirectory::open(&data, None).unwrap();
+    let class = rows::class(&directory, "Article");
+    let read = rows::read(&directory, class, 1 << 20, LIMITS).unwrap();
+    let shards: Vec<_> = read
+        .shards
+        .iter()
+        .map(|shard| (shard.shard.as_str(), shard.index, shard.skip_reason.as_deref()))
+        .collect();
+    assert_eq!(
+        shards,
+        [
+            ("a", 0, Some("no data on disk")),
+            ("b", 1, Some("no data")),
+            ("c", 2, Some("no data")),
+            ("d", 3, None),
+            ("e", 4, Some("no data")),
+        ]
+    );
+    assert_eq!(read.all()[0].shard, 3);
+}
+
+#[test]
+fn the_cut_off_of_a_shard_names_what_was_read() {
+    let shard = Shard::new();
+    let before = chrono::Utc::now();
+    shard.segment(1, SegmentOptions::default(), &[put(1, "{}")]);
+    shard.segment(2, SegmentOptions::default(), &[put(2, "{}")]);
+    let log = shard.log(3, &[put(3, "{}")], WalVersion::V1);
+    let whole = fs::metadata(&log).unwrap().len();
+    fs::write(&log, [fs::read(&log).unwrap(), vec![9; 5]].concat()).unwrap();
+    let read = shard.read().unwrap();
+    let cut_off = &read.shards[0].cut_off;
+    assert!(cut_off.at >= before && cut_off.at <= chrono::Utc::now());
+    assert_eq!(cut_off.newest_segment.as_deref(), Some("segment-0000000000000000002.db"));
+    let logs: Vec<_> = cut_off.logs.iter().map(|log| (log.name.as_str(), log.bytes)).collect();
+    assert_eq!(logs, [("segment-0000000000000000003.wal", whole)]);
+}
+
+#[test]
+fn oddities_of_a_shard_are_told_and_its_rows_read() {
+    let shard = Shard::new();
+    shard.segment(1, SegmentOptions::default(), &[put(1, "{}")]);
+    fs::write(shard.file("segment-1_2.db"), b"whatever").unwrap();
+    fs::write(shard.file("../../version"), 3_u16.to_le_bytes()).unwrap();
+    assert_eq!(shard.rows().len(), 1);
+    let texts: Vec<String> = shard.warnings().iter().map(Warning::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "class Article, shard aBcDeFgHiJkL: shard version 3 is newer than what is known (2)",
+            "class Article, shard aBcDeFgHiJkL, file segment-1_2.db is left out: its name is not \
+             one that Weaviate gives to data",
+        ]
+    );
+}
+
+#[test]
+fn a_survey_shows_files_counts_and_what_was_decided() {
+    let shard = Shard::new();
+    let options = SegmentOptions { version: 1, level: 2, secondary_keys: 2, ..Default::default() };
+    shard.segment(1, options, &[put(1, "{}"), put(2, "{}")]);
+    shard.segment(3, SegmentOptions::default(), &[put(2, "{}")]);
+    shard.log(4, &[put(3, "{}"), delete(1), put(3, "{}")], WalVersion::V1);
+    fs::write(shard.file("segment-0000000000000000005.wal"), b"").unwrap();
+    fs::write(shard.file("segment-0000000000000000006.db.tmp"), b"x").unwrap();
+    let directory = shard.open();
+    let class = rows::class(&directory, CLASS);
+    let survey = directory.survey(class).unwrap();
+    let [ShardSurvey { objects_estimate, raw_bytes, segments, logs, ignored, fault, .. }] =
+        survey.shards.as_slice()
+    else {
+        panic!("{survey:?}")
+    };
+    assert!(fault.is_none());
+    // Keys of the segments and live keys of the log.
+    assert_eq!(*objects_estimate, 2 + 1 + 1);
+    assert!(*raw_bytes > 0);
+    let segments: Vec<_> = segments
+        .iter()
+        .map(|segment| (segment.level, segment.version, segment.secondary_indices, segment.keys))
+        .collect();
+    assert_eq!(segments, [(2, 1, 2, 2), (0, 0, 1, 1)]);
+    assert_eq!((logs.len(), logs[0].records, logs[0].dropped_bytes), (1, 3, 0));
+    let ignored: Vec<_> = ignored.iter().map(|file| (file.name.as_str(), file.reason)).collect();
+    assert_eq!(
+        ignored,
+        [
+            ("segment-0000000000000000005.wal", IgnoredReason::EmptyLog),
+            ("segment-0000000000000000006.db.tmp", IgnoredReason::UnfinishedWrite),
+        ]
+    );
+    // Damage is part of the survey, and does not end it.
+    fs::write(shard.file("segment-0000000000000000007.db"), b"too short").unwrap();
+    let survey = directory.survey(class).unwrap();
+    assert_eq!(survey.shards[0].segments.len(), 2);
+    let fault = survey.shards[0].fault.as_ref().unwrap().to_string();
+    assert!(fault.contains("segment-0000000000000000007.db"), "{fault}");
+}
+
+#[test]
+fn a_file_that_was_replaced_since_its_shard_was_looked_at_is_noticed() {
+    let shard = Shard::new();
+    let path = shard.segment(1, SegmentOptions::default(), &[put(1, "{}")]);
+    let directory = shard.open();
+    let class = rows::class(&directory, CLASS);
+    let options = offloom_weaviate_disk::UnitOptions { block_bytes: 1 << 20 };
+    let unit = directory.units(class, options).next().unwrap().unwrap();
+    assert_eq!(rows::read_unit(&unit, LIMITS).unwrap().len(), 1);
+    // Another try of the same unit.
+    assert_eq!(rows::read_unit(&unit, LIMITS).unwrap().len(), 1);
+    let bytes = fs::read(&path).unwrap();
+    fs::rename(&path, path.with_extension("kept")).unwrap();
+    fs::write(&path, bytes).unwrap();
+    let error = rows::read_unit(&unit, LIMITS).unwrap_err();
+    assert!(matches!(&error, DiskError::Changed { .. }), "{error}");
+    let error = offloom_rows::CursorError::from(error);
+    assert!(matches!(error, offloom_rows::CursorError::Unavailable(_)));
+}

@@ -1,0 +1,78 @@
+//! Every named fixture, exported and compared row by row with what Weaviate itself made of it.
+use std::path::Path;
+
+use crate::program::{Said, offloom, python};
+
+/// Exports a data directory into `to` with the fixture's schema.
+pub fn export(data_dir: &Path, schema: &Path, to: &Path, more: &[&str]) -> Said {
+    let mut arguments: Vec<String> = ["export", "--data-dir"].map(str::to_owned).to_vec();
+    arguments.extend([data_dir.display().to_string(), "--schema".to_owned()]);
+    arguments.extend([schema.display().to_string(), "--to".to_owned()]);
+    arguments.extend([format!("file://{}", to.display())]);
+    arguments.extend(more.iter().map(|&argument| argument.to_owned()));
+    offloom(arguments)
+}
+
+fn agrees(name: &str) {
+    let fixture = offloom_fixtures::unpack(name).unwrap();
+    let to = tempfile::tempdir().unwrap();
+    let folder =
+        export(&fixture.data_dir(), &fixture.schema_file(), to.path(), &["--workers", "2"])
+            .expect_success()
+            .folder();
+    let folder_text = folder.display().to_string();
+    let fixture_text = fixture.folder().display().to_string();
+    python("e2e/compare.py", ["golden", &folder_text, &fixture_text]).expect_success();
+
+    let files: Vec<String> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
+        .map(|path| path.display().to_string())
+        .collect();
+    assert!(!files.is_empty());
+    for file in &files {
+        reads_without_page_index(Path::new(file));
+    }
+    python("e2e/read_back.py", files).expect_success();
+    offloom(["verify", &folder_text]).expect_success();
+}
+
+/// parquet-rs, asked for page indexes where there are any, finds none and reads every row.
+fn reads_without_page_index(file: &Path) {
+    use parquet::file::metadata::PageIndexPolicy;
+    use parquet::file::reader::FileReader;
+    use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
+    let options =
+        ReadOptionsBuilder::new().with_page_index_policy(PageIndexPolicy::Optional).build();
+    let reader =
+        SerializedFileReader::new_with_options(std::fs::File::open(file).unwrap(), options)
+            .unwrap();
+    let metadata = reader.metadata();
+    assert!(metadata.column_index().is_none(), "{}", file.display());
+    assert!(metadata.offset_index().is_none(), "{}", file.display());
+    let rows = reader.get_row_iter(None).unwrap().map(Result::unwrap).count();
+    assert_eq!(rows as i64, metadata.file_metadata().num_rows(), "{}", file.display());
+}
+
+macro_rules! fixtures {
+    ($($test:ident: $name:literal),* $(,)?) => {
+        $(#[test]
+        fn $test() {
+            agrees($name);
+        })*
+    };
+}
+
+fixtures! {
+    basic: "basic",
+    segments: "segments",
+    tenants: "tenants",
+    options: "options",
+    rbac: "rbac",
+    crashed: "crashed",
+    leftovers: "leftovers",
+    v1_24_26: "v1.24.26",
+    v1_28_16: "v1.28.16",
+    v1_34_20: "v1.34.20",
+}

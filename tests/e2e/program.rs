@@ -1,0 +1,93 @@
+//! Starts the program and the Python readers, and keeps what they said.
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// What a program said before it ended.
+#[derive(Debug)]
+pub struct Said {
+    pub ok: bool,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    #[track_caller]
+    pub fn expect_success(self) -> Said {
+        assert!(self.ok, "{self:#?}");
+        self
+    }
+
+    /// The program failed with one line on standard error (after warnings); returns that line.
+    #[track_caller]
+    pub fn expect_error(self) -> String {
+        assert!(!self.ok, "{self:#?}");
+        let errors: Vec<&str> =
+            self.err.lines().filter(|line| line.starts_with("error: ")).collect();
+        match errors.as_slice() {
+            [error] => (*error).to_owned(),
+            _ => panic!("not one error: {self:#?}"),
+        }
+    }
+
+    /// The last line of standard output, which for an export is its folder.
+    #[track_caller]
+    pub fn folder(&self) -> PathBuf {
+        let line = self.out.lines().last().unwrap_or_default();
+        PathBuf::from(line.strip_prefix("file://").unwrap_or_else(|| panic!("{self:#?}")))
+    }
+}
+
+/// Runs `offloom` with these arguments. All tests share one cache of compiled guests.
+pub fn offloom<I: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = I>) -> Said {
+    said(Command::new(env!("CARGO_BIN_EXE_offloom")).args(arguments).env("XDG_CACHE_HOME", cache()))
+}
+
+/// Runs `offloom` where a disk of `kilobytes` is mounted, in namespaces of its own; `arguments` is
+/// told where.
+pub fn offloom_on_small_disk(kilobytes: u32, arguments: impl FnOnce(&str) -> Vec<String>) -> Said {
+    let mount = tempfile::tempdir().unwrap();
+    let disk = mount.path().display().to_string();
+    let script =
+        format!("mount -t tmpfs -o size={kilobytes}k tmpfs '{disk}' && exec \"$0\" \"$@\"");
+    let mut command = Command::new("unshare");
+    command.args([
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        &script,
+        env!("CARGO_BIN_EXE_offloom"),
+    ]);
+    said(command.args(arguments(&disk)).env("XDG_CACHE_HOME", cache()))
+}
+
+/// Runs a script of `tests/` with the Python that `./dev setup` prepared.
+pub fn python<I: AsRef<std::ffi::OsStr>>(
+    script: &str,
+    arguments: impl IntoIterator<Item = I>,
+) -> Said {
+    let root = root();
+    let python = std::env::var_os("OFFLOOM_PYTHON")
+        .map_or_else(|| root.join(".venv/bin/python"), PathBuf::from);
+    assert!(python.exists(), "{} is missing: run ./dev setup", python.display());
+    said(Command::new(python).arg(root.join("tests").join(script)).args(arguments))
+}
+
+/// The project's top folder.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
+}
+
+fn said(command: &mut Command) -> Said {
+    let Output { status, stdout, stderr } =
+        command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    Said {
+        ok: status.success(),
+        out: String::from_utf8_lossy(&stdout).into_owned(),
+        err: String::from_utf8_lossy(&stderr).into_owned(),
+    }
+}
