@@ -7,4 +7,13 @@
     missing_docs,
     reason = "a failed unwrap is a failed test"
 )]
+#[path = "../reader/allocations.rs"]
+mod allocations;
+mod bbolt;
+mod bbolt_file;
+mod commands;
+mod damage;
+mod log;
 mod real;
+mod schema_db;
+mod snapshots;
