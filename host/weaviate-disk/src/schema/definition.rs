@@ -1,6 +1,6 @@
 //! A class's definition as JSON whose members stay as they were stored, and the changes that the
 //! RAFT log makes to it.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
@@ -19,6 +19,7 @@ const REMOVABLE: [&str; 7] = [
     "vectorIndexConfig",
 ];
 const PROPERTIES: &str = "properties";
+const RANGE_INDEX: &str = "indexRangeFilters";
 const NESTED_PROPERTIES: &str = "nestedProperties";
 
 /// The members of a class's JSON object, each as stored. Weaviate writes them in the order of
@@ -101,80 +102,93 @@ impl Definition {
         }
     }
 
-    /// Adds the properties of an ADD_PROPERTY. One that exists (names compare without case) gets
-    /// the nested properties that it lacks, and the new setting of its range index.
+    /// Adds the properties of an ADD_PROPERTY. One that exists gets the nested properties that it
+    /// lacks, and the new setting of its range index.
     pub fn add_properties(&mut self, added: Vec<Box<RawValue>>) -> Result<(), serde_json::Error> {
-        self.edit_properties(|properties| {
-            for property in added {
-                match properties.iter_mut().find(|old| same_name(old, &property)) {
-                    Some(old) => {
-                        let mut merged: Map<String, Value> = serde_json::from_str(old.get())?;
-                        let newer: Map<String, Value> = serde_json::from_str(property.get())?;
-                        let range_index = newer.get("indexRangeFilters").cloned();
-                        merged.extend(range_index.map(|set| ("indexRangeFilters".to_owned(), set)));
-                        merge_nested(&mut merged, newer);
-                        *old = serde_json::value::to_raw_value(&merged)?;
-                    }
-                    None => properties.push(property),
+        let mut properties = self.properties()?;
+        let mut places = places(properties.iter().map(|property| folded_name(property)));
+        for property in added {
+            let name = folded_name(&property);
+            let old = places.get(&name).and_then(|place| properties.get_mut(*place));
+            match old {
+                Some(old) => *old = merged(old, &property)?,
+                None => {
+                    places.insert(name, properties.len());
+                    properties.push(property);
                 }
             }
-            Ok(())
-        })
+        }
+        self.set_properties(&properties)
     }
 
     /// Puts the property of an UPDATE_PROPERTY in the place of the one of its name. `false` when
     /// there is none.
     pub fn update_property(&mut self, newer: Box<RawValue>) -> Result<bool, serde_json::Error> {
-        let mut found = false;
-        self.edit_properties(|properties| {
-            if let Some(old) = properties.iter_mut().find(|old| same_name(old, &newer)) {
-                *old = newer;
-                found = true;
-            }
-            Ok(())
-        })?;
-        Ok(found)
+        let mut properties = self.properties()?;
+        let name = folded_name(&newer);
+        let old = properties.iter_mut().find(|old| folded_name(old) == name);
+        let Some(old) = old.filter(|_| name.is_some()) else { return Ok(false) };
+        *old = newer;
+        self.set_properties(&properties)?;
+        Ok(true)
     }
 
-    fn edit_properties(
-        &mut self,
-        edit: impl FnOnce(&mut Vec<Box<RawValue>>) -> Result<(), serde_json::Error>,
-    ) -> Result<(), serde_json::Error> {
-        let stored = self.members.get(PROPERTIES);
-        let mut properties: Option<Vec<Box<RawValue>>> =
-            stored.map(|stored| serde_json::from_str(stored.get())).transpose()?.flatten();
-        edit(properties.get_or_insert_default())?;
-        self.members.insert(PROPERTIES.to_owned(), serde_json::value::to_raw_value(&properties)?);
+    fn properties(&self) -> Result<Vec<Box<RawValue>>, serde_json::Error> {
+        let stored = self.members.get(PROPERTIES).map(|stored| stored.get());
+        let properties: Option<Vec<_>> = serde_json::from_str(stored.unwrap_or("null"))?;
+        Ok(properties.unwrap_or_default())
+    }
+
+    fn set_properties(&mut self, properties: &[Box<RawValue>]) -> Result<(), serde_json::Error> {
+        self.members.insert(PROPERTIES.to_owned(), serde_json::value::to_raw_value(properties)?);
         Ok(())
     }
 }
 
-fn same_name(left: &RawValue, right: &RawValue) -> bool {
+/// Names of properties compare without case.
+fn folded_name(property: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     struct Named {
         name: String,
     }
-    let name = |property: &RawValue| serde_json::from_str::<Named>(property.get()).ok();
-    match (name(left), name(right)) {
-        (Some(left), Some(right)) => left.name.to_lowercase() == right.name.to_lowercase(),
-        _ => false,
+    let named: Option<Named> = serde_json::from_str(property.get()).ok();
+    named.map(|property| property.name.to_lowercase())
+}
+
+/// Where each name stands.
+fn places(names: impl Iterator<Item = Option<String>>) -> HashMap<Option<String>, usize> {
+    names.enumerate().map(|(place, name)| (name, place)).collect()
+}
+
+fn merged(old: &RawValue, newer: &RawValue) -> Result<Box<RawValue>, serde_json::Error> {
+    let mut old: Map<String, Value> = serde_json::from_str(old.get())?;
+    let newer: Map<String, Value> = serde_json::from_str(newer.get())?;
+    if let Some(range_index) = newer.get(RANGE_INDEX) {
+        old.insert(RANGE_INDEX.to_owned(), range_index.clone());
     }
+    merge_nested(&mut old, newer);
+    serde_json::value::to_raw_value(&old)
 }
 
 /// Adds to `old` the nested properties of `newer` that it lacks, at every level.
 fn merge_nested(old: &mut Map<String, Value>, mut newer: Map<String, Value>) {
     let Some(Value::Array(added)) = newer.remove(NESTED_PROPERTIES) else { return };
-    let name =
-        |property: &Value| property.get("name").and_then(Value::as_str).map(str::to_lowercase);
     let nested = old.entry(NESTED_PROPERTIES).or_insert(Value::Null);
     if nested.is_null() {
         *nested = Value::Array(Vec::new());
     }
     let Value::Array(nested) = nested else { return };
+    let name = |property: &Value| Some(property.get("name")?.as_str()?.to_lowercase());
+    let mut places = places(nested.iter().map(name));
     for property in added {
-        match (nested.iter_mut().find(|old| name(old) == name(&property)), property) {
+        let name = name(&property);
+        let old = places.get(&name).and_then(|place| nested.get_mut(*place));
+        match (old, property) {
             (Some(Value::Object(old)), Value::Object(newer)) => merge_nested(old, newer),
-            (_, property) => nested.push(property),
+            (_, property) => {
+                places.insert(name, nested.len());
+                nested.push(property);
+            }
         }
     }
 }

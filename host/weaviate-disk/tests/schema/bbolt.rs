@@ -2,14 +2,18 @@
 use std::{
     fs::{self, File},
     os::unix::fs::FileExt,
+    slice,
     sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
 };
 
-use offloom_weaviate_disk::schema::{PageFault, SchemaReadError, bbolt::Database};
+use offloom_weaviate_disk::schema::{ClusterSchema, PageFault, SchemaReadError, bbolt::Database};
 use proptest::prelude::*;
+use serde_json::json;
 
 use crate::{
     bbolt_file::{self, Node, SHAPE, Shape, Tree},
+    log::Log,
     real::open,
 };
 
@@ -29,7 +33,7 @@ fn expected(tree: &Tree, path: &[Vec<u8>], pairs: &mut Pairs) {
     for (key, node) in tree {
         match node {
             Node::Value(value) => pairs.push((path.to_vec(), key.clone(), value.clone())),
-            Node::Bucket(tree) => expected(tree, &[path, &[key.clone()]].concat(), pairs),
+            Node::Bucket(tree) => expected(tree, &[path, slice::from_ref(key)].concat(), pairs),
         }
     }
 }
@@ -39,14 +43,14 @@ fn trees() -> impl Strategy<Value = Tree> {
     let value = || {
         prop_oneof![
             9 => prop::collection::vec(any::<u8>(), 0..60),
-            1 => prop::collection::vec(any::<u8>(), 0..9000),
+            1 => prop::collection::vec(any::<u8>(), 0..6000),
         ]
         .prop_map(Node::Value)
     };
-    let flat = prop::collection::btree_map(key(), value(), 0..60);
-    flat.prop_recursive(3, 200, 6, move |inner| {
+    let flat = prop::collection::btree_map(key(), value(), 0..20);
+    flat.prop_recursive(3, 60, 4, move |inner| {
         let node = prop_oneof![3 => value(), 1 => inner.prop_map(Node::Bucket)];
-        prop::collection::btree_map(key(), node, 0..60)
+        prop::collection::btree_map(key(), node, 0..40)
     })
 }
 
@@ -209,6 +213,33 @@ fn reads_of_a_live_file(file_bytes: u64) {
         }
         done.store(true, Ordering::Relaxed);
         assert!(whole > 0 && changed > 0, "{whole} whole, {changed} changed");
+    });
+}
+
+#[test]
+fn a_schema_is_read_again_until_it_is_quiet() {
+    let folder = tempfile::tempdir().unwrap();
+    let raft = folder.path().join("raft");
+    fs::create_dir(&raft).unwrap();
+    let whole = Log::new().add_class(&json!({"class": "Article"}), &json!({})).file(1);
+    fs::write(raft.join("raft.db"), &whole).unwrap();
+    let pages = (whole.len() / SHAPE.page_bytes) as u64;
+    let file = File::options().write(true).open(raft.join("raft.db")).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let started = Instant::now();
+            for transaction in 8.. {
+                let meta = bbolt_file::meta(SHAPE, transaction % 2, pages - 1, pages, transaction);
+                file.write_all_at(&meta, transaction % 2 * 4096).unwrap();
+                if started.elapsed().as_millis() > 150 {
+                    break;
+                }
+            }
+        });
+        for _ in 0..100 {
+            let schema = ClusterSchema::read(&open(folder.path())).unwrap().unwrap();
+            assert!(schema.classes.contains_key("Article"));
+        }
     });
 }
 

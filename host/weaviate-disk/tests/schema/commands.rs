@@ -311,7 +311,7 @@ fn a_tenant_is_frozen_when_all_its_nodes_are_done() {
         .report("Shelf", "n1", 1, 2, ("x", "FROZEN"))
         .read();
     assert_eq!(status(&schema, "b"), ShardStatus::Hot);
-    assert_eq!(refused(&schema), [(9, "there is no shard x")]);
+    assert_eq!(refused(&schema), [(10, "there is no shard x")]);
 }
 
 #[test]

@@ -113,6 +113,37 @@ proptest! {
     }
 }
 
+/// Entries that would be slow if work grew with the square of their size.
+#[test]
+fn large_commands_take_little_time() {
+    let started = Instant::now();
+    let property = |number: u32| {
+        let nested = serde_json::json!([{"name": format!("n{number}"), "dataType": ["int"]}]);
+        serde_json::json!({
+            "name": format!("p{number}"),
+            "dataType": ["object"],
+            "nestedProperties": nested,
+        })
+    };
+    let properties: Vec<_> = (0..20_000).map(property).collect();
+    let object = |nested: &serde_json::Value| {
+        serde_json::json!({
+            "Properties": [{"name": "all", "dataType": ["object"], "nestedProperties": nested}],
+        })
+    };
+    let nested = serde_json::Value::from(properties.clone());
+    let schema = Log::new()
+        .add_class(&serde_json::json!({"class": "A"}), &serde_json::json!({}))
+        .json(5, "A", &serde_json::json!({"Properties": properties}))
+        .json(5, "A", &serde_json::json!({"Properties": properties}))
+        .json(5, "A", &object(&nested))
+        .json(5, "A", &object(&nested))
+        .read();
+    assert_eq!(schema.warnings, []);
+    assert_eq!(schema.classes["A"].properties.len(), 20_001);
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}
+
 /// An entry that says much in few bytes: many tenants, each on many nodes.
 #[test]
 fn a_small_log_does_not_become_a_large_schema() {

@@ -7,19 +7,14 @@
 //! it is not, whatever the walk itself ran into.
 mod file;
 mod page;
+mod walk;
 
-use std::{borrow::Cow, collections::HashSet};
+use std::borrow::Cow;
 
 use cap_std::fs::Dir;
 
-use self::{
-    file::PagedFile,
-    page::{Leaf, Meta, Page},
-};
-use super::error::{PageFault, SchemaReadError};
-
-/// Levels of branches and buckets below one another. Real trees have less than ten.
-const MAX_DEPTH: usize = 64;
+use self::{file::PagedFile, page::Meta, walk::Walk};
+use super::error::SchemaReadError;
 
 /// A bbolt file at its newest commit.
 #[derive(Debug)]
@@ -27,17 +22,6 @@ pub struct Database {
     file: PagedFile,
     /// `None` for a file of 0 bytes, which the next start of the server would fill.
     meta: Option<Meta>,
-}
-
-/// Where a walk is.
-struct Walk {
-    /// Pages of the tree so far, with their overflow: each is read once, so that a walk ends and
-    /// costs no more than the file has bytes.
-    seen: HashSet<u64>,
-    /// Names of the buckets from the root to the present one.
-    path: Vec<Vec<u8>>,
-    /// Branches and buckets around the present page.
-    depth: usize,
 }
 
 impl Database {
@@ -85,106 +69,15 @@ impl Database {
     /// may be used. Else a page that is damaged or cannot be read, or the error of `visit`.
     pub fn for_each_pair(
         &self,
-        mut visit: impl FnMut(&[Vec<u8>], &[u8], &[u8]) -> Result<(), SchemaReadError>,
+        visit: impl FnMut(&[Vec<u8>], &[u8], &[u8]) -> Result<(), SchemaReadError>,
     ) -> Result<(), SchemaReadError> {
         let Some(meta) = &self.meta else { return Ok(()) };
-        let mut walk = Walk { seen: HashSet::new(), path: Vec::new(), depth: 0 };
-        let walked = self.walk_page(meta, meta.root_page, &mut walk, &mut visit);
+        let walked = Walk::new(&self.file, meta, visit).bucket(meta.root_page);
         let newest = newest_meta(|offset, bytes| self.file.read_fresh(offset, bytes))?;
         if newest.is_none_or(|newest| newest.transaction != meta.transaction) {
             return Err(SchemaReadError::Changed { file: self.path().to_owned() });
         }
         walked
-    }
-
-    fn walk_page(
-        &self,
-        meta: &Meta,
-        id: u64,
-        walk: &mut Walk,
-        visit: &mut dyn FnMut(&[Vec<u8>], &[u8], &[u8]) -> Result<(), SchemaReadError>,
-    ) -> Result<(), SchemaReadError> {
-        let bytes = self.page_bytes(meta, id, walk)?;
-        let page = Page::parse(&bytes).map_err(|fault| self.fault(id, fault))?;
-        self.walk_elements(meta, id, &page, walk, visit)
-    }
-
-    /// `id` is for messages: the page itself, or the one that holds it inline.
-    fn walk_elements(
-        &self,
-        meta: &Meta,
-        id: u64,
-        page: &Page<'_>,
-        walk: &mut Walk,
-        visit: &mut dyn FnMut(&[Vec<u8>], &[u8], &[u8]) -> Result<(), SchemaReadError>,
-    ) -> Result<(), SchemaReadError> {
-        walk.depth = walk.depth.saturating_add(1);
-        if walk.depth > MAX_DEPTH {
-            return Err(self.fault(id, PageFault::TooDeep { limit: MAX_DEPTH }));
-        }
-        match page {
-            Page::Branch(branch) => {
-                for child in branch.children() {
-                    let child = child.map_err(|fault| self.fault(id, fault))?;
-                    self.walk_page(meta, child, walk, visit)?;
-                }
-            }
-            Page::Leaf(leaf) => {
-                for element in leaf.elements() {
-                    match element.map_err(|fault| self.fault(id, fault))? {
-                        Leaf::Pair { key, value } => visit(&walk.path, key, value)?,
-                        Leaf::Bucket { name, root_page: 0, inline } => {
-                            let page =
-                                Page::parse(inline).map_err(|fault| self.fault(id, fault))?;
-                            walk.path.push(name.to_vec());
-                            self.walk_elements(meta, id, &page, walk, visit)?;
-                            walk.path.pop();
-                        }
-                        Leaf::Bucket { name, root_page, .. } => {
-                            walk.path.push(name.to_vec());
-                            self.walk_page(meta, root_page, walk, visit)?;
-                            walk.path.pop();
-                        }
-                    }
-                }
-            }
-        }
-        walk.depth = walk.depth.saturating_sub(1);
-        Ok(())
-    }
-
-    /// The page and its overflow, for the first and only time.
-    fn page_bytes(
-        &self,
-        meta: &Meta,
-        id: u64,
-        walk: &mut Walk,
-    ) -> Result<Cow<'_, [u8]>, SchemaReadError> {
-        let out_of_file =
-            || self.fault(id, PageFault::OutOfFile { last: meta.end_page.saturating_sub(1) });
-        let page_bytes = u64::from(meta.page_bytes);
-        let read = |pages: u64| {
-            let within = id.checked_add(pages).is_some_and(|end| end <= meta.end_page);
-            let place = id.checked_mul(page_bytes).zip(pages.checked_mul(page_bytes));
-            match place.filter(|_| within) {
-                Some((offset, bytes)) => self.file.read(offset, bytes)?.ok_or_else(out_of_file),
-                None => Err(out_of_file()),
-            }
-        };
-        let first = read(1)?;
-        let overflow = Page::overflow(&first, id).map_err(|fault| self.fault(id, fault))?;
-        let pages = u64::from(overflow).saturating_add(1);
-        let bytes = if overflow == 0 { first } else { read(pages)? };
-        for page in id..id.saturating_add(pages) {
-            if !walk.seen.insert(page) {
-                return Err(self.fault(page, PageFault::Twice));
-            }
-        }
-        Ok(bytes)
-    }
-
-    fn fault(&self, page: u64, fault: PageFault) -> SchemaReadError {
-        SchemaReadError::Page { file: self.path().to_owned(), page, fault }
     }
 }
 

@@ -69,7 +69,7 @@ fn replay(
 ) -> Result<ClusterSchema, SchemaReadError> {
     let (snapshot, index, classes) = match snapshot {
         Some(snapshot) => (Some(snapshot.name), snapshot.index, snapshot.classes),
-        None => (None, 0, Default::default()),
+        None => (None, 0, Vec::new()),
     };
     let mut replay = Replay::new(classes);
     let entries = match log {

@@ -1,5 +1,5 @@
 //! Applies the commands of the RAFT log to the classes, as a server does when it starts.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use prost::Message;
 use serde::Deserialize;
@@ -17,6 +17,7 @@ use super::{
 /// The classes, up to some entry of the log.
 #[derive(Debug)]
 pub(super) struct Replay {
+    /// By name in lower case, because no two names differ in case only.
     classes: BTreeMap<String, Class>,
     warnings: Vec<SchemaWarning>,
 }
@@ -50,7 +51,9 @@ pub(super) enum Refusal {
 
 impl Replay {
     /// From the classes of a snapshot, or from none.
-    pub fn new(classes: BTreeMap<String, Class>) -> Replay {
+    pub fn new(classes: Vec<Class>) -> Replay {
+        let key = |class: &Class| class.name().to_ascii_lowercase();
+        let classes = classes.into_iter().map(|class| (key(&class), class)).collect();
         Replay { classes, warnings: Vec::new() }
     }
 
@@ -84,7 +87,11 @@ impl Replay {
                 self.class(&name)?.update(payload)?;
             }
             // Deleting what is not there is no fault.
-            Command::DeleteClass => drop(self.classes.remove(&request.class)),
+            Command::DeleteClass => {
+                if self.class(&request.class).is_ok() {
+                    self.classes.remove(&request.class.to_ascii_lowercase());
+                }
+            }
             Command::AddProperty => self.class(&request.class)?.add_properties(json(payload)?)?,
             Command::UpdateProperty => {
                 self.class(&request.class)?.update_property(json(payload)?)?
@@ -115,16 +122,20 @@ impl Replay {
     /// Two classes whose names differ in case only would share a directory: refused.
     fn add_class(&mut self, payload: ClassPayload) -> Result<(), Refusal> {
         let class = Class::new(payload.class, payload.state.ok_or(Refusal::NoShardingState)?)?;
-        let exists = |name: &&String| name.eq_ignore_ascii_case(class.name());
-        if let Some(name) = self.classes.keys().find(exists) {
-            return Err(Refusal::ClassExists { name: name.clone() });
+        match self.classes.entry(class.name().to_ascii_lowercase()) {
+            Entry::Occupied(present) => {
+                Err(Refusal::ClassExists { name: present.get().name().to_owned() })
+            }
+            Entry::Vacant(place) => {
+                place.insert(class);
+                Ok(())
+            }
         }
-        self.classes.insert(class.name().to_owned(), class);
-        Ok(())
     }
 
     fn class(&mut self, name: &str) -> Result<&mut Class, Refusal> {
-        self.classes.get_mut(name).ok_or(Refusal::UnknownClass)
+        let class = self.classes.get_mut(&name.to_ascii_lowercase());
+        class.filter(|class| class.name() == name).ok_or(Refusal::UnknownClass)
     }
 
     fn multi_tenant(&mut self, name: &str) -> Result<&mut Class, Refusal> {

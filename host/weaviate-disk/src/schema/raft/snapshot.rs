@@ -37,7 +37,7 @@ pub(super) struct Snapshot {
     pub name: String,
     /// The last log entry that it holds.
     pub index: u64,
-    pub classes: BTreeMap<String, Class>,
+    pub classes: Vec<Class>,
 }
 
 /// Why a snapshot cannot be used.
@@ -141,7 +141,7 @@ fn age(name: &str) -> Option<[u64; 3]> {
     numbers.next().is_none().then_some(age)
 }
 
-fn load(snapshots: &Dir, name: &str) -> Result<(u64, BTreeMap<String, Class>), SnapshotFault> {
+fn load(snapshots: &Dir, name: &str) -> Result<(u64, Vec<Class>), SnapshotFault> {
     let meta = read(snapshots, name, META, MAX_META_BYTES)?;
     let meta: Meta = serde_json::from_slice(&meta)
         .map_err(|source| SnapshotFault::Json { file: META, source })?;
@@ -174,7 +174,7 @@ fn read(
     Ok(open::read_whole(&opened, file_bytes, &path)?)
 }
 
-fn classes(state: &[u8]) -> Result<BTreeMap<String, Class>, SnapshotFault> {
+fn classes(state: &[u8]) -> Result<Vec<Class>, SnapshotFault> {
     let failed = |source| SnapshotFault::Json { file: STATE, source };
     let State { schema, classes } = serde_json::from_slice(state).map_err(failed)?;
     let records: BTreeMap<String, ClassRecord> = match (schema, classes) {
@@ -188,7 +188,7 @@ fn classes(state: &[u8]) -> Result<BTreeMap<String, Class>, SnapshotFault> {
     records.into_iter().map(|(name, record)| class(name, record)).collect()
 }
 
-fn class(name: String, record: ClassRecord) -> Result<(String, Class), SnapshotFault> {
+fn class(name: String, record: ClassRecord) -> Result<Class, SnapshotFault> {
     let class = match Class::new(record.definition, record.sharding) {
         Ok(class) if class.name() == name => class,
         Ok(class) => {
@@ -197,7 +197,7 @@ fn class(name: String, record: ClassRecord) -> Result<(String, Class), SnapshotF
         }
         Err(refusal) => return Err(SnapshotFault::Class { name, refusal }),
     };
-    Ok((name, class.with_transfers(transfers(record.transfers.unwrap_or_default()))))
+    Ok(class.with_transfers(transfers(record.transfers.unwrap_or_default())))
 }
 
 /// Keys are `<tenant>-ACTION_FREEZING` and `<tenant>-ACTION_UNFREEZING`.

@@ -8,7 +8,7 @@ use super::{
         AddTenantsPayload, DeleteTenantsPayload, ProcessTenantsPayload, Progress, Tenant, Transfer,
         UpdateTenantsPayload,
     },
-    placement::Placement,
+    placement::{Placement, PlacementFault},
     replay::Refusal,
 };
 
@@ -49,12 +49,18 @@ impl Class {
 
     /// UPDATE_TENANT: those that are not there are named once the others are done.
     pub fn update_tenants(&mut self, payload: UpdateTenantsPayload) -> Result<(), Refusal> {
+        let placement = Placement::new(&payload.cluster_nodes, self.replication_factor());
+        // Every tenant that leaves cold storage is dealt the first nodes.
+        let back_on = placement.map(|mut placement| {
+            let mut nodes = placement.deal().to_vec();
+            nodes.sort();
+            Nodes::from(nodes)
+        });
         let mut unknown = Vec::new();
         for Tenant { name, status } in payload.tenants {
             match self.shards.get(&name).cloned() {
                 Some(present) => {
-                    let wanted = ShardStatus::from_name(&status);
-                    self.update_tenant(name, present, wanted, &payload.cluster_nodes)?;
+                    self.update_tenant(name, present, ShardStatus::from_name(&status), &back_on)?;
                 }
                 None => unknown.push(name),
             }
@@ -68,7 +74,7 @@ impl Class {
         name: String,
         present: ShardState,
         wanted: ShardStatus,
-        cluster_nodes: &[String],
+        back_on: &Result<Nodes, PlacementFault>,
     ) -> Result<(), Refusal> {
         if present.status == wanted || self.is_on_its_way(&name, &present.status, &wanted) {
             return Ok(());
@@ -80,13 +86,11 @@ impl Class {
                 ShardState { status: ShardStatus::Freezing, ..present }
             }
             (true, wanted) if wanted != ShardStatus::Frozen => {
-                let dealt = Placement::new(cluster_nodes, self.replication_factor())?.deal();
-                let mut nodes = dealt.to_vec();
-                nodes.sort();
+                let nodes = back_on.clone()?;
                 // Each of the old nodes' copies goes to one of the new nodes.
                 let taking = nodes.get(..present.nodes.len()).unwrap_or(&nodes);
                 self.start(&name, Transfer::Unfreezing, taking, &wanted);
-                ShardState { status: ShardStatus::Unfreezing, nodes: nodes.into() }
+                ShardState { status: ShardStatus::Unfreezing, nodes }
             }
             (_, wanted) => ShardState { status: wanted, ..present },
         };
@@ -123,23 +127,22 @@ impl Class {
     }
 
     /// TENANT_PROCESS: a node has done its part for some tenants, or given up. Reports about what
-    /// was not started are passed over.
+    /// was not started on that node are passed over.
     pub fn process_tenants(&mut self, payload: ProcessTenantsPayload) -> Result<(), Refusal> {
         let transfer = payload.transfer();
-        for report in &payload.reports {
-            let Some(Tenant { name, status }) = &report.tenant else { continue };
+        for entry in &payload.reports {
+            let Some(Tenant { name, status }) = &entry.tenant else { continue };
             let Some(shard) = self.shards.get_mut(name) else {
                 return Err(unknown_shards(std::slice::from_ref(name)));
             };
             let key = (name.clone(), transfer);
             let Some(reports) = self.transfers.get_mut(&key) else { continue };
-            let status = match (transfer, reports.values().next()) {
-                // What was asked for is known; the report does not always say it.
-                (Transfer::Unfreezing, Some(started)) => started.status.clone(),
-                _ => ShardStatus::from_name(status),
-            };
-            let progress = report.progress();
-            reports.insert(payload.node.clone(), Report { progress, status });
+            let Some(report) = reports.get_mut(&payload.node) else { continue };
+            report.progress = entry.progress();
+            // On the way back what was asked for counts; the report does not always say it.
+            if transfer == Transfer::Freezing {
+                report.status = ShardStatus::from_name(status);
+            }
             if let Some(status) = outcome(transfer, reports) {
                 shard.status = status;
             }
