@@ -161,6 +161,15 @@ fn a_commit_in_the_middle_is_noticed() {
     assert!(matches!(read, Err(SchemaReadError::Changed { .. })), "{read:?}");
 }
 
+/// Stops the writer, also when the reader panics.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A server that commits all the time, by bbolt's rules: the pages of the last commit stay, those
 /// of the one before are overwritten. Every read that succeeds is one commit, whole.
 fn reads_of_a_live_file(file_bytes: u64) {
@@ -197,8 +206,9 @@ fn reads_of_a_live_file(file_bytes: u64) {
                 std::thread::sleep(std::time::Duration::from_micros(transaction * 7919 % 6000));
             }
         });
+        let _stop = Stop(&done);
         let (mut whole, mut changed) = (0, 0);
-        for _ in 0..600 {
+        for _ in 0..300 {
             let read = Database::open(&directory, "live.db", "live.db")
                 .and_then(|database| pairs(&database.unwrap()));
             match read {
@@ -211,7 +221,6 @@ fn reads_of_a_live_file(file_bytes: u64) {
                 Err(error) => panic!("{error}"),
             }
         }
-        done.store(true, Ordering::Relaxed);
         assert!(whole > 0 && changed > 0, "{whole} whole, {changed} changed");
     });
 }
