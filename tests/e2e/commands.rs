@@ -48,7 +48,7 @@ fn all_classes_go_out_and_the_folder_is_named_last() {
             "NamedVectors.parquet",
             "NoVector.parquet",
             "Note.parquet",
-            "Note_draft.parquet",
+            "Note_Draft.parquet",
             "Target.parquet",
             "_claim.json",
             "export_metadata.json",
@@ -70,7 +70,7 @@ fn include_takes_names_with_their_first_letter_capitalised() {
 fn exclude_ignores_what_does_not_exist() {
     let basic = Basic::new();
     let said = basic
-        .export(&["--exclude", "Nowhere,allTypes,Empty,namedVectors,NoVector,Note_draft"])
+        .export(&["--exclude", "Nowhere,allTypes,Empty,namedVectors,NoVector,Note_Draft"])
         .expect_success();
     assert_eq!(
         files(&said.folder()),
@@ -84,7 +84,7 @@ fn an_unknown_class_in_include_is_named_and_burns_no_id() {
     let error = basic.export(&["--id", "x", "--include", "Nowhere"]).expect_error();
     assert_eq!(
         error,
-        "error: class Nowhere does not exist; there is AllTypes, Empty, NamedVectors, NoVector, Note, Note_draft, Target"
+        "error: class Nowhere does not exist; there is AllTypes, Empty, NamedVectors, NoVector, Note, Note_Draft, Target"
     );
     assert!(basic.left_behind().is_empty());
 }
@@ -97,7 +97,7 @@ fn include_with_exclude_is_refused() {
 
 #[test]
 fn an_export_of_nothing_is_refused() {
-    let all = "AllTypes,Empty,NamedVectors,NoVector,Note,Note_draft,Target";
+    let all = "AllTypes,Empty,NamedVectors,NoVector,Note,Note_Draft,Target";
     let error = Basic::new().export(&["--exclude", all]).expect_error();
     assert_eq!(error, "error: nothing to export: every class is excluded");
 
@@ -106,7 +106,7 @@ fn an_export_of_nothing_is_refused() {
     let error =
         offloom(["export", "--data-dir", &data_dir, "--to", &to.path().display().to_string()])
             .expect_error();
-    assert!(error.starts_with("error: nothing to export"), "{error}");
+    assert!(error.contains("is not a Weaviate data directory"), "{error}");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn names_come_from_the_objects_without_a_schema() {
     let to = basic.to.path().display().to_string();
     let said = offloom(["export", "--data-dir", &data_dir, "--to", &to]).expect_success();
     let names = files(&said.folder());
-    for class in ["AllTypes", "NamedVectors", "NoVector", "Note", "Note_draft", "Target"] {
+    for class in ["AllTypes", "NamedVectors", "NoVector", "Note", "Note_Draft", "Target"] {
         assert!(names.contains(&format!("{class}.parquet")), "{names:?}");
     }
 }
@@ -219,7 +219,7 @@ fn inspect_shows_every_class_as_text_and_as_json() {
     let text = offloom(["inspect", "--data-dir", &data_dir]).expect_success().out;
     let json = offloom(["inspect", "--data-dir", &data_dir, "--json"]).expect_success().out;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    for class in ["AllTypes", "NamedVectors", "NoVector", "Note", "Note_draft", "Target"] {
+    for class in ["AllTypes", "NamedVectors", "NoVector", "Note", "Note_Draft", "Target"] {
         assert!(text.contains(class), "{text}");
         let classes = json["classes"].as_array().unwrap();
         assert!(classes.iter().any(|found| found["name"] == class), "{json:#}");

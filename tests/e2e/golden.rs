@@ -40,17 +40,15 @@ fn agrees(name: &str) {
 
 /// parquet-rs, asked for page indexes where there are any, finds none and reads every row.
 fn reads_without_page_index(file: &Path) {
-    use parquet::file::metadata::PageIndexPolicy;
-    use parquet::file::reader::FileReader;
-    use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
-    let options =
-        ReadOptionsBuilder::new().with_page_index_policy(PageIndexPolicy::Optional).build();
-    let reader =
-        SerializedFileReader::new_with_options(std::fs::File::open(file).unwrap(), options)
-            .unwrap();
-    let metadata = reader.metadata();
-    assert!(metadata.column_index().is_none(), "{}", file.display());
-    assert!(metadata.offset_index().is_none(), "{}", file.display());
+    use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    let bytes = bytes::Bytes::from(std::fs::read(file).unwrap());
+    let metadata = ParquetMetaDataReader::new()
+        .with_page_index_policy(PageIndexPolicy::Optional)
+        .parse_and_finish(&bytes)
+        .unwrap();
+    assert!(metadata.page_index().is_none(), "{}", file.display());
+    let reader = SerializedFileReader::new(bytes).unwrap();
     let rows = reader.get_row_iter(None).unwrap().map(Result::unwrap).count();
     assert_eq!(rows as i64, metadata.file_metadata().num_rows(), "{}", file.display());
 }

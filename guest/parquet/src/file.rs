@@ -15,9 +15,9 @@ use crate::{Settings, Sink, columns, footer};
 const MAGIC: &[u8; 4] = b"PAR1";
 
 /// Rows asked for at once.
-const BATCH_ROWS: u32 = 10_000;
+pub const BATCH_ROWS: u32 = 10_000;
 /// Bytes asked for at once.
-const BATCH_BYTES: u32 = 8 * 1024 * 1024;
+pub const BATCH_BYTES: u32 = 8 * 1024 * 1024;
 
 /// The rows of one block, read forward once.
 pub trait Rows {

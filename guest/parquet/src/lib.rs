@@ -18,7 +18,7 @@ mod plan;
 mod sink;
 mod vector_json;
 
-pub use file::{ParquetFile, Rows};
+pub use file::{BATCH_BYTES, BATCH_ROWS, ParquetFile, Rows};
 pub use options::Settings;
 pub use plan::select_classes;
 pub use sink::Sink;

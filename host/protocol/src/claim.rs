@@ -33,7 +33,7 @@ pub struct Claim {
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
     /// It belongs to another export.
-    #[error("the export id '{id}' is in use: {evidence} at {url}; choose another id with --id")]
+    #[error("the export id '{id}' is in use: {evidence} at {url}; choose another id")]
     IdInUse {
         /// The id.
         id: ExportId,

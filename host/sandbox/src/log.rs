@@ -88,7 +88,7 @@ impl GuestLog {
         let text = escape(&String::from_utf8_lossy(&line), usize::MAX);
         {
             let mut budget = lock(&self.budget);
-            match budget.left_bytes.checked_sub(line.len()) {
+            match budget.left_bytes.checked_sub(text.len()) {
                 Some(left) => budget.left_bytes = left,
                 None => {
                     budget.left_bytes = 0;

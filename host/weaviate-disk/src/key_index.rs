@@ -38,9 +38,9 @@ fn tree_fields(tail: [u8; NODE_TAIL_BYTES]) -> (u64, u64, i64, i64) {
 }
 
 /// Reads all trees of a segment once, forward: node sizes, pointers, and that the primary one
-/// covers the data. Returns the number of keys. A file that was cut shows here.
-pub(crate) fn check_trees(file: &BucketFile, layout: &SegmentLayout) -> Result<u64, DiskError> {
-    let keys = check_primary(file, layout)?;
+/// covers the data. A file that was cut shows here.
+pub(crate) fn check_trees(file: &BucketFile, layout: &SegmentLayout) -> Result<(), DiskError> {
+    check_primary(file, layout)?;
     let mut starts = layout.secondary_tree_offsets(file)?;
     starts.push(layout.index_end);
     for (start, end) in starts.iter().zip(starts.iter().skip(1)) {
@@ -60,13 +60,13 @@ pub(crate) fn check_trees(file: &BucketFile, layout: &SegmentLayout) -> Result<u
             check_fields(file, layout, position, &(*start..*end), tail)?;
         }
     }
-    Ok(keys)
+    Ok(())
 }
 
-fn check_primary(file: &BucketFile, layout: &SegmentLayout) -> Result<u64, DiskError> {
+fn check_primary(file: &BucketFile, layout: &SegmentLayout) -> Result<(), DiskError> {
     let tree = layout.primary_tree.clone();
     let mut reader = ForwardReader::new(file, tree.clone());
-    let (mut keys, mut covered_bytes) = (0_u64, 0_u64);
+    let mut covered_bytes = 0_u64;
     while reader.remaining() > 0 {
         let position = reader.position();
         let cut = || fault(file, position, SegmentFault::TreeCut);
@@ -78,14 +78,13 @@ fn check_primary(file: &BucketFile, layout: &SegmentLayout) -> Result<u64, DiskE
         let tail = reader.take()?.ok_or_else(cut)?;
         let bytes = check_fields(file, layout, position, &tree, tail)?;
         covered_bytes = covered_bytes.saturating_add(bytes);
-        keys = keys.saturating_add(1);
     }
     let data_bytes = layout.index_start.saturating_sub(HEADER_BYTES);
     if covered_bytes != data_bytes {
         let coverage = SegmentFault::TreeCoverage { covered_bytes, data_bytes };
         return Err(fault(file, tree.start, coverage));
     }
-    Ok(keys)
+    Ok(())
 }
 
 /// Checks what a node points to and returns the length of its data.

@@ -10,7 +10,7 @@ use crate::{
     leftovers::{self, IgnoredReason, ListedFile, SourceKind},
     report::{CutOff, LogLength, Warning},
     segment::{HEADER_BYTES, SegmentLayout},
-    wal::LogIndex,
+    wal::{LogIndex, TornTail},
 };
 
 /// The newest shard version that is known; it concerns the inverted index only
@@ -97,26 +97,9 @@ impl ShardSnapshot {
         let mut sources = Vec::with_capacity(decision.chosen.len());
         for chosen in decision.chosen {
             let file = bucket.open(&chosen.file)?;
-            let name = &chosen.file.name;
             let content = match chosen.kind {
-                SourceKind::Segment => {
-                    findings.cut_off.newest_segment = Some(name.clone());
-                    Content::Segment(check_segment(&file)?.0)
-                }
-                SourceKind::Log => {
-                    let index = LogIndex::read(&file)?;
-                    if let Some(torn) = &index.torn {
-                        findings.warnings.push(Warning::TornLog {
-                            place: file.place.clone(),
-                            offset: torn.offset,
-                            dropped_bytes: torn.dropped_bytes,
-                            fault: torn.fault.clone(),
-                        });
-                    }
-                    let bytes = index.torn.as_ref().map_or(file.bytes, |torn| torn.offset);
-                    findings.cut_off.logs.push(LogLength { name: name.clone(), bytes });
-                    Content::Log(index)
-                }
+                SourceKind::Segment => findings.check_segment(&file)?,
+                SourceKind::Log => findings.index_log(&file)?,
             };
             sources.push(SourceFile { listed: chosen.file, content });
         }
@@ -155,12 +138,26 @@ impl Findings {
         let cut_off = CutOff { at, newest_segment: None, logs: Vec::new() };
         Findings { cut_off, warnings: Vec::new(), skip_reason: Some(reason) }
     }
-}
 
-/// Header, checksum and trees of a segment; also the number of its keys.
-pub(crate) fn check_segment(file: &BucketFile) -> Result<(SegmentLayout, u64), DiskError> {
-    let layout = SegmentLayout::read(file)?;
-    layout.verify_checksum(file)?;
-    let keys = key_index::check_trees(file, &layout)?;
-    Ok((layout, keys))
+    /// Header, checksum and trees; the data nodes are checked as they are read.
+    fn check_segment(&mut self, file: &BucketFile) -> Result<Content, DiskError> {
+        self.cut_off.newest_segment = Some(file.place.file.to_string());
+        let layout = SegmentLayout::read(file)?;
+        layout.verify_checksum(file)?;
+        key_index::check_trees(file, &layout)?;
+        Ok(Content::Segment(layout))
+    }
+
+    /// A torn tail is a warning: what stands before it is kept.
+    fn index_log(&mut self, file: &BucketFile) -> Result<Content, DiskError> {
+        let index = LogIndex::read(file)?;
+        let mut bytes = file.bytes;
+        if let Some(TornTail { offset, dropped_bytes, fault }) = index.torn.clone() {
+            bytes = offset;
+            let place = file.place.clone();
+            self.warnings.push(Warning::TornLog { place, offset, dropped_bytes, fault });
+        }
+        self.cut_off.logs.push(LogLength { name: file.place.file.to_string(), bytes });
+        Ok(Content::Log(index))
+    }
 }

@@ -10,6 +10,7 @@ use offloom_protocol::store::{Destination, ExportFolder};
 use offloom_protocol::verify::{Depth, Difference, Report, verify};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
@@ -199,12 +200,17 @@ pub fn write_parquet(
         row_group.close().unwrap();
     }
     let metadata = writer.close().unwrap();
-    let blocks = metadata.row_groups().iter().map(|row_group| Block {
-        offset: row_group.columns().iter().map(|column| column.byte_range().0).min().unwrap(),
-        length: row_group.columns().iter().map(|column| column.byte_range().1).sum(),
+    metadata.row_groups().iter().map(block).collect()
+}
+
+/// The block that a row group fills.
+pub fn block(row_group: &RowGroupMetaData) -> Block {
+    let ranges = row_group.columns().iter().map(|column| column.byte_range());
+    Block {
+        offset: ranges.clone().map(|(start, _)| start).min().unwrap(),
+        length: ranges.map(|(_, length)| length).sum(),
         rows: row_group.num_rows() as u64,
-    });
-    blocks.collect()
+    }
 }
 
 fn write_text<'a>(

@@ -8,7 +8,7 @@ use parquet::file::metadata::{
     ParquetMetaDataWriter, RowGroupMetaData,
 };
 
-use crate::exported::{ids, write_parquet};
+use crate::exported::{block, ids, write_parquet};
 
 /// A file of two row groups with 1,000 and 500 rows.
 struct File {
@@ -333,4 +333,27 @@ fn a_group_with_two_thousand_million_children_reserves_no_memory_for_them() {
     hostile.extend(b"PAR1");
     let refused = check_parquet_footer(4, &[hostile.into()], &[]);
     assert!(matches!(refused, Err(FooterError::Malformed { .. })), "{refused:?}");
+}
+
+/// Footers of another writer (parquet-go, with page indexes): upstream's own exports.
+#[test]
+fn upstreams_files_fit_their_row_groups() {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures");
+    let mut checked = 0;
+    for fixture in std::fs::read_dir(fixtures).unwrap() {
+        let Ok(files) = std::fs::read_dir(fixture.unwrap().path().join("golden")) else { continue };
+        for path in files.map(|file| file.unwrap().path()) {
+            if path.extension().is_none_or(|extension| extension != "parquet") {
+                continue;
+            }
+            let bytes = Bytes::from(std::fs::read(&path).unwrap());
+            let metadata = ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap();
+            let blocks: Vec<Block> = metadata.row_groups().iter().map(block).collect();
+            let end = blocks.last().map_or(4, |block| block.offset + block.length);
+            let checked_end = check_parquet_footer(end, &[bytes.slice(end as usize..)], &blocks);
+            assert_eq!(checked_end, Ok(()), "{}", path.display());
+            checked += 1;
+        }
+    }
+    assert!(checked >= 50, "only {checked} files");
 }

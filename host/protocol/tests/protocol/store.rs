@@ -192,6 +192,27 @@ async fn one_outcome_wins() {
     assert_eq!(Manifest::read(&folder).await.unwrap(), canceled);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_success_and_cancel_at_once_one_wins_and_the_other_learns_it() {
+    for _ in 0..200 {
+        let root = tempfile::tempdir().unwrap();
+        let folder = folder(root.path());
+        let mut canceled = manifest("e1");
+        canceled.status = Outcome::Canceled;
+        let commit = |manifest: Manifest| {
+            let folder = folder.clone();
+            tokio::spawn(async move { manifest.commit(&folder).await.unwrap() })
+        };
+        let (success, cancel) = (commit(manifest("e1")), commit(canceled));
+        let stored = match (success.await.unwrap(), cancel.await.unwrap()) {
+            (Commit::Won, Commit::Lost(won)) if won.status == Outcome::Success => won,
+            (Commit::Lost(won), Commit::Won) if won.status == Outcome::Canceled => won,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(Manifest::read(&folder).await.unwrap(), *stored);
+    }
+}
+
 #[tokio::test]
 async fn many_shards_go_to_a_file_of_their_own() {
     let root = tempfile::tempdir().unwrap();

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #[path = "../../../../guest/build_guest.rs"]
 mod build_guest;
+mod hostile;
+mod loading;
 mod parquet_guest;
 mod rows;
 mod support;

@@ -164,3 +164,217 @@ async fn a_class_without_objects_gets_a_file_without_rows() {
         assert_eq!(rows(&file), Vec::<Vec<_>>::new());
     }
 }
+
+fn text_of(field: &Field) -> String {
+    String::from_utf8(bytes_of(field)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn named_and_multi_vectors_are_text_as_upstream_writes_it() {
+    let schema = Schema::of_class("Article", false, None);
+    let named = |pairs: &[(&str, &[f32])]| {
+        pairs.iter().map(|(name, vector)| ((*name).to_owned(), vector.to_vec())).collect()
+    };
+    let rows_in = vec![
+        Object::new(1),
+        Object {
+            named: named(&[("zeta", &[1.0, -0.0]), ("alpha", &[0.1, 1e6, 1e-5, 123_456.7])]),
+            ..Object::new(2)
+        },
+        Object {
+            named: named(&[("empty", &[])]),
+            multi: [("b".to_owned(), vec![vec![0.5, 2.0], vec![]]), ("a".to_owned(), vec![])]
+                .into(),
+            ..Object::new(3)
+        },
+        Object {
+            named: named(&[("odd", &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.0])]),
+            multi: [("odd".to_owned(), vec![vec![f32::NAN]])].into(),
+            ..Object::new(4)
+        },
+    ];
+    let (file, placed) = export(&parquet_guest(), &schema, &options(&[]), vec![rows_in]).await;
+    let rows = rows(&file);
+    assert_eq!((&rows[0][5].1, &rows[0][6].1), (&Field::Null, &Field::Null));
+    assert_eq!(text_of(&rows[1][5].1), r#"{"alpha":[0.1,1e+06,1e-05,123456.7],"zeta":[1,-0]}"#);
+    assert_eq!(rows[1][6].1, Field::Null);
+    assert_eq!(text_of(&rows[2][5].1), r#"{"empty":[]}"#);
+    assert_eq!(text_of(&rows[2][6].1), r#"{"a":[],"b":[[0.5,2],[]]}"#);
+    assert_eq!(text_of(&rows[3][5].1), r#"{"odd":[null,null,null,1]}"#);
+    assert_eq!(text_of(&rows[3][6].1), r#"{"odd":[[null]]}"#);
+    assert_eq!(
+        placed[0].block.counters,
+        [
+            ("named_vectors.non_finite_as_null".to_owned(), 3),
+            ("multi_vectors.non_finite_as_null".to_owned(), 1)
+        ]
+    );
+}
+
+/// Go's `strconv.FormatFloat(number, 'g', -1, 32)`, from the digits of the standard library.
+fn go_text(number: f32) -> String {
+    let scientific = format!("{number:e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap();
+    let exponent: i32 = exponent.parse().unwrap();
+    if number == 0.0 || (-4..6).contains(&exponent) {
+        return format!("{number}");
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{mantissa}e{sign}{:02}", exponent.abs())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_number_is_written_as_go_writes_it() {
+    // The examples of object-binary.md 6 and both sides of each exponent rule.
+    for (number, text) in [
+        (0.1, "0.1"),
+        (100_000.0, "100000"),
+        (999_999.9, "999999.9"),
+        (1_000_000.0, "1e+06"),
+        (1_234_567.0, "1.234567e+06"),
+        (0.0001, "0.0001"),
+        (0.00001, "1e-05"),
+        (-0.0, "-0"),
+        (f32::MAX, "3.4028235e+38"),
+        (f32::from_bits(1), "1e-45"),
+    ] {
+        assert_eq!(go_text(number), text);
+    }
+    let mut numbers: Vec<f32> =
+        vec![0.0, -0.0, 999_999.94, 1e6, 9.999_999_5e-5, 1e-4, 1e20, 1e21, f32::MIN_POSITIVE];
+    numbers.extend((0..300_000_u32).map(|step| f32::from_bits(step.wrapping_mul(2_654_435_761))));
+    numbers.extend((0..32_767_i16).map(|step| f32::from(step) * 0.037));
+    numbers.retain(|number| number.is_finite());
+    let rows_in: Vec<Object> = numbers
+        .chunks(1000)
+        .zip(1..)
+        .map(|(chunk, id)| Object {
+            named: [("n".to_owned(), chunk.to_vec())].into(),
+            ..Object::new(id)
+        })
+        .collect();
+    let schema = Schema::of_class("Article", false, None);
+    let (file, placed) = export(&parquet_guest(), &schema, &options(&[]), vec![rows_in]).await;
+    assert_eq!(placed[0].block.counters, []);
+    for (row, chunk) in rows(&file).iter().zip(numbers.chunks(1000)) {
+        let wanted: Vec<String> = chunk.iter().copied().map(go_text).collect();
+        assert_eq!(text_of(&row[5].1), format!(r#"{{"n":[{}]}}"#, wanted.join(",")));
+    }
+}
+
+/// Bytes that do not compress, the same every time.
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let mut noise: Vec<u8> = std::iter::repeat_with(next).take(bytes / 8 + 1).flatten().collect();
+    noise.truncate(bytes);
+    noise
+}
+
+/// One row of the largest size among 30 MiB of others, in one block, within the guest's memory.
+async fn large_row(large: Object) {
+    let schema = Schema::of_class("Article", false, None);
+    let mut rows_in: Vec<Object> = (0..30)
+        .map(|index| Object { properties: Some(noise(1 << 20)), ..Object::new(index) })
+        .collect();
+    rows_in.insert(29, large.clone());
+    let (file, _) = export(&parquet_guest(), &schema, &options(&[]), vec![rows_in]).await;
+    let rows = rows(&file);
+    assert_eq!(rows.len(), 31);
+    if let Some(properties) = &large.properties {
+        assert!(bytes_of(&rows[29][7].1) == *properties);
+    }
+    for (name, vector) in &large.named {
+        let text = text_of(&rows[29][5].1);
+        let list = text.strip_prefix(&format!(r#"{{"{name}":["#)).unwrap();
+        let numbers = list.strip_suffix("]}").unwrap().split(',');
+        assert!(numbers.map(|number| number.parse::<f32>().unwrap()).eq(vector.iter().copied()));
+    }
+    for list in large.multi.values() {
+        let numbers: usize = list.iter().map(Vec::len).sum();
+        assert_eq!(text_of(&rows[29][6].1).matches(',').count(), numbers - 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_property_of_20_mb_and_one_of_32_mib_are_written() {
+    for bytes in [20_000_000, (32 << 20) - 1000] {
+        large_row(Object { properties: Some(noise(bytes)), ..Object::new(500) }).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vectors_of_20_mb_are_written_as_text() {
+    let numbers: Vec<f32> =
+        (0..5_000_000_u32).map(|index| (index as f32 * 0.618_034).fract() - 0.5).collect();
+    let named = [("large".to_owned(), numbers.clone())].into();
+    large_row(Object { named, ..Object::new(500) }).await;
+    let multi = [("large".to_owned(), numbers.chunks(65_535).map(<[f32]>::to_vec).collect())];
+    large_row(Object { multi: multi.into(), ..Object::new(500) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_choose_the_compression_and_unknown_ones_are_refused() {
+    use parquet::basic::Compression;
+    let schema = Schema::of_class("Article", false, None);
+    let guest = parquet_guest();
+    let mut sizes = Vec::new();
+    for (chosen, vector, others) in [
+        (&[][..], "ZSTD", "ZSTD"),
+        (&[("compression-level", "9")], "ZSTD", "ZSTD"),
+        (&[("vector-compression", "none")], "UNCOMPRESSED", "ZSTD"),
+        (&[("compression", "none")], "UNCOMPRESSED", "UNCOMPRESSED"),
+    ] {
+        let (file, _) = export(&guest, &schema, &options(chosen), vec![objects(2000)]).await;
+        assert_eq!(rows(&file).len(), 2000);
+        for column in metadata(&file).row_group(0).columns() {
+            let name = match column.compression() {
+                Compression::UNCOMPRESSED => "UNCOMPRESSED",
+                Compression::ZSTD(_) => "ZSTD",
+                other => panic!("{other:?}"),
+            };
+            let wanted = if column.column_descr().name() == "vector" { vector } else { others };
+            assert_eq!(name, wanted, "{chosen:?}");
+        }
+        sizes.push(file.len());
+    }
+    assert!(sizes[1] < sizes[0] && sizes[0] < sizes[2] && sizes[2] < sizes[3], "{sizes:?}");
+
+    for (chosen, words) in [
+        (&[("colour", "red")][..], "unknown option `colour`; known options: compression = "),
+        (&[("compression", "lzma")], "`compression` does not take `lzma`; known options: "),
+        (&[("compression-level", "10")], "`compression-level` does not take `10`"),
+        (&[("compression", "none"), ("compression", "zstd")], "`compression` is given twice"),
+    ] {
+        for message in [
+            guest.describe(&options(chosen)).await.unwrap_err().to_string(),
+            guest.open(&schema, &options(chosen), 1).await.map(|_| ()).unwrap_err().to_string(),
+        ] {
+            assert!(message.contains("unsupported: ") && message.contains(words), "{message}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_class_filter_follows_the_selection() {
+    use offloom_sandbox::{OfferedClass, Selection};
+    let offered: Vec<OfferedClass> = ["Author", "Article", "Shelf"]
+        .map(|name| OfferedClass { name: name.to_owned(), multi_tenant: false, object_count: None })
+        .into();
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    for (include, exclude, planned) in [
+        (names(&[]), names(&[]), names(&["Article", "Author", "Shelf"])),
+        (names(&["Shelf", "Article"]), names(&[]), names(&["Article", "Shelf"])),
+        (names(&[]), names(&["Author", "Nobody"]), names(&["Article", "Shelf"])),
+        (names(&[]), names(&["Author", "Article", "Shelf"]), names(&[])),
+    ] {
+        let selection = Selection { include, exclude };
+        let answer = parquet_guest().plan(&offered, &selection, &options(&[])).await.unwrap();
+        assert_eq!(answer, planned);
+    }
+}

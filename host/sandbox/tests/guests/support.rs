@@ -1,6 +1,6 @@
 //! Builds the guests that the tests run, and opens sandboxes for them.
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use offloom_sandbox::{ExporterGuest, GuestOptions, Sandbox, SandboxConfig, SandboxLimits};
 
@@ -23,6 +23,12 @@ pub fn parquet_wasm() -> &'static [u8] {
     WASM.get_or_init(|| build("offloom-guest-parquet"))
 }
 
+/// The guest of which an option says how it misbehaves.
+pub fn hostile_wasm() -> &'static [u8] {
+    static WASM: OnceLock<Vec<u8>> = OnceLock::new();
+    WASM.get_or_init(|| build("offloom-guest-hostile"))
+}
+
 /// A sandbox whose compiled guests are kept between runs of the tests.
 pub fn sandbox(limits: SandboxLimits) -> Sandbox {
     use std::os::unix::fs::DirBuilderExt;
@@ -39,4 +45,38 @@ pub fn parquet_guest() -> ExporterGuest {
 /// Options from pairs.
 pub fn options(pairs: &[(&str, &str)]) -> GuestOptions {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+/// All that was logged in this process since the first call.
+#[derive(Clone, Default)]
+pub struct LogLines(Arc<Mutex<Vec<u8>>>);
+
+impl LogLines {
+    /// The lines with these words in them.
+    pub fn containing(&self, words: &str) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| line.contains(words)).map(str::to_owned).collect()
+    }
+}
+
+impl std::io::Write for LogLines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Begins to collect the log of the whole process, once.
+pub fn log_lines() -> LogLines {
+    static LINES: OnceLock<LogLines> = OnceLock::new();
+    let collect = || {
+        let lines = LogLines::default();
+        let writer = lines.clone();
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
+        lines
+    };
+    LINES.get_or_init(collect).clone()
 }

@@ -171,6 +171,20 @@ fn trees_out_of_their_rules_are_errors_with_their_offset() {
 }
 
 #[test]
+fn a_key_outside_of_its_unit_is_an_error() {
+    // The tree says that the third object begins a unit of its own; its node has a smaller key.
+    let (_, node) = data_bytes();
+    let key_offset = 16 + 3 * node as usize - (16 + 4 + 8);
+    let shard = damaged(0, put_at(key_offset, &id(1)));
+    let directory = shard.open();
+    let class = rows::class(&directory, CLASS);
+    let error = rows::read(&directory, class, 1, rows::LIMITS).unwrap_err();
+    let DiskError::Segment { offset, fault, .. } = error else { panic!("{error}") };
+    let key = Uuid::from_bytes(id(1));
+    assert_eq!((offset, fault), (key_offset as u64 - 4, SegmentFault::KeyOrder { key }));
+}
+
+#[test]
 fn a_tree_that_leads_in_circles_ends() {
     // Small blocks, so that the tree is walked: the left child of the root is the root.
     let (data, _) = data_bytes();

@@ -1,0 +1,228 @@
+//! Exporters that misbehave. The option `do` says how; without it, the rows' ids are written as they
+//! are, so that the tests know that nothing but the misbehaviour is refused.
+//!
+//! Each behaviour has its expected outcome in `host/sandbox/tests/guests/hostile.rs`.
+mod bindings {
+    #![allow(missing_docs, clippy::all)]
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "exporter-guest",
+    });
+}
+
+use bindings::exports::offloom::export::exporter::{
+    Block, Class, Error, File, Format, Guest, GuestFile, Options, PlacedBlock, Schema, Selection,
+};
+use bindings::offloom::export::codec::{Algorithm, compress};
+use bindings::offloom::export::sink::Output;
+use bindings::offloom::export::source::Cursor;
+use bindings::offloom::export::types::Values;
+
+const MIB: usize = 1024 * 1024;
+
+/// Memory that an option may ask to be kept for good.
+static HOARD: std::sync::Mutex<Vec<Vec<u8>>> = std::sync::Mutex::new(Vec::new());
+
+struct Hostile;
+
+struct HostileFile {
+    behaviour: String,
+}
+
+fn behaviour(options: &Options) -> String {
+    options.iter().find(|(key, _)| key == "do").map_or_else(String::new, |(_, value)| value.clone())
+}
+
+impl Guest for Hostile {
+    type File = HostileFile;
+
+    fn describe(options: Options) -> Result<Format, Error> {
+        let mut format = Format {
+            name: "ids".to_owned(),
+            extension: "ids".to_owned(),
+            media_type: "application/octet-stream".to_owned(),
+            block_bytes: 1,
+        };
+        match behaviour(&options).as_str() {
+            "describe-loop" => spin(),
+            "extension-path" => format.extension = "../../etc/passwd".to_owned(),
+            "extension-empty" => format.extension.clear(),
+            "refuse-with-ansi" => {
+                return Err(Error::Unsupported("\u{1b}[2J\u{1b}[31mall is well\r\n".to_owned()));
+            }
+            _ => {}
+        }
+        Ok(format)
+    }
+
+    fn plan(
+        classes: Vec<Class>,
+        _selection: Selection,
+        options: Options,
+    ) -> Result<Vec<String>, Error> {
+        let mut names: Vec<String> = classes.into_iter().map(|class| class.name).collect();
+        match behaviour(&options).as_str() {
+            "plan-outside" => names.push("Secret".to_owned()),
+            "plan-twice" => names.extend(names.clone()),
+            "plan-huge" => names = vec!["x".repeat(MIB); 64],
+            _ => {}
+        }
+        Ok(names)
+    }
+}
+
+impl GuestFile for HostileFile {
+    fn open(_schema: Schema, options: Options) -> Result<File, Error> {
+        let behaviour = behaviour(&options);
+        if behaviour == "open-resource-flood" {
+            let files: Vec<File> = (0..1_000_000)
+                .map(|_| File::new(HostileFile { behaviour: String::new() }))
+                .collect();
+            return Err(Error::Other(format!("made {} files", files.len())));
+        }
+        Ok(File::new(HostileFile { behaviour }))
+    }
+
+    fn prologue(&self) -> Vec<u8> {
+        match self.behaviour.as_str() {
+            "prologue-huge" => vec![0; 2 * MIB],
+            "prologue-loop" => spin(),
+            _ => b"ids:".to_vec(),
+        }
+    }
+
+    fn encode(&self, rows: &Cursor, block: &Output) -> Result<Block, Error> {
+        match self.behaviour.as_str() {
+            "loop" => spin(),
+            "call-flood" => loop {
+                rows.schema();
+            },
+            "compress-flood" => {
+                let input = vec![0; MIB];
+                loop {
+                    compress(Algorithm::Zstd, 9, &input)?;
+                }
+            }
+            "compress-huge" => {
+                compress(Algorithm::Zstd, 1, &vec![0; 33 * MIB + 1])?;
+            }
+            "compress-level" => {
+                compress(Algorithm::Zstd, 22, b"ids")?;
+            }
+            "memory" => hoard(usize::MAX),
+            "memory-grow" => {
+                let grown = core::arch::wasm32::memory_grow(0, 65_000);
+                return Err(Error::Other(format!("memory.grow answered {grown}")));
+            }
+            "panic" => panic!("I \u{1b}[31mpanic\u{1b}[0m"),
+            "exit" => std::process::exit(3),
+            "recursion" => {
+                return Err(Error::Other(format!("survived {}", recurse(u64::MAX))));
+            }
+            "output-flood" => loop {
+                block.write(&[0; 64 * 1024])?;
+            },
+            "write-huge" => block.write(&vec![0; MIB + 1])?,
+            "write-single-bytes" => {
+                for _ in 0..3_000_000 {
+                    block.write(b"x")?;
+                }
+            }
+            "log-flood" => {
+                for line in 0..100_000 {
+                    eprintln!("line {line} of a flood: {}", "x".repeat(200));
+                }
+            }
+            "log-injection" => {
+                println!("\u{1b}[2J\u{202e}fake\rlevel=INFO all is well {}", "y".repeat(5000));
+            }
+            "read-nothing" => return Ok(of_rows(0)),
+            "read-once" => {
+                let batch = rows.next(1, 1)?;
+                return Ok(of_rows(batch.map_or(0, |batch| u64::from(batch.row_count))));
+            }
+            "swallow-errors" => {
+                let mut read = 0;
+                while let Ok(Some(batch)) = rows.next(100, 1000) {
+                    read += u64::from(batch.row_count);
+                }
+                return Ok(of_rows(read));
+            }
+            "next-again" => {
+                let mut read = 0;
+                while let Some(batch) = rows.next(u32::MAX, u32::MAX)? {
+                    read += u64::from(batch.row_count);
+                }
+                for _ in 0..1000 {
+                    if rows.next(0, 0)?.is_some() {
+                        return Err(Error::Other("rows after the end".to_owned()));
+                    }
+                }
+                return Ok(of_rows(read));
+            }
+            _ => {}
+        }
+
+        let mut written = 0;
+        while let Some(batch) = rows.next(u32::MAX, u32::MAX)? {
+            written += u64::from(batch.row_count);
+            if let Some(Values::FixedWidth(ids)) = batch.columns.first().map(|first| &first.values)
+            {
+                block.write(ids)?;
+            }
+        }
+        let mut answer = of_rows(written);
+        match self.behaviour.as_str() {
+            "say-more" => answer.row_count += 1,
+            "say-fewer" => answer.row_count -= 1,
+            "bytes-without-rows" => block.write(b"ghost")?,
+            "note-huge" => answer.note = vec![0; 33 * MIB],
+            "counters-many" => answer.counters = vec![("count".to_owned(), 1); 65],
+            "counters-newline" => answer.counters.push(("a\nb".to_owned(), 1)),
+            _ => {}
+        }
+        Ok(answer)
+    }
+
+    fn assemble(&self, blocks: Vec<PlacedBlock>, epilogue: &Output) -> Result<(), Error> {
+        match self.behaviour.as_str() {
+            "assemble-loop" => spin(),
+            "assemble-flood" => loop {
+                epilogue.write(&[0; 64 * 1024])?;
+            },
+            _ => epilogue.write(format!(";{} blocks", blocks.len()).as_bytes()),
+        }
+    }
+}
+
+fn of_rows(row_count: u64) -> Block {
+    Block { row_count, note: Vec::new(), counters: Vec::new() }
+}
+
+fn spin() -> ! {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+fn hoard(bytes: usize) {
+    let mut kept = 0;
+    while kept < bytes {
+        kept += MIB;
+        if let Ok(mut hoard) = HOARD.lock() {
+            hoard.push(vec![1; MIB]);
+        }
+    }
+}
+
+/// Deep, and with a frame that no optimiser takes away.
+#[inline(never)]
+fn recurse(depth: u64) -> u64 {
+    let frame = std::hint::black_box([depth; 4]);
+    if depth == 0 {
+        return 0;
+    }
+    recurse(depth - 1).wrapping_add(frame.iter().fold(0, |sum, value| sum ^ value))
+}
+
+bindings::export!(Hostile with_types_in bindings);

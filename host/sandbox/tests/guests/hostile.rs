@@ -1,0 +1,320 @@
+//! Guests that misbehave: each ends in its named error, the process lives on, and a neighbour that
+//! works at the same time gets the bytes that it gets alone.
+use std::time::Duration;
+
+use offloom_rows::{CursorError, Schema};
+use offloom_sandbox::{
+    Block, Breach, ContractBreach, EncodedBlock, ExporterGuest, FileEncoder, GuestError,
+    OfferedClass, PlacedBlock, Refusal, SandboxLimits, Selection, TrapKind,
+};
+
+use crate::rows::{Object, ObjectCursor};
+use crate::support::{hostile_wasm, log_lines, options, parquet_guest, sandbox};
+
+const MIB: u64 = 1024 * 1024;
+
+/// Limits of time that a test can wait for; the others are the real ones.
+fn short() -> SandboxLimits {
+    SandboxLimits {
+        cpu_between_moves: Duration::from_millis(300),
+        wall_per_call: Duration::from_millis(1500),
+        ..SandboxLimits::default()
+    }
+}
+
+fn hostile() -> ExporterGuest {
+    sandbox(short()).load_exporter(hostile_wasm()).unwrap()
+}
+
+fn schema() -> Schema {
+    Schema::of_class("Article", false, None)
+}
+
+fn objects() -> Vec<Object> {
+    (0..500)
+        .map(|index| Object {
+            vector: Some(vec![index as f32; 100]),
+            properties: Some(format!(r#"{{"n":{index}}}"#).into_bytes()),
+            ..Object::new(index)
+        })
+        .collect()
+}
+
+async fn open(behaviour: &str) -> FileEncoder {
+    hostile().open(&schema(), &options(&[("do", behaviour)]), MIB).await.unwrap()
+}
+
+/// Encodes with a guest that misbehaves, while the default guest encodes beside it.
+async fn encode(behaviour: &str) -> Result<EncodedBlock, GuestError> {
+    let neighbour = parquet_guest();
+    let mut alone = neighbour.open(&schema(), &options(&[]), MIB).await.unwrap();
+    let alone = alone.encode(ObjectCursor::boxed(&schema(), objects())).await.unwrap();
+
+    let mut beside = neighbour.open(&schema(), &options(&[]), MIB).await.unwrap();
+    let beside =
+        tokio::spawn(async move { beside.encode(ObjectCursor::boxed(&schema(), objects())).await });
+    let mut encoder = open(behaviour).await;
+    let result = encoder.encode(ObjectCursor::boxed(&schema(), objects())).await;
+    let beside = beside.await.unwrap().unwrap();
+    assert_eq!(beside.chunks, alone.chunks, "a neighbour of `{behaviour}` got other bytes");
+    if result.is_err() {
+        let again = encoder.encode(ObjectCursor::boxed(&schema(), objects())).await;
+        assert!(matches!(again, Err(GuestError::Ended)), "{again:?}");
+    }
+    result
+}
+
+async fn error_of(behaviour: &str) -> GuestError {
+    encode(behaviour).await.expect_err(behaviour)
+}
+
+macro_rules! assert_error {
+    ($error:expr, $pattern:pat $(if $guard:expr)?) => {
+        let error = $error;
+        assert!(matches!(&error, $pattern $(if $guard)?), "{error:?}: {error}");
+    };
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_misbehaviour_nothing_is_refused() {
+    let block = encode("").await.unwrap();
+    assert_eq!(block.block.row_count, 500);
+    assert_eq!(block.length, 500 * 16);
+    assert_eq!(block.runs.len(), 1);
+    assert_eq!(block.runs[0].rows, 500);
+    let placed = PlacedBlock { offset: 4, length: block.length, block: block.block };
+    let mut encoder = open("").await;
+    assert_eq!(encoder.prologue().await.unwrap(), "ids:");
+    assert_eq!(encoder.assemble(vec![placed]).await.unwrap().concat(), b";1 blocks");
+    let format = hostile().describe(&options(&[])).await.unwrap();
+    assert_eq!(format.block_bytes, MIB, "clamped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endless_work_is_stopped() {
+    for behaviour in ["loop", "call-flood", "compress-flood"] {
+        assert_error!(
+            error_of(behaviour).await,
+            GuestError::Limit(Breach::CpuBetweenMoves(limit)) if *limit == short().cpu_between_moves
+        );
+    }
+    let in_all = SandboxLimits { cpu_per_instance: Duration::from_millis(100), ..short() };
+    let guest = sandbox(in_all).load_exporter(hostile_wasm()).unwrap();
+    let mut encoder = guest.open(&schema(), &options(&[("do", "loop")]), MIB).await.unwrap();
+    assert_error!(
+        encoder.encode(ObjectCursor::boxed(&schema(), objects())).await.unwrap_err(),
+        GuestError::Limit(Breach::CpuPerInstance(_))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn short_calls_have_a_limit_on_the_wall() {
+    let limits = SandboxLimits { wall_per_call: Duration::from_millis(100), ..short() };
+    let guest = sandbox(limits).load_exporter(hostile_wasm()).unwrap();
+    let error = guest.describe(&options(&[("do", "describe-loop")])).await.unwrap_err();
+    assert_error!(error, GuestError::Limit(Breach::Wall(_)));
+    let mut encoder =
+        guest.open(&schema(), &options(&[("do", "prologue-loop")]), MIB).await.unwrap();
+    assert_error!(encoder.prologue().await.unwrap_err(), GuestError::Limit(Breach::Wall(_)));
+    let mut encoder =
+        guest.open(&schema(), &options(&[("do", "assemble-loop")]), MIB).await.unwrap();
+    assert_error!(encoder.assemble(vec![]).await.unwrap_err(), GuestError::Limit(Breach::Wall(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_has_a_cap() {
+    for behaviour in ["memory", "memory-grow"] {
+        assert_error!(
+            error_of(behaviour).await,
+            GuestError::Limit(Breach::Memory { wanted, limit })
+                if *limit == 256 * 1024 * 1024 && wanted > limit
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traps_are_named() {
+    assert_error!(
+        error_of("panic").await,
+        GuestError::Trap { kind: TrapKind::Unreachable, log }
+            if log.contains(r"I \u{1b}[31mpanic\u{1b}[0m") && !log.contains('\u{1b}')
+    );
+    assert_error!(error_of("exit").await, GuestError::Trap { kind: TrapKind::Exit(_), .. });
+    assert_error!(
+        error_of("recursion").await,
+        GuestError::Trap { kind: TrapKind::StackOverflow | TrapKind::MemoryOutOfBounds, .. }
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_has_limits() {
+    let limit = 2 * MIB + 32 * MIB;
+    assert_error!(
+        error_of("output-flood").await,
+        GuestError::Limit(Breach::Output { limit: said }) if *said == limit
+    );
+    assert_error!(
+        error_of("write-huge").await,
+        GuestError::Limit(Breach::Write { bytes: 1_048_577, limit: 1_048_576 })
+    );
+    assert_error!(
+        open("assemble-flood").await.assemble(vec![]).await.unwrap_err(),
+        GuestError::Limit(Breach::Output { .. })
+    );
+    assert_error!(
+        open("prologue-huge").await.prologue().await.unwrap_err(),
+        GuestError::Limit(Breach::Prologue { .. })
+    );
+    // Three million writes of a byte are three pieces, not three million.
+    let block = encode("write-single-bytes").await.unwrap();
+    assert_eq!(block.length, 3_000_000 + 500 * 16);
+    assert_eq!(block.chunks.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_of_all_blocks_is_bound_to_their_rows() {
+    let limits = SandboxLimits { output_extra_bytes: 1000, output_factor: 1, ..short() };
+    let guest = sandbox(limits).load_exporter(hostile_wasm()).unwrap();
+    let mut encoder =
+        guest.open(&schema(), &options(&[("do", "write-single-bytes")]), MIB).await.unwrap();
+    assert_error!(
+        encoder.encode(ObjectCursor::boxed(&schema(), objects())).await.unwrap_err(),
+        GuestError::Limit(Breach::Output { .. })
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notes_and_counters_have_limits() {
+    assert_error!(
+        error_of("note-huge").await,
+        GuestError::Limit(Breach::Notes { limit }) if *limit == 32 * MIB
+    );
+    for behaviour in ["counters-many", "counters-newline"] {
+        assert_error!(error_of(behaviour).await, GuestError::Contract(ContractBreach::Counters));
+    }
+    let block = Block { row_count: 1, note: vec![0; 33 << 20], counters: vec![] };
+    let placed = PlacedBlock { offset: 4, length: 1, block };
+    assert_error!(
+        open("").await.assemble(vec![placed]).await.unwrap_err(),
+        GuestError::Limit(Breach::Notes { .. })
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_is_accounted_for() {
+    assert_error!(
+        error_of("say-more").await,
+        GuestError::Contract(ContractBreach::RowCount { handed_out: 500, said: 501 })
+    );
+    assert_error!(
+        error_of("say-fewer").await,
+        GuestError::Contract(ContractBreach::RowCount { handed_out: 500, said: 499 })
+    );
+    assert_error!(
+        error_of("read-nothing").await,
+        GuestError::Contract(ContractBreach::RowsLeft(0))
+    );
+    assert_error!(error_of("read-once").await, GuestError::Contract(ContractBreach::RowsLeft(1)));
+    let mut encoder = open("bytes-without-rows").await;
+    assert_error!(
+        encoder.encode(ObjectCursor::boxed(&schema(), vec![])).await.unwrap_err(),
+        GuestError::Contract(ContractBreach::BytesWithoutRows(5))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wishes_beyond_the_limits_of_a_batch_are_cut_down() {
+    // The cursor itself asserts the limits that it is asked for.
+    assert_eq!(encode("next-again").await.unwrap().block.row_count, 500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_of_the_rows_is_kept_whatever_the_guest_makes_of_it() {
+    for behaviour in ["", "swallow-errors"] {
+        let broken = CursorError::InvalidData("segment-1.db at 4711: torn".into());
+        let cursor = ObjectCursor::new(&schema(), objects(), Some(broken));
+        let error = open(behaviour).await.encode(Box::new(cursor)).await.unwrap_err();
+        assert_error!(
+            error,
+            GuestError::Rows(CursorError::InvalidData(source))
+                if source.to_string() == "segment-1.db at 4711: torn"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compression_is_lent_within_bounds() {
+    assert_error!(
+        error_of("compress-huge").await,
+        GuestError::Limit(Breach::Compress { bytes: 34_603_009, limit: 34_603_008 })
+    );
+    assert_error!(error_of("compress-level").await, GuestError::Refused(Refusal::Unsupported(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resources_have_a_limit() {
+    let result = hostile().open(&schema(), &options(&[("do", "open-resource-flood")]), MIB).await;
+    assert_error!(result.map(|_| ()).unwrap_err(), GuestError::Limit(Breach::Resources));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_checked() {
+    for behaviour in ["extension-path", "extension-empty"] {
+        assert_error!(
+            hostile().describe(&options(&[("do", behaviour)])).await.unwrap_err(),
+            GuestError::Contract(ContractBreach::Extension(_))
+        );
+    }
+    assert_error!(
+        hostile().describe(&options(&[("do", "refuse-with-ansi")])).await.unwrap_err(),
+        GuestError::Refused(Refusal::Unsupported(text))
+            if text == r"\u{1b}[2J\u{1b}[31mall is well\u{d}\u{a}"
+    );
+    let offered =
+        [OfferedClass { name: "Article".to_owned(), multi_tenant: false, object_count: None }];
+    let plan = async |behaviour| {
+        let guest = hostile();
+        guest.plan(&offered, &Selection::default(), &options(&[("do", behaviour)])).await
+    };
+    assert_eq!(plan("").await.unwrap(), ["Article"]);
+    assert_error!(
+        plan("plan-outside").await.unwrap_err(),
+        GuestError::Contract(ContractBreach::NotOffered(name)) if name == "Secret"
+    );
+    assert_error!(
+        plan("plan-twice").await.unwrap_err(),
+        GuestError::Contract(ContractBreach::PlannedTwice(name)) if name == "Article"
+    );
+    assert_error!(
+        plan("plan-huge").await.unwrap_err(),
+        GuestError::Limit(Breach::CallBytes { .. })
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_escaped_and_bounded() {
+    let lines = log_lines();
+    encode("log-injection").await.unwrap();
+    let injected = lines.containing("fake");
+    assert_eq!(injected.len(), 1, "{injected:?}");
+    assert!(injected[0].contains(r"\u{1b}[2J\u{202e}fake\u{d}level=INFO all is well yyy"));
+    assert!(injected[0].len() < 1400, "{}", injected[0].len());
+
+    encode("log-flood").await.unwrap();
+    let flood = lines.containing("of a flood");
+    let bytes: usize = flood.iter().map(String::len).sum();
+    assert!((1000..3000).contains(&flood.len()), "{} lines", flood.len());
+    assert!(bytes < 1_000_000, "{bytes} bytes");
+    let dropped = lines.containing("more to its log than kept");
+    assert_eq!(dropped.len(), 1, "{dropped:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encode_that_is_dropped_ends_its_encoder_and_nothing_else() {
+    let mut encoder = open("loop").await;
+    let call = encoder.encode(ObjectCursor::boxed(&schema(), objects()));
+    assert!(tokio::time::timeout(Duration::from_millis(50), call).await.is_err());
+    let again = encoder.encode(ObjectCursor::boxed(&schema(), objects())).await;
+    assert_error!(again.unwrap_err(), GuestError::Ended);
+    encode("").await.unwrap();
+}

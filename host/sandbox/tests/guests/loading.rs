@@ -1,0 +1,197 @@
+//! What is loaded and what is not: imports, worlds, formats, start-up code, the cache.
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use offloom_rows::Schema;
+use offloom_sandbox::{Breach, GuestError, Sandbox, SandboxConfig, SandboxError, SandboxLimits};
+use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
+use wit_parser::{ManglingAndAbi, Resolve};
+
+use crate::support::{options, parquet_wasm, sandbox};
+
+/// A component of a world, made of a core module in which every function is `unreachable`; `edit`
+/// changes the module's text.
+fn component(world: &str, edit: impl Fn(String) -> String) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
+    resolve.push_dir(wit).unwrap();
+    resolve
+        .push_str(
+            "sockets.wit",
+            "package wasi:sockets@0.2.6;
+             interface tcp-create-socket { create-tcp-socket: func() -> u32; }",
+        )
+        .unwrap();
+    let package = resolve
+        .push_str(
+            "test.wit",
+            "package test:worlds;
+             world exporter { include offloom:%export/exporter-guest@0.1.0; }
+             world transformer { include offloom:%export/transform-guest@0.1.0; }
+             world networked {
+                 include offloom:%export/exporter-guest@0.1.0;
+                 import wasi:sockets/tcp-create-socket@0.2.6;
+             }",
+        )
+        .unwrap();
+    let world = resolve.select_world(&[package], Some(world)).unwrap();
+    let module = dummy_module(&resolve, world, ManglingAndAbi::Standard32);
+    let text = wasmprinter::print_bytes(&module).unwrap();
+    let mut module = wat::parse_str(edit(text)).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    ComponentEncoder::default().module(&module).unwrap().encode().unwrap()
+}
+
+fn load(component: &[u8]) -> Result<(), SandboxError> {
+    let dir = tempfile::tempdir().unwrap();
+    let config =
+        SandboxConfig { cache_dir: Some(dir.path().to_owned()), limits: SandboxLimits::default() };
+    Sandbox::new(config).unwrap().load_exporter(component).map(|_| ())
+}
+
+fn refused(component: &[u8]) -> String {
+    load(component).unwrap_err().to_string()
+}
+
+/// A module's text with this before its end.
+fn append(text: String, items: &str) -> String {
+    let end = text.trim_end().strip_suffix(')').unwrap().to_owned();
+    format!("{end}\n{items})")
+}
+
+#[test]
+fn an_exporter_is_loaded_and_anything_more_or_less_is_refused() {
+    load(&component("exporter", |text| text)).unwrap();
+    assert_eq!(
+        refused(&component("networked", |text| text)),
+        "the component imports `wasi:sockets/tcp-create-socket@0.2.6`, which guests are not granted"
+    );
+    let wrong = refused(&component("transformer", |text| text));
+    assert!(
+        wrong.contains("does not fit the world offloom:export/exporter-guest@0.1.0"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn what_is_no_component_is_told_apart() {
+    let component = component("exporter", |text| text);
+    let native = std::env::current_exe().unwrap();
+    for (bytes, words) in [
+        (&b"(component)"[..], "it is text"),
+        (b"\0asm\x01\0\0\0", "it is a core module"),
+        (b"", "it is empty"),
+        (b"PK\x03\x04", "does not begin like one"),
+        (&fs::read(native).unwrap()[..4096], "it is native code"),
+    ] {
+        let message = refused(bytes);
+        assert!(message.contains("not a WebAssembly component"), "{message}");
+        assert!(message.contains(words), "{message}");
+    }
+    // Damaged in many places: refused, or whole by luck, but never a panic.
+    for at in (8..component.len()).step_by(component.len() / 60) {
+        let mut damaged = component.clone();
+        damaged[at] ^= 0x55;
+        let _ = load(&damaged);
+        assert!(load(&component[..at]).is_err(), "cut at {at}");
+    }
+}
+
+#[test]
+fn features_beyond_the_allowed_are_refused() {
+    for (items, words) in [
+        ("(memory 1) (memory 1)", "multi-memory"),
+        ("(memory i64 1)", "memory64"),
+        ("(tag)", "exceptions"),
+        ("(type (struct))", "gc"),
+    ] {
+        let message = refused(&component("exporter", |text| append(text, items)));
+        assert!(message.contains("the component was refused"), "{message}");
+        assert!(message.contains(words), "{message}");
+    }
+    let small = SandboxLimits { component_bytes: 100, ..SandboxLimits::default() };
+    let error = sandbox(small).load_exporter(parquet_wasm()).map(|_| ()).unwrap_err();
+    assert!(matches!(error, SandboxError::TooLarge { limit: 100, .. }), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn start_up_is_under_the_same_limits() {
+    let limits =
+        SandboxLimits { cpu_between_moves: Duration::from_millis(200), ..SandboxLimits::default() };
+    let open = async |items: &str| {
+        let component = component("exporter", |text| append(text, items));
+        let guest = sandbox(limits.clone()).load_exporter(&component).unwrap();
+        let schema = Schema::of_class("Article", false, None);
+        guest.open(&schema, &options(&[]), 1).await.map(|_| ()).unwrap_err()
+    };
+    let error = open("(func $spin (loop br 0)) (start $spin)").await;
+    assert!(matches!(error, GuestError::Limit(Breach::CpuBetweenMoves(_))), "{error:?}");
+    let error = open("(table 100001 funcref)").await;
+    assert!(matches!(error, GuestError::Limit(Breach::TableElements { .. })), "{error:?}");
+    let error = open("(func $t (table.fill $huge (i32.const 0) (ref.null func) (i32.const 100001))) (table $huge 100000 funcref) (start $t)").await;
+    assert!(error.to_string().contains("out of bounds table access"), "{error}");
+    let error = open("(func $m (drop (memory.grow (i32.const 65535)))) (start $m)").await;
+    assert!(matches!(error, GuestError::Limit(Breach::Memory { .. })), "{error:?}");
+    // Nothing wrong with its start: the first call finds `unreachable`.
+    let error = open("").await;
+    assert!(error.to_string().contains("unreachable code"), "{error}");
+}
+
+#[test]
+fn compiled_guests_are_kept_and_damage_is_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache_dir = dir.path().join("below/offloom");
+    let config =
+        || SandboxConfig { cache_dir: Some(cache_dir.clone()), limits: SandboxLimits::default() };
+    let component = component("exporter", |text| text);
+    let load = || Sandbox::new(config()).unwrap().load_exporter(&component).unwrap();
+    let entry = || {
+        let entries: Vec<_> =
+            fs::read_dir(&cache_dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(entries.len(), 1, "{entries:?}");
+        entries[0].clone()
+    };
+
+    let digest = load().digest().to_owned();
+    assert!(entry().file_name().unwrap().to_str().unwrap().starts_with(&digest));
+    assert_eq!(fs::metadata(&cache_dir).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::metadata(entry()).unwrap().permissions().mode() & 0o777, 0o600);
+    let whole = fs::read(entry()).unwrap();
+    let written = fs::metadata(entry()).unwrap().modified().unwrap();
+    load();
+    assert_eq!(fs::metadata(entry()).unwrap().modified().unwrap(), written, "taken from the cache");
+
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    for damaged in [vec![], whole[..20].to_vec(), whole[..5000].to_vec(), flipped(0), flipped(9000)]
+    {
+        fs::write(entry(), damaged).unwrap();
+        load();
+        assert_eq!(fs::read(entry()).unwrap(), whole, "compiled anew");
+    }
+    // An entry that others could have written is not run either.
+    fs::set_permissions(entry(), fs::Permissions::from_mode(0o666)).unwrap();
+    load();
+    assert_eq!(fs::metadata(entry()).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_cache_directory_that_others_can_write_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let config = |path: &Path| SandboxConfig {
+        cache_dir: Some(path.to_owned()),
+        limits: SandboxLimits::default(),
+    };
+    let message = Sandbox::new(config(dir.path())).map(|_| ()).unwrap_err().to_string();
+    assert!(message.contains("can be written by other users"), "{message}");
+    assert!(message.contains("chmod 700"), "{message}");
+    let file = dir.path().join("file");
+    fs::write(&file, b"").unwrap();
+    assert!(Sandbox::new(config(&file)).is_err());
+}
