@@ -1,7 +1,15 @@
 //! `offloom`: exports a Weaviate data directory to Parquet through a sandboxed guest.
+mod api;
+mod app;
+mod authz;
+mod backend;
 mod cli;
 mod commit;
+mod config;
+mod export;
 mod file;
+mod guest;
+mod index;
 mod plan;
 mod scheduler;
 mod status;
@@ -42,6 +50,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let cli = match cli.command {
+        Command::Serve(args) => return cli::serve::run(args),
+        _ => cli,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match cli.command {
         Command::Export(args) => runtime.block_on(cli::export::run(args)),
