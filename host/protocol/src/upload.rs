@@ -187,7 +187,8 @@ impl Upload {
 
     /// Whether the object is there already. S3 forgets an upload that it has completed, so a try
     /// after a lost answer finds none.
-    async fn is_complete(&self, sha256: &str) -> bool {
+    /// Exclusive, because an open upload cannot be shared between threads.
+    async fn is_complete(&mut self, sha256: &str) -> bool {
         match self.folder.size_bytes(&self.key).await {
             Ok(Some(size_bytes)) if size_bytes == self.size_bytes => {
                 let found = verify::digest(&self.folder, &self.key, size_bytes, |_| ()).await;
