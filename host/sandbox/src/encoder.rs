@@ -213,6 +213,9 @@ fn check_account(
     if account.rows == 0 && length > 0 {
         return Err(ContractBreach::BytesWithoutRows(length));
     }
+    if account.rows > 0 && length == 0 {
+        return Err(ContractBreach::RowsWithoutBytes(account.rows));
+    }
     let named = |name: &str| {
         (1..=MAX_COUNTER_NAME_BYTES).contains(&name.len())
             && name.bytes().all(|byte| byte.is_ascii_graphic())

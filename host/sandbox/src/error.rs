@@ -236,6 +236,9 @@ pub enum ContractBreach {
     /// A block without rows has bytes.
     #[error("it wrote {0} bytes for no rows")]
     BytesWithoutRows(u64),
+    /// A block with rows has no bytes: they would be missing from the file.
+    #[error("it took {0} rows and wrote nothing")]
+    RowsWithoutBytes(u64),
     /// Too many counters, or a name that is too long or has characters other than printable ASCII.
     #[error("its counters are not 64 at most, with names of 1 to 64 printable ASCII characters")]
     Counters,

@@ -240,6 +240,10 @@ async fn every_row_is_accounted_for() {
         encoder.encode(ObjectCursor::boxed(&schema(), vec![])).await.unwrap_err(),
         GuestError::Contract(ContractBreach::BytesWithoutRows(5))
     );
+    assert_error!(
+        error_of("write-nothing").await,
+        GuestError::Contract(ContractBreach::RowsWithoutBytes(500))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
