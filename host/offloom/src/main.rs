@@ -1,7 +1,15 @@
 //! `offloom`: exports a Weaviate data directory to Parquet through a sandboxed guest.
+mod api;
+mod app;
+mod authz;
+mod backend;
 mod cli;
 mod commit;
+mod config;
+mod export;
 mod file;
+mod guest;
+mod index;
 mod plan;
 mod scheduler;
 mod status;
@@ -42,12 +50,16 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match cli.command {
-        Command::Export(args) => runtime.block_on(cli::export::run(args)),
+        Command::Export(args) => runtime()?.block_on(cli::export::run(args)),
         Command::Inspect(args) => cli::inspect::run(args),
-        Command::Verify(args) => runtime.block_on(cli::verify::run(args)),
+        Command::Serve(args) => cli::serve::run(args),
+        Command::Verify(args) => runtime()?.block_on(cli::verify::run(args)),
     }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 /// The error and its causes in one line; a cause that the text before it tells is not repeated.

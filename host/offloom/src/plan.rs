@@ -154,7 +154,7 @@ fn select(classes: &[Class], include: &[String], exclude: &[String]) -> Result<C
 }
 
 /// Weaviate's clients capitalise the first letter of a class name; so do we.
-fn capitalised(name: &str) -> String {
+pub fn capitalised(name: &str) -> String {
     let mut letters = name.chars();
     letters.next().map_or_else(String::new, |first| {
         let mut name = first.to_ascii_uppercase().to_string();

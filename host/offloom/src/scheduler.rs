@@ -1,240 +1,552 @@
-//! Runs one export from claim to commit: cuts units, shares them among workers, ends in one outcome.
-use std::sync::Arc;
+//! Which exports run: takes requests, lets a few run at once, answers how far they are, cancels.
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use offloom_protocol::claim::{Claim, ClaimError};
-use offloom_protocol::error::StoreError;
-use offloom_protocol::manifest::{Manifest, Outcome};
-use offloom_protocol::names::{ExportId, NameError, check_class_name};
-use offloom_protocol::store::{Destination, ExportFolder};
-use offloom_sandbox::{ExporterGuest, Format, GuestError, GuestOptions};
-use offloom_weaviate_disk::{Class, DataDirectory, DiskError, ShardSummary, UnitOptions};
-use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinSet;
+use offloom_protocol::manifest::{Manifest, ManifestError, Outcome};
+use offloom_protocol::names::ExportId;
+use offloom_protocol::store::Destination;
+use offloom_sandbox::{ExporterGuest, GuestError, GuestOptions};
+use offloom_weaviate_disk::{DataDirectory, DiskError, SchemaFile};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::commit::{self, Beginning, CommitError, Ending};
-use crate::file::ClassFiles;
-use crate::plan::PlannedClass;
-use crate::status::Status;
-use crate::worker::{ClassRun, Job, Work, WorkerError, Workplace, work};
+use crate::authz::{Action, Authorizer, Principal};
+use crate::export::{ClaimedExport, Export, ExportError, Stop, StopReason, Workers};
+use crate::index::{Ended, Entry, Index, IndexError};
+use crate::plan::{PlanError, capitalised, plan};
+use crate::status::{ClassView, Status};
 
-/// Why an export did not succeed.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// It was told to stop.
-    #[error("the export was canceled")]
-    Canceled,
-    /// A worker failed.
-    #[error(transparent)]
-    Worker(#[from] WorkerError),
-    /// Units could not be cut.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// The store refused.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The id belongs to another export.
-    #[error(transparent)]
-    Claim(#[from] ClaimError),
-    /// The outcome could not be written.
-    #[error(transparent)]
-    Commit(#[from] CommitError),
-    /// The guest failed before the first row.
-    #[error(transparent)]
-    Guest(#[from] GuestError),
-    /// A name on disk may not become an object key.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The runtime went away.
-    #[error("the export was stopped: {0}")]
-    Stopped(#[from] tokio::task::JoinError),
+/// What runs, as the operator says.
+#[derive(Debug, Clone)]
+pub struct SchedulerConfig {
+    /// Weaviate's data directory, opened anew for every export.
+    pub data_dir: PathBuf,
+    /// A saved answer of `GET /v1/schema`.
+    pub schema: Option<PathBuf>,
+    /// Guests that encode at the same time, over all exports.
+    pub workers: usize,
+    /// Exports that run at the same time.
+    pub max_exports: usize,
+    /// How long running exports may go on once the server is told to stop.
+    pub shutdown_grace: Duration,
 }
 
-/// One export, planned.
-pub struct Export {
-    /// Its id, also the name of its folder.
+/// What a client asks for.
+#[derive(Debug)]
+pub struct Request {
+    /// Kind of store, as in the path of the request.
+    pub backend: String,
+    /// The id.
     pub id: ExportId,
     /// Where the folder goes.
     pub destination: Destination,
-    /// What goes out.
-    pub classes: Vec<PlannedClass>,
+    /// Classes to export; empty for all that may be read.
+    pub include: Vec<String>,
+    /// Classes to leave out.
+    pub exclude: Vec<String>,
     /// Options of the guest.
     pub options: GuestOptions,
 }
 
-/// An export that succeeded.
-pub struct Exported {
-    /// Where it lies, for a person and for `verify`.
-    pub folder: String,
-    /// What was committed.
-    pub manifest: Manifest,
+/// A request that was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The server is going down.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// The principal may not read what it asks for.
+    #[error("not allowed to read {0}")]
+    Forbidden(String),
+    /// The id was used before.
+    #[error("export '{0}' exists: choose another id")]
+    IdInUse(ExportId),
+    /// Nothing can be exported of what was asked for.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The data directory cannot be read.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The guest refuses its options.
+    #[error(transparent)]
+    Guest(#[from] GuestError),
+    /// The store refused.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// The index failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The runtime went away.
+    #[error("interrupted")]
+    Stopped(#[from] tokio::task::JoinError),
 }
 
-/// Owns the workers; knows one data directory and one guest.
+/// An export that could not be looked up or canceled.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// Nobody knows it.
+    #[error("export '{0}' is not known on this backend")]
+    NotFound(ExportId),
+    /// It has ended.
+    #[error("export '{0}' ended as {1:?}")]
+    Finished(ExportId, Outcome),
+    /// The principal may not read all of its classes.
+    #[error("not allowed to read every class of this export")]
+    Forbidden,
+    /// Its manifest cannot be read.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The index failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+/// How far an export is.
+#[derive(Debug, Clone)]
+pub struct ExportView {
+    /// Its id.
+    pub id: ExportId,
+    /// Address of its folder.
+    pub path: String,
+    /// Its state.
+    pub state: ExportState,
+    /// When its id was taken.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub completed_at: Option<DateTime<Utc>>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Its classes with their shards.
+    pub classes: Vec<ClassView>,
+}
+
+/// A state of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportState {
+    /// Waiting for its turn.
+    Started,
+    /// Running.
+    Transferring,
+    /// Ended.
+    Ended(Outcome),
+}
+
+impl ExportState {
+    /// The name that clients know.
+    pub fn name(self) -> &'static str {
+        match self {
+            ExportState::Started => "STARTED",
+            ExportState::Transferring => "TRANSFERRING",
+            ExportState::Ended(Outcome::Success) => "SUCCESS",
+            ExportState::Ended(Outcome::Failed) => "FAILED",
+            ExportState::Ended(Outcome::Canceled) => "CANCELED",
+        }
+    }
+}
+
+/// An export that this process runs, or has run.
+#[derive(Clone)]
+struct Running {
+    path: String,
+    started_at: DateTime<Utc>,
+    classes: Vec<String>,
+    status: Arc<Status>,
+    stop: Stop,
+    transferring: watch::Receiver<bool>,
+    ended: watch::Receiver<Option<Ended>>,
+}
+
+/// Takes requests and runs exports. Cheap to clone.
+#[derive(Clone)]
 pub struct Scheduler {
-    directory: DataDirectory,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: SchedulerConfig,
     guest: ExporterGuest,
-    workers: usize,
+    authorizer: Arc<dyn Authorizer>,
+    index: Index,
+    workers: Workers,
+    turns: Arc<Semaphore>,
+    running: Mutex<HashMap<(String, ExportId), Running>>,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
 }
 
 impl Scheduler {
-    /// `workers` guests encode at the same time.
-    pub fn new(directory: DataDirectory, guest: ExporterGuest, workers: usize) -> Scheduler {
-        Scheduler { directory, guest, workers }
-    }
-
-    /// Claims the id, transfers every class, and commits exactly one outcome: what went wrong is
-    /// in the manifest too.
+    /// Exports that the last process left unfinished are noted as FAILED first.
     ///
     /// # Errors
-    /// [`ExportError`]; nothing is left behind when the id could not be claimed.
-    pub async fn run(
-        &self,
-        export: Export,
-        status: Arc<Status>,
-        cancel: CancellationToken,
-    ) -> Result<Exported, ExportError> {
-        let format = self.guest.describe(&export.options).await?;
-        for planned in &export.classes {
-            check_class_name(&planned.class.name)?;
+    /// [`IndexError`].
+    pub async fn new(
+        config: SchedulerConfig,
+        guest: ExporterGuest,
+        authorizer: Arc<dyn Authorizer>,
+        index: Index,
+        workers: Workers,
+    ) -> Result<Scheduler, IndexError> {
+        let reading = index.clone();
+        let unfinished = tokio::task::spawn_blocking(move || reading.unfinished())
+            .await
+            .map_err(|_stopped| IndexError::Interrupted)??;
+        for entry in unfinished {
+            let ended = left_behind(&entry).await;
+            index.end(entry, ended).await?;
         }
-        let folder = export.destination.export_folder(&export.id)?;
-        let claim = Claim::new(export.id.clone(), owner(), env!("CARGO_PKG_VERSION").to_owned());
-        claim.take(&folder).await?;
-        let beginning = Beginning {
-            id: export.id.clone(),
-            backend: export.destination.backend(),
-            started_at: claim.started_at,
-            classes: export.classes.iter().map(|planned| planned.class.name.to_string()).collect(),
-            guest: commit::guest(&self.guest, &export.options),
-            directory: self.directory.clone(),
-        };
-        for planned in &export.classes {
-            status.announce(&planned.class.name, planned.objects_estimate, planned.raw_bytes);
-        }
-        let runs = class_runs(&export, &format, &folder);
-        let transferred = self.transfer(&export, &format, &runs, &status, cancel).await;
-        let outcome = match &transferred {
-            Ok(_) => Outcome::Success,
-            Err(ExportError::Canceled) => Outcome::Canceled,
-            Err(_) => Outcome::Failed,
-        };
-        let error = transferred.as_ref().err().map(ToString::to_string);
-        if let Some(error) = &error {
-            status.gave_up(error);
-        }
-        let mut written = Vec::with_capacity(runs.len());
-        for run in &runs {
-            written.push((run.schema.class_name.clone(), run.files.end().await));
-        }
-        let shards = transferred.as_ref().map_or_else(|_| Vec::new(), Clone::clone);
-        let ending = Ending { outcome, error, progress: status.progress(), written, shards };
-        let committed = commit::commit(&folder, beginning, ending).await;
-        // Of two errors the first one is the reason.
-        transferred?;
-        Ok(Exported { folder: folder.url().to_owned(), manifest: committed? })
+        let turns = Arc::new(Semaphore::new(config.max_exports));
+        Ok(Scheduler {
+            inner: Arc::new(Inner {
+                config,
+                guest,
+                authorizer,
+                index,
+                workers,
+                turns,
+                running: Mutex::default(),
+                stopping: CancellationToken::new(),
+                tasks: TaskTracker::new(),
+            }),
+        })
     }
 
-    async fn transfer(
+    /// Takes a request: checks it, takes its id here and on the store, and runs it in its turn.
+    ///
+    /// # Errors
+    /// [`StartError`]; the id is free again unless somebody else has it.
+    pub async fn start(
         &self,
-        export: &Export,
-        format: &Format,
-        runs: &[Arc<ClassRun>],
-        status: &Arc<Status>,
-        cancel: CancellationToken,
-    ) -> Result<Vec<(String, ShardSummary)>, ExportError> {
-        let (jobs, taken) = mpsc::channel(self.workers);
-        let workplace = Arc::new(Workplace {
-            jobs: Mutex::new(taken),
-            guest: self.guest.clone(),
-            options: export.options.clone(),
-            block_bytes: format.block_bytes,
-            status: Arc::clone(status),
+        principal: &Principal,
+        request: Request,
+    ) -> Result<ExportView, StartError> {
+        let inner = &self.inner;
+        if inner.stopping.is_cancelled() {
+            return Err(StartError::ShuttingDown);
+        }
+        if inner.index.get(&request.backend, &request.id).await?.is_some() {
+            return Err(StartError::IdInUse(request.id));
+        }
+        let (data_dir, schema) = (inner.config.data_dir.clone(), inner.config.schema.clone());
+        let directory = tokio::task::spawn_blocking(move || {
+            let schema = schema.map(|path| SchemaFile::read(&path)).transpose()?;
+            DataDirectory::open(&data_dir, schema)
+        })
+        .await??;
+        let permitted = self.permitted(principal, &directory, &request)?;
+        let Request { backend, id, destination, options, exclude, .. } = request;
+        let (include, exclude) = match permitted {
+            Permitted::Named(include) => (include, exclude),
+            Permitted::All => (Vec::new(), exclude),
+            Permitted::Some(readable) => (readable, Vec::new()),
+        };
+        let classes = plan(&directory, &inner.guest, &options, &include, &exclude).await?;
+        let names: Vec<String> = classes.iter().map(|class| class.class.name.to_string()).collect();
+        let entry = Entry {
+            backend: backend.clone(),
+            id: id.clone(),
+            destination: destination.url(),
+            started_at: Utc::now(),
+            classes: names.clone(),
+            ended: None,
+        };
+        if !inner.index.insert(entry.clone()).await? {
+            return Err(StartError::IdInUse(id));
+        }
+        let guest = inner.guest.clone();
+        let export = Export { id: id.clone(), destination, directory, classes, guest, options };
+        let claimed = match export.claim().await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                inner.index.remove(&backend, &id).await?;
+                return Err(match error {
+                    ExportError::Claim(ClaimError::IdInUse { .. }) => StartError::IdInUse(id),
+                    error => error.into(),
+                });
+            }
+        };
+        let status = Arc::new(Status::default());
+        claimed.announce(&status);
+        let (transfer, transferring) = watch::channel(false);
+        let (end, ended) = watch::channel(None);
+        let running = Running {
+            path: claimed.folder().url().to_owned(),
+            started_at: claimed.started_at(),
+            classes: names,
+            status: Arc::clone(&status),
+            stop: Stop::default(),
+            transferring,
+            ended,
+        };
+        self.running().insert((backend, id.clone()), running.clone());
+        let scheduler = self.clone();
+        let stop = running.stop.clone();
+        inner.tasks.spawn(async move {
+            let ended = scheduler.run(claimed, status, stop, &transfer).await;
+            if let Err(error) = scheduler.inner.index.end(entry.clone(), ended.clone()).await {
+                tracing::error!(%error, id = %entry.id, "the end of an export was not noted");
+            }
+            end.send_replace(Some(ended));
         });
-        let mut workers = JoinSet::new();
-        for _ in 0..self.workers {
-            workers.spawn(work(Arc::clone(&workplace)));
+        Ok(running.view(&id))
+    }
+
+    async fn run(
+        &self,
+        claimed: ClaimedExport,
+        status: Arc<Status>,
+        stop: Stop,
+        transfer: &watch::Sender<bool>,
+    ) -> Ended {
+        // An export that is told to stop while it waits runs at once, to its own end.
+        let turn = tokio::select! {
+            turn = Arc::clone(&self.inner.turns).acquire_owned() => turn.ok(),
+            _ = stop.asked() => None,
+        };
+        transfer.send_replace(true);
+        let ended = claimed.run(&self.inner.workers, status, &stop).await;
+        drop(turn);
+        match (ended.manifest, ended.error) {
+            (Some(manifest), _) => Ended {
+                outcome: manifest.status,
+                error: manifest.error,
+                completed_at: manifest.completed_at,
+            },
+            (None, error) => Ended {
+                outcome: Outcome::Failed,
+                error: error.map(|error| error.to_string()),
+                completed_at: Utc::now(),
+            },
         }
-        drop(workplace);
-        let cutter = Cutter {
-            directory: self.directory.clone(),
-            classes: export
-                .classes
-                .iter()
-                .map(|planned| planned.class.clone())
-                .zip(runs.iter().cloned())
-                .collect(),
-            block_bytes: format.block_bytes,
-            jobs,
+    }
+
+    /// How far an export is. `elsewhere` is where to look for one that this server does not know.
+    ///
+    /// # Errors
+    /// [`LookupError::NotFound`], [`LookupError::Forbidden`], and what reading can bring.
+    pub async fn view(
+        &self,
+        principal: &Principal,
+        backend: &str,
+        id: &ExportId,
+        elsewhere: Option<Destination>,
+    ) -> Result<ExportView, LookupError> {
+        let running = self.running().get(&(backend.to_owned(), id.clone())).cloned();
+        let view = match (running, self.inner.index.get(backend, id).await?) {
+            (Some(running), _) => running.view(id),
+            (None, Some(entry)) => of_entry(&entry).await,
+            (None, None) => match elsewhere {
+                Some(destination) => of_store(id, &destination).await?,
+                None => return Err(LookupError::NotFound(id.clone())),
+            },
         };
-        let cutting = tokio::task::spawn_blocking(move || cutter.cut());
-        let ended = tokio::select! {
-            biased;
-            () = cancel.cancelled() => Err(ExportError::Canceled),
-            ended = all(&mut workers) => ended,
+        self.may_see(principal, &view)?;
+        Ok(view)
+    }
+
+    /// Cancels an export and waits until it has ended.
+    ///
+    /// # Errors
+    /// [`LookupError::NotFound`], and [`LookupError::Finished`] when it ended otherwise.
+    pub async fn cancel(
+        &self,
+        principal: &Principal,
+        backend: &str,
+        id: &ExportId,
+    ) -> Result<(), LookupError> {
+        let running = self.running().get(&(backend.to_owned(), id.clone())).cloned();
+        let Some(mut running) = running else {
+            let view = self.view(principal, backend, id, None).await?;
+            return Err(match view.state {
+                ExportState::Ended(outcome) => LookupError::Finished(id.clone(), outcome),
+                _ => LookupError::NotFound(id.clone()),
+            });
         };
-        // The jobs' receiver goes with the workers, which stops the cutter at its next unit.
-        workers.shutdown().await;
-        let cut = cutting.await?;
-        ended?;
-        Ok(cut?)
+        self.may_see(principal, &running.view(id))?;
+        let before = running.ended.borrow().clone();
+        if let Some(ended) = before {
+            return Err(LookupError::Finished(id.clone(), ended.outcome));
+        }
+        running.stop.ask(StopReason::Canceled);
+        let ended = running.ended.wait_for(Option::is_some).await;
+        let outcome = ended.ok().and_then(|ended| ended.as_ref().map(|ended| ended.outcome));
+        match outcome {
+            Some(Outcome::Canceled) => Ok(()),
+            outcome => {
+                Err(LookupError::Finished(id.clone(), outcome.unwrap_or(Outcome::Failed)))
+            }
+        }
+    }
+
+    /// Takes no more requests, lets running exports go on for the grace time, then ends them as
+    /// FAILED, and waits for their tombstones.
+    pub async fn shut_down(&self) {
+        self.inner.stopping.cancel();
+        self.inner.tasks.close();
+        let grace = self.inner.config.shutdown_grace;
+        if tokio::time::timeout(grace, self.inner.tasks.wait()).await.is_err() {
+            for running in self.running().values() {
+                running.stop.ask(StopReason::ServerStopped);
+            }
+            self.inner.tasks.wait().await;
+        }
+    }
+
+    /// Whether requests are taken.
+    pub fn is_open(&self) -> bool {
+        !self.inner.stopping.is_cancelled()
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<(String, ExportId), Running>> {
+        self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What of a request the principal may read; decided before anything tells whether a class
+    /// exists.
+    fn permitted(
+        &self,
+        principal: &Principal,
+        directory: &DataDirectory,
+        request: &Request,
+    ) -> Result<Permitted, StartError> {
+        let authorizer = &self.inner.authorizer;
+        if !request.include.is_empty() {
+            let named: Vec<String> = request.include.iter().map(|name| capitalised(name)).collect();
+            let allowed = authorizer.permitted(principal, Action::Read, &named);
+            return match named.iter().find(|name| !allowed.contains(name)) {
+                Some(class) => Err(StartError::Forbidden(format!("class {class}"))),
+                None => Ok(Permitted::Named(named)),
+            };
+        }
+        let all: Vec<String> =
+            directory.classes().iter().map(|class| class.name.to_string()).collect();
+        let allowed = authorizer.permitted(principal, Action::Read, &all);
+        if allowed.len() == all.len() {
+            return Ok(Permitted::All);
+        }
+        let excluded: Vec<String> = request.exclude.iter().map(|name| capitalised(name)).collect();
+        let readable: Vec<String> =
+            allowed.into_iter().filter(|class| !excluded.contains(class)).collect();
+        if readable.is_empty() {
+            return Err(StartError::Forbidden("any class of this request".to_owned()));
+        }
+        Ok(Permitted::Some(readable))
+    }
+
+    fn may_see(&self, principal: &Principal, view: &ExportView) -> Result<(), LookupError> {
+        let classes: Vec<String> = view.classes.iter().map(|class| class.name.clone()).collect();
+        let allowed = self.inner.authorizer.permitted(principal, Action::Read, &classes);
+        if allowed.len() == classes.len() { Ok(()) } else { Err(LookupError::Forbidden) }
     }
 }
 
-/// Waits for all workers, or for the first that fails.
-async fn all(workers: &mut JoinSet<Result<(), WorkerError>>) -> Result<(), ExportError> {
-    while let Some(ended) = workers.join_next().await {
-        ended??;
-    }
-    Ok(())
+/// What of a request may be read.
+enum Permitted {
+    /// All that was named.
+    Named(Vec<String>),
+    /// Everything.
+    All,
+    /// These, of a request that named nothing.
+    Some(Vec<String>),
 }
 
-fn class_runs(export: &Export, format: &Format, folder: &ExportFolder) -> Vec<Arc<ClassRun>> {
-    let run = |PlannedClass { class, raw_bytes, .. }: &PlannedClass| {
-        let (format, folder) = (format.clone(), folder.clone());
-        let files = ClassFiles::new(class.name.to_string(), format, folder, *raw_bytes);
-        Arc::new(ClassRun { schema: class.row_schema(), files })
+impl Running {
+    fn view(&self, id: &ExportId) -> ExportView {
+        let ended = self.ended.borrow().clone();
+        let state = match &ended {
+            Some(ended) => ExportState::Ended(ended.outcome),
+            None if *self.transferring.borrow() => ExportState::Transferring,
+            None => ExportState::Started,
+        };
+        ExportView {
+            id: id.clone(),
+            path: self.path.clone(),
+            state,
+            started_at: self.started_at,
+            completed_at: ended.as_ref().map(|ended| ended.completed_at),
+            error: ended.and_then(|ended| ended.error),
+            classes: self.status.classes(),
+        }
+    }
+}
+
+/// What an export of the last process has come to: its manifest, or nothing.
+async fn left_behind(entry: &Entry) -> Ended {
+    let manifest = match Destination::parse(&entry.destination) {
+        Ok(destination) => match destination.export_folder(&entry.id) {
+            Ok(folder) => Manifest::read(&folder).await.ok(),
+            Err(_unreachable) => None,
+        },
+        Err(_unreadable) => None,
     };
-    export.classes.iter().map(run).collect()
+    manifest.map_or_else(
+        || Ended {
+            outcome: Outcome::Failed,
+            error: Some("the server stopped while the export was running".to_owned()),
+            completed_at: Utc::now(),
+        },
+        |manifest| Ended {
+            outcome: manifest.status,
+            error: manifest.error,
+            completed_at: manifest.completed_at,
+        },
+    )
 }
 
-/// Who takes part: enough to find the process that made a claim.
-fn owner() -> String {
-    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
-    let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
-    format!("{host} (process {})", std::process::id())
-}
-
-/// Cuts units, class after class, and hands them out in that order. Blocking.
-struct Cutter {
-    directory: DataDirectory,
-    classes: Vec<(Class, Arc<ClassRun>)>,
-    block_bytes: u64,
-    jobs: mpsc::Sender<Job>,
-}
-
-impl Cutter {
-    /// All shards, class after class, in the order in which their rows stand in the files. Stops
-    /// early, without an error of its own, when nobody takes jobs any more.
-    fn cut(self) -> Result<Vec<(String, ShardSummary)>, DiskError> {
-        let mut shards = Vec::new();
-        for (class, run) in self.classes {
-            let options = UnitOptions { block_bytes: self.block_bytes };
-            let mut units = self.directory.units(&class, options);
-            let mut ticket = 0;
-            for unit in units.by_ref() {
-                let job = Job { class: Arc::clone(&run), ticket, work: Work::Encode(unit?) };
-                if self.jobs.blocking_send(job).is_err() {
-                    return Ok(shards);
-                }
-                ticket += 1;
-            }
-            let reached = units.shards().iter().cloned();
-            shards.extend(reached.map(|shard| (class.name.to_string(), shard)));
-            if self.jobs.blocking_send(Job { class: run, ticket, work: Work::Finish }).is_err() {
-                return Ok(shards);
-            }
+/// An export of an earlier process: as its manifest says, or as the index does.
+async fn of_entry(entry: &Entry) -> ExportView {
+    let stored = match Destination::parse(&entry.destination) {
+        Ok(destination) => of_store(&entry.id, &destination).await.ok(),
+        Err(_unreadable) => None,
+    };
+    stored.unwrap_or_else(|| {
+        let ended = entry.ended.clone();
+        ExportView {
+            id: entry.id.clone(),
+            path: entry.destination.clone(),
+            state: ended
+                .as_ref()
+                .map_or(ExportState::Transferring, |ended| ExportState::Ended(ended.outcome)),
+            started_at: entry.started_at,
+            completed_at: ended.as_ref().map(|ended| ended.completed_at),
+            error: ended.and_then(|ended| ended.error),
+            classes: entry.classes.iter().map(|class| ClassView::unknown(class)).collect(),
         }
-        Ok(shards)
+    })
+}
+
+/// An export as the store has it. A claim without a manifest is another server's, which runs it.
+async fn of_store(id: &ExportId, destination: &Destination) -> Result<ExportView, LookupError> {
+    let folder = destination.export_folder(id).map_err(ManifestError::from)?;
+    match Manifest::read(&folder).await {
+        Ok(manifest) => {
+            let shards = manifest.shards(&folder).await?;
+            Ok(ExportView {
+                id: id.clone(),
+                path: folder.url().to_owned(),
+                state: ExportState::Ended(manifest.status),
+                started_at: manifest.started_at,
+                completed_at: Some(manifest.completed_at),
+                error: manifest.error.clone(),
+                classes: ClassView::of_manifest(&manifest, &shards),
+            })
+        }
+        Err(ManifestError::Missing { .. }) => match Claim::read(&folder).await {
+            Ok(Some(claim)) => Ok(ExportView {
+                id: id.clone(),
+                path: folder.url().to_owned(),
+                state: ExportState::Transferring,
+                started_at: claim.started_at,
+                completed_at: None,
+                error: None,
+                classes: Vec::new(),
+            }),
+            Ok(None) => Err(LookupError::NotFound(id.clone())),
+            Err(error) => Err(ManifestError::from(error).into()),
+        },
+        Err(error) => Err(error.into()),
     }
 }

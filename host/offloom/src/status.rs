@@ -2,7 +2,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use offloom_protocol::manifest::{ClassProgress, ProgressStatus};
+use offloom_protocol::manifest::{ClassProgress, Manifest, ProgressStatus, Shard};
+use offloom_rows::ShardRun;
+
+use crate::plan::PlannedClass;
 
 /// The progress of one export, shared between those who make it and those who show it.
 #[derive(Debug, Default)]
@@ -12,21 +15,35 @@ pub struct Status {
 
 /// The progress of one class.
 #[derive(Debug, Clone)]
-pub struct ClassStatus {
-    /// Where the class stands.
-    pub state: ProgressStatus,
-    /// Rows of the blocks that were appended to its files.
+struct ClassStatus {
+    progress: ClassProgress,
+    raw_bytes_done: u64,
+    raw_bytes_total: u64,
+    shards: Vec<ShardView>,
+}
+
+/// A class as a client sees it.
+#[derive(Debug, Clone)]
+pub struct ClassView {
+    /// Exact name.
+    pub name: String,
+    /// How far it is; absent when nobody knows any more.
+    pub progress: Option<ClassProgress>,
+    /// Its shards (tenants), in byte order of their names.
+    pub shards: Vec<ShardView>,
+}
+
+/// A shard as a client sees it.
+#[derive(Debug, Clone)]
+pub struct ShardView {
+    /// Shard or tenant name.
+    pub name: String,
+    /// Where it stands.
+    pub status: ProgressStatus,
+    /// Rows of it that were appended.
     pub objects_exported: u64,
-    /// An estimate from the segments' counts; exact once the class has ended.
-    pub objects_total: Option<u64>,
-    /// Bytes appended to its files.
-    pub file_size_bytes: u64,
-    /// Upper bound of the bytes of the units that were read.
-    pub raw_bytes_done: u64,
-    /// Bytes of the class's segments and logs.
-    pub raw_bytes_total: u64,
-    /// Why it failed.
-    pub error: Option<String>,
+    /// Why it was left out.
+    pub skip_reason: Option<String>,
 }
 
 /// What a progress bar shows: everything summed.
@@ -64,47 +81,79 @@ impl Totals {
 
 impl Status {
     /// Announces a class before its first unit.
-    pub fn announce(&self, class: &str, objects_estimate: u64, raw_bytes_total: u64) {
-        self.lock().insert(
-            class.to_owned(),
-            ClassStatus {
-                state: ProgressStatus::Started,
+    pub fn announce(&self, planned: &PlannedClass) {
+        let shard = |name: &String| ShardView {
+            name: name.clone(),
+            status: ProgressStatus::Started,
+            objects_exported: 0,
+            skip_reason: None,
+        };
+        let status = ClassStatus {
+            progress: ClassProgress {
+                status: ProgressStatus::Started,
                 objects_exported: 0,
-                objects_total: Some(objects_estimate),
-                file_size_bytes: 0,
-                raw_bytes_done: 0,
-                raw_bytes_total,
+                objects_total: Some(planned.objects_estimate),
+                file_size_bytes: Some(0),
                 error: None,
+                skip_reason: None,
             },
-        );
+            raw_bytes_done: 0,
+            raw_bytes_total: planned.raw_bytes,
+            shards: planned.class.shards.iter().map(shard).collect(),
+        };
+        self.lock().insert(planned.class.name.to_string(), status);
     }
 
-    /// A unit of `raw_bytes` was appended as a block of `rows` rows and `file_bytes` bytes.
-    pub fn appended(&self, class: &str, rows: u64, file_bytes: u64, raw_bytes: u64) {
-        if let Some(status) = self.lock().get_mut(class) {
-            status.state = ProgressStatus::Transferring;
-            status.objects_exported = status.objects_exported.saturating_add(rows);
-            status.file_size_bytes = status.file_size_bytes.saturating_add(file_bytes);
-            status.raw_bytes_done = status.raw_bytes_done.saturating_add(raw_bytes);
+    /// A unit of `raw_bytes` was appended as a block of `file_bytes` bytes with the rows of `runs`.
+    pub fn appended(&self, class: &str, runs: &[ShardRun], file_bytes: u64, raw_bytes: u64) {
+        let mut classes = self.lock();
+        let Some(status) = classes.get_mut(class) else { return };
+        let rows = runs.iter().map(|run| run.rows).fold(0, u64::saturating_add);
+        let progress = &mut status.progress;
+        progress.status = ProgressStatus::Transferring;
+        progress.objects_exported = progress.objects_exported.saturating_add(rows);
+        progress.file_size_bytes =
+            Some(progress.file_size_bytes.unwrap_or_default().saturating_add(file_bytes));
+        status.raw_bytes_done = status.raw_bytes_done.saturating_add(raw_bytes);
+        for run in runs {
+            let Some(shard) = status.shards.get_mut(run.shard as usize) else { continue };
+            shard.status = ProgressStatus::Transferring;
+            shard.objects_exported = shard.objects_exported.saturating_add(run.rows);
         }
     }
 
     /// The class's files are complete and hold `file_bytes` together.
     pub fn succeeded(&self, class: &str, file_bytes: u64) {
-        if let Some(status) = self.lock().get_mut(class) {
-            status.state = ProgressStatus::Success;
-            status.objects_total = Some(status.objects_exported);
-            status.file_size_bytes = file_bytes;
-            status.raw_bytes_done = status.raw_bytes_total;
+        let mut classes = self.lock();
+        let Some(status) = classes.get_mut(class) else { return };
+        status.progress.status = ProgressStatus::Success;
+        status.progress.objects_total = Some(status.progress.objects_exported);
+        status.progress.file_size_bytes = Some(file_bytes);
+        status.raw_bytes_done = status.raw_bytes_total;
+        for shard in &mut status.shards {
+            shard.status = ProgressStatus::Success;
         }
     }
 
-    /// The export ends with `error`: classes that are not complete end with it.
+    /// A shard was left out, or has nothing to export.
+    pub fn skipped(&self, class: &str, shard: u32, reason: &str) {
+        let mut classes = self.lock();
+        let shards = classes.get_mut(class).map(|status| &mut status.shards);
+        let Some(shard) = shards.and_then(|shards| shards.get_mut(shard as usize)) else { return };
+        shard.status = ProgressStatus::Skipped;
+        shard.skip_reason = Some(reason.to_owned());
+    }
+
+    /// The export ends with `error`: what is not complete ends with it.
     pub fn gave_up(&self, error: &str) {
         for status in self.lock().values_mut() {
-            if status.state != ProgressStatus::Success {
-                status.state = ProgressStatus::Failed;
-                status.error = Some(error.to_owned());
+            if status.progress.status != ProgressStatus::Success {
+                status.progress.status = ProgressStatus::Failed;
+                status.progress.error = Some(error.to_owned());
+                let open = |shard: &&mut ShardView| shard.status != ProgressStatus::Skipped;
+                for shard in status.shards.iter_mut().filter(open) {
+                    shard.status = ProgressStatus::Failed;
+                }
             }
         }
     }
@@ -114,36 +163,69 @@ impl Status {
         let classes = self.lock();
         let mut totals = Totals { classes_total: classes.len(), ..Totals::default() };
         for status in classes.values() {
-            totals.rows = totals.rows.saturating_add(status.objects_exported);
-            totals.file_bytes = totals.file_bytes.saturating_add(status.file_size_bytes);
-            totals.raw_bytes_total = totals.raw_bytes_total.saturating_add(status.raw_bytes_total);
+            let add = u64::saturating_add;
+            totals.rows = add(totals.rows, status.progress.objects_exported);
+            totals.file_bytes =
+                add(totals.file_bytes, status.progress.file_size_bytes.unwrap_or_default());
+            totals.raw_bytes_total = add(totals.raw_bytes_total, status.raw_bytes_total);
             let done = status.raw_bytes_done.min(status.raw_bytes_total);
-            totals.raw_bytes_done = totals.raw_bytes_done.saturating_add(done);
-            totals.classes_done += usize::from(status.state == ProgressStatus::Success);
+            totals.raw_bytes_done = add(totals.raw_bytes_done, done);
+            totals.classes_done +=
+                usize::from(status.progress.status == ProgressStatus::Success);
         }
         totals
     }
 
     /// The manifest's view.
     pub fn progress(&self) -> BTreeMap<String, ClassProgress> {
-        self.lock()
-            .iter()
-            .map(|(class, status)| {
-                let progress = ClassProgress {
-                    status: status.state,
-                    objects_exported: status.objects_exported,
-                    objects_total: status.objects_total,
-                    file_size_bytes: Some(status.file_size_bytes),
-                    error: status.error.clone(),
-                    skip_reason: None,
-                };
-                (class.clone(), progress)
-            })
-            .collect()
+        let classes = self.lock();
+        classes.iter().map(|(class, status)| (class.clone(), status.progress.clone())).collect()
+    }
+
+    /// A client's view, sorted by class.
+    pub fn classes(&self) -> Vec<ClassView> {
+        let classes = self.lock();
+        let view = |(name, status): (&String, &ClassStatus)| ClassView {
+            name: name.clone(),
+            progress: Some(status.progress.clone()),
+            shards: status.shards.clone(),
+        };
+        classes.iter().map(view).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, ClassStatus>> {
         // Every update is a plain store, so a panic elsewhere leaves nothing half done.
         self.classes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClassView {
+    /// A class of an export that left no manifest.
+    pub fn unknown(name: &str) -> ClassView {
+        ClassView { name: name.to_owned(), progress: None, shards: Vec::new() }
+    }
+
+    /// The classes of an export that has ended.
+    pub fn of_manifest(manifest: &Manifest, shards: &[Shard]) -> Vec<ClassView> {
+        let view = |name: &String| ClassView {
+            name: name.clone(),
+            progress: manifest.progress.get(name).cloned(),
+            shards: shards.iter().filter(|shard| shard.class == *name).map(ShardView::of).collect(),
+        };
+        manifest.classes.iter().map(view).collect()
+    }
+}
+
+impl ShardView {
+    fn of(shard: &Shard) -> ShardView {
+        ShardView {
+            name: shard.shard.clone(),
+            status: match shard.skip_reason {
+                Some(_) => ProgressStatus::Skipped,
+                None => ProgressStatus::Success,
+            },
+            objects_exported: shard.rows,
+            skip_reason: shard.skip_reason.clone(),
+        }
     }
 }

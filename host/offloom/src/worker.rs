@@ -4,7 +4,7 @@ use std::sync::Arc;
 use offloom_rows::{CursorError, Schema};
 use offloom_sandbox::{ExporterGuest, FileEncoder, GuestError, GuestOptions};
 use offloom_weaviate_disk::{DiskError, Unit};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::file::{ClassFiles, FileError};
 use crate::status::Status;
@@ -32,6 +32,14 @@ pub enum WorkerError {
     /// The runtime went away.
     #[error("the worker was stopped: {0}")]
     Stopped(#[from] tokio::task::JoinError),
+    /// No worker may work any more.
+    #[error("the workers were stopped")]
+    Closed(#[from] tokio::sync::AcquireError),
+}
+
+/// As many workers as there are cores.
+pub fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// One class of a running export, shared by the workers.
@@ -72,6 +80,8 @@ pub struct Workplace {
     pub block_bytes: u64,
     /// Where progress is told.
     pub status: Arc<Status>,
+    /// Places to work at, shared with other exports.
+    pub places: Arc<Semaphore>,
 }
 
 /// Works until no steps are left. A guest instance is kept from unit to unit of one class, because
@@ -79,6 +89,16 @@ pub struct Workplace {
 pub async fn work(workplace: Arc<Workplace>) -> Result<(), WorkerError> {
     let mut warm: Option<(String, FileEncoder)> = None;
     loop {
+        // A place is taken before the job: so the oldest job of an export is always at a place, and
+        // those that wait for its block never hold all of them.
+        let place = match workplace.places.try_acquire() {
+            Ok(place) => place,
+            Err(_others_wait) => {
+                // The memory of a guest belongs to whoever is at the place.
+                drop(warm.take());
+                workplace.places.acquire().await?
+            }
+        };
         let Some(job) = workplace.jobs.lock().await.recv().await else { return Ok(()) };
         let class = &job.class.schema.class_name;
         let guest_error = |source| guest_failure(class, source);
@@ -96,15 +116,16 @@ pub async fn work(workplace: Arc<Workplace>) -> Result<(), WorkerError> {
                 let raw_bytes = unit.raw_bytes();
                 let cursor = tokio::task::spawn_blocking(move || unit.open()).await??;
                 let encoded = encoder.encode(Box::new(cursor)).await.map_err(guest_error)?;
-                let (rows, file_bytes) = (encoded.block.row_count, encoded.length);
+                let (runs, file_bytes) = (encoded.runs.clone(), encoded.length);
                 job.class.files.append(job.ticket, encoder, encoded).await?;
-                workplace.status.appended(class, rows, file_bytes, raw_bytes);
+                workplace.status.appended(class, &runs, file_bytes, raw_bytes);
             }
             Work::Finish => {
                 let file_bytes = job.class.files.finish(job.ticket, encoder).await?;
                 workplace.status.succeeded(class, file_bytes);
             }
         }
+        drop(place);
     }
 }
 

@@ -3,6 +3,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use crate::answer::Answer;
+
 /// What was being done to an object or a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
@@ -20,6 +22,8 @@ pub enum Operation {
     Read,
     /// Listing the objects of a folder.
     List,
+    /// Removing an object.
+    Delete,
 }
 
 impl fmt::Display for Operation {
@@ -32,6 +36,7 @@ impl fmt::Display for Operation {
             Operation::Abort => "abort the upload of",
             Operation::Read => "read",
             Operation::List => "list",
+            Operation::Delete => "remove",
         })
     }
 }
@@ -53,6 +58,18 @@ pub enum Cause {
     NotADirectory,
     /// The store lacks the operation: conditional writes, on a file system without hard links.
     Unsupported,
+    /// There is no such bucket.
+    BucketMissing,
+    /// No credentials are set, and there is no role to take them from.
+    NoCredentials,
+    /// The store does not know the access key, or its secret or token is not the right one.
+    WrongCredentials,
+    /// The bucket is in another region.
+    WrongRegion,
+    /// No answer came, after a minute of trying.
+    Unreachable,
+    /// The store is overloaded or has an error of its own.
+    StoreFailing,
     /// Anything else; the detail says what.
     Other,
 }
@@ -63,7 +80,8 @@ impl Cause {
             Cause::NotFound => "check the path or URL",
             Cause::AlreadyExists => "another export writes under this id, or did; use another id",
             Cause::PermissionDenied => {
-                "give the user that runs offloom the right to do this, or choose another place"
+                "give the user that runs offloom, or its access key, the right to do this, or choose \
+                 another place"
             }
             Cause::DiskFull => "free space there, or choose another place",
             Cause::ReadOnly => "choose a place that can be written to",
@@ -71,6 +89,21 @@ impl Cause {
             Cause::Unsupported => {
                 "choose a store with conditional writes (a file system with hard links)"
             }
+            Cause::BucketMissing => "create the bucket, or correct its name",
+            Cause::NoCredentials => {
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_ROLE_ARN and \
+                 AWS_WEB_IDENTITY_TOKEN_FILE, or run where a role gives credentials (profiles in \
+                 ~/.aws are not read)"
+            }
+            Cause::WrongCredentials => {
+                "correct AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, which may \
+                 have expired, and check this machine's clock"
+            }
+            Cause::WrongRegion => "set AWS_REGION to the bucket's region",
+            Cause::Unreachable => {
+                "check AWS_ENDPOINT_URL (AWS itself needs none), the network, and that the store runs"
+            }
+            Cause::StoreFailing => "try again later, or ask who runs the store",
             Cause::Other => "see the detail",
         }
     }
@@ -129,11 +162,26 @@ pub enum StoreError {
     /// No store of that kind can be opened.
     #[error(
         "'{scheme}:' is no place for exports that this version can use; what works: \
-         file:///absolute/path/, or a path"
+         s3://bucket/prefix/, file:///absolute/path/, or a path"
     )]
     UnknownScheme {
         /// The scheme alone: the rest of a URL may hold a secret.
         scheme: String,
+    },
+    /// The `AWS_*` variables, or this machine's CA certificates, do not make a client.
+    #[error("no S3 client can be made from the AWS_* variables: {reason}")]
+    BadS3Options {
+        /// What is wrong; it names variables and holds no secrets.
+        reason: String,
+    },
+    /// The store creates an object that is there already, although told not to.
+    #[error(
+        "{url} has no conditional writes (If-None-Match): two coordinators could both win an \
+         export's id; choose a store that has them, such as S3 itself, or switch them on"
+    )]
+    NoConditionalWrites {
+        /// The address of the destination.
+        url: String,
     },
     /// The store answered with an error.
     #[error("cannot {operation} {url}: {detail}; {}", .cause.remedy())]
@@ -171,11 +219,11 @@ impl StoreError {
         url: String,
         error: &object_store::Error,
     ) -> StoreError {
-        let cause = Cause::of(error);
-        let detail = match cause {
-            Cause::NotFound => "it does not exist".to_owned(),
-            Cause::AlreadyExists => "it exists already".to_owned(),
-            _ => innermost(error),
+        let (cause, detail) = match (Answer::of(error), Cause::of(error)) {
+            (Some(answer), _) => (answer.cause, answer.detail),
+            (None, cause @ Cause::NotFound) => (cause, "it does not exist".to_owned()),
+            (None, cause @ Cause::AlreadyExists) => (cause, "it exists already".to_owned()),
+            (None, cause) => (cause, innermost(error)),
         };
         StoreError::Failed { operation, url, cause, detail }
     }

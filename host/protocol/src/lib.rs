@@ -3,10 +3,14 @@
 //! In the order of one export: an id is checked ([`names`]), its folder is opened ([`store`]) and
 //! claimed ([`claim`]), files stream into it ([`upload`]), the manifest commits it ([`manifest`]),
 //! and anybody proves it whole ([`verify`]). [`error`] is what a store answers when it cannot.
+mod access;
+mod answer;
 pub mod claim;
 pub mod error;
+mod filesystem;
 pub mod manifest;
 pub mod names;
+mod s3;
 pub mod store;
 mod timestamp;
 pub mod upload;

@@ -4,6 +4,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 /// Class names longer than this are shortened in file names (`export-protocol.md`, Ids): a class
 /// name may have 255 characters, and so may a whole file name.
@@ -175,6 +176,12 @@ impl ObjectKey {
     /// `shards.jsonl`: the shards of an export that has too many for its manifest.
     pub fn shards() -> ObjectKey {
         ObjectKey("shards.jsonl".to_owned())
+    }
+
+    /// `.offloom-access-check-<random>`: what an access check writes and removes, beside exports. No
+    /// export id has a dot.
+    pub(crate) fn access_probe(nonce: Uuid) -> ObjectKey {
+        ObjectKey(format!(".offloom-access-check-{nonce}"))
     }
 
     /// The `number`th file of a class, from 1: `<Class>.<extension>`, `<Class>-2.<extension>`.

@@ -1,25 +1,35 @@
 //! Places where exports lie: a destination, the folder of one export in it, and its objects.
-use std::fs::File;
-use std::io;
+use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use object_store::local::LocalFileSystem;
 use object_store::path::Path as StorePath;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::error::{Cause, Operation, StoreError};
+use crate::filesystem;
 use crate::names::{ExportId, ObjectKey};
+pub use crate::s3::S3Options;
+use crate::s3::{Patience, S3Place};
 
 /// The largest object that is created whole, and therefore read back, when in doubt.
 const MAX_READ_BACK_BYTES: u64 = 512 * 1024 * 1024;
 
-/// A place for exports, parsed but not opened: `file:///absolute/path/`, or a path, which may be
-/// relative to the working directory.
+/// How long a conditional write is tried again that nothing stands in the way of.
+const CREATE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The pause before such a try.
+const CREATE_PAUSE: Duration = Duration::from_millis(200);
+
+/// A place for exports, parsed but not opened: `s3://bucket/prefix/`, `file:///absolute/path/`, or
+/// a path, which may be relative to the working directory. As text it is a URL that parses back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
     place: Place,
@@ -30,22 +40,23 @@ pub struct Destination {
 enum Place {
     /// An absolute path.
     Filesystem(PathBuf),
+    S3(S3Place),
 }
 
 impl Destination {
-    /// Reads a destination.
+    /// Reads a destination. For S3 the process's `AWS_*` variables are taken, see
+    /// [`Destination::with_s3_options`]; what stands after the bucket is taken as it is, without
+    /// unescaping.
     ///
     /// # Errors
     /// [`StoreError::UnknownScheme`] for a scheme without a store, [`StoreError::BadDestination`]
-    /// for a `file:` URL that has a host, a query or a fragment, and for an empty path.
+    /// for a `file:` URL that has a host, a query or a fragment, for an empty path, and for a
+    /// bucket or prefix that breaks the rules.
     pub fn parse(text: &str) -> Result<Destination, StoreError> {
-        let bad = |reason: &str| StoreError::BadDestination {
-            text: text.to_owned(),
-            reason: reason.to_owned(),
-        };
-        let path = match split_scheme(text) {
-            None => PathBuf::from(text),
+        match split_scheme(text) {
+            None => Destination::filesystem(Path::new(text)),
             Some(("file", rest)) => {
+                let bad = |reason: &str| bad_destination(text, reason);
                 if !rest.starts_with("///") {
                     return Err(bad("a file URL has three slashes: file:///absolute/path/"));
                 }
@@ -53,56 +64,121 @@ impl Destination {
                 if url.query().is_some() || url.fragment().is_some() {
                     return Err(bad("in a file URL write '?' as %3F and '#' as %23"));
                 }
-                url.to_file_path().map_err(|()| bad("it is not the URL of an absolute path"))?
+                let path = url.to_file_path();
+                let path = path.map_err(|()| bad("it is not the URL of an absolute path"))?;
+                Destination::filesystem(&path)
             }
-            Some((scheme, _)) => {
-                return Err(StoreError::UnknownScheme { scheme: scheme.to_owned() });
+            Some(("s3", rest)) => {
+                let rest = rest.strip_prefix("//").unwrap_or(rest);
+                let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+                Destination::s3(bucket, prefix)
             }
-        };
-        let path = std::path::absolute(&path).map_err(|error| bad(&error.to_string()))?;
-        Ok(Destination { place: Place::Filesystem(path) })
+            Some((scheme, _)) => Err(StoreError::UnknownScheme { scheme: scheme.to_owned() }),
+        }
+    }
+
+    /// A folder of the file system.
+    ///
+    /// # Errors
+    /// [`StoreError::BadDestination`] for an empty path.
+    pub fn filesystem(path: &Path) -> Result<Destination, StoreError> {
+        let absolute = std::path::absolute(path)
+            .map_err(|error| bad_destination(&path.display().to_string(), &error.to_string()))?;
+        Ok(Destination { place: Place::Filesystem(absolute) })
+    }
+
+    /// A prefix of a bucket, such as `exports/2026` or nothing; a slash at its end does not matter.
+    /// The process's `AWS_*` variables say how the bucket is reached.
+    ///
+    /// # Errors
+    /// [`StoreError::BadDestination`] for a bucket or prefix that breaks the rules.
+    pub fn s3(bucket: &str, prefix: &str) -> Result<Destination, StoreError> {
+        S3Place::new(bucket, prefix, S3Options::from_env())
+            .map(|place| Destination { place: Place::S3(place) })
+            .map_err(|reason| bad_destination(&format!("s3://{bucket}/{prefix}"), &reason))
+    }
+
+    /// The same place, reached in another way than the process's variables say. Without a meaning
+    /// for a file system.
+    pub fn with_s3_options(mut self, options: S3Options) -> Destination {
+        if let Place::S3(place) = &mut self.place {
+            place.options = options;
+        }
+        self
     }
 
     /// The name of the backend, as the manifest and the API call it.
     pub fn backend(&self) -> &'static str {
         match &self.place {
             Place::Filesystem(_) => "filesystem",
+            Place::S3(_) => "s3",
         }
     }
 
-    /// The folder of the export `id`, for writing. What is missing on the way to it is created;
-    /// the folder itself appears with its first object.
+    /// The address, with a slash at its end.
+    pub fn url(&self) -> String {
+        match &self.place {
+            Place::Filesystem(path) => filesystem::folder_url(path),
+            Place::S3(place) => place.url(),
+        }
+    }
+
+    /// The folder of the export `id`, for writing. On a file system what is missing on the way to
+    /// it is created; the folder itself appears with its first object.
     ///
     /// # Errors
-    /// [`StoreError::Failed`] with [`Operation::Open`].
+    /// [`StoreError::Failed`] with [`Operation::Open`], [`StoreError::BadS3Options`].
     pub fn export_folder(&self, id: &ExportId) -> Result<ExportFolder, StoreError> {
-        match &self.place {
-            Place::Filesystem(path) => {
-                create_folders(path)
-                    .map_err(|e| StoreError::of_io(Operation::Open, folder_url(path), &e))?;
-                let prefix = StorePath::from(id.as_str());
-                Ok(ExportFolder::new(
-                    open_filesystem(path)?,
-                    prefix,
-                    folder_url(&path.join(id.as_str())),
-                ))
-            }
-        }
+        self.create_folders()?;
+        let parent = self.open(Patience::Export)?;
+        let url = format!("{}{id}/", parent.url);
+        Ok(ExportFolder { prefix: parent.prefix.join(id.as_str()), url, ..parent })
     }
 
     /// Takes this destination for the folder of one export, for reading.
     ///
     /// # Errors
-    /// [`StoreError::Failed`] with [`Operation::Open`] when there is no such folder.
+    /// [`StoreError::Failed`] with [`Operation::Open`] when there is no such folder on the file
+    /// system, [`StoreError::BadS3Options`].
     pub fn as_export_folder(&self) -> Result<ExportFolder, StoreError> {
+        self.open(Patience::Export)
+    }
+
+    /// Proves that exports can be written here, as [`ExportFolder::check_access`] does. Gives up
+    /// after seconds; on a file system the folder is created.
+    ///
+    /// # Errors
+    /// Those of [`Destination::export_folder`] and [`ExportFolder::check_access`].
+    pub async fn check_access(&self) -> Result<(), StoreError> {
+        self.create_folders()?;
+        self.open(Patience::Check)?.check_access().await
+    }
+
+    fn create_folders(&self) -> Result<(), StoreError> {
         match &self.place {
-            Place::Filesystem(path) => Ok(ExportFolder::new(
-                open_filesystem(path)?,
-                StorePath::default(),
-                folder_url(path),
-            )),
+            Place::Filesystem(path) => filesystem::create_folders(path),
+            Place::S3(_) => Ok(()),
         }
     }
+
+    fn open(&self, patience: Patience) -> Result<ExportFolder, StoreError> {
+        let (store, prefix) = match &self.place {
+            Place::Filesystem(path) => (filesystem::open(path)?, StorePath::default()),
+            Place::S3(place) => (place.open(patience)?, place.prefix.clone()),
+        };
+        Ok(ExportFolder::new(store, prefix, self.url()))
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url())
+    }
+}
+
+fn bad_destination(text: &str, reason: &str) -> StoreError {
+    let text = text.chars().flat_map(char::escape_debug).collect();
+    StoreError::BadDestination { text, reason: reason.to_owned() }
 }
 
 /// Splits `scheme:rest` where the scheme is one (RFC 3986, 3.1) and has two letters at least.
@@ -113,35 +189,6 @@ fn split_scheme(text: &str) -> Option<(&str, &str)> {
         && scheme.bytes().all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(&c))
         && (rest.starts_with("//") || scheme == "file");
     is_scheme.then_some((scheme, rest))
-}
-
-/// `file:///absolute/path/`; a path that no URL can carry is shown as it is.
-fn folder_url(path: &Path) -> String {
-    Url::from_directory_path(path).map_or_else(|()| path.display().to_string(), String::from)
-}
-
-fn open_filesystem(path: &Path) -> Result<Arc<dyn ObjectStore>, StoreError> {
-    let failed = |error: &io::Error| StoreError::of_io(Operation::Open, folder_url(path), error);
-    let metadata = std::fs::metadata(path).map_err(|error| failed(&error))?;
-    if !metadata.is_dir() {
-        return Err(failed(&io::ErrorKind::NotADirectory.into()));
-    }
-    let store = LocalFileSystem::new_with_prefix(path)
-        .map_err(|error| StoreError::new(Operation::Open, folder_url(path), &error))?;
-    Ok(Arc::new(store.with_fsync(true)))
-}
-
-/// Creates the folders that are missing, and makes them last: the parent of each is synced, as
-/// `LocalFileSystem` does below its root.
-fn create_folders(path: &Path) -> io::Result<()> {
-    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
-    std::fs::create_dir_all(path)?;
-    for folder in missing {
-        if let Some(parent) = folder.parent() {
-            File::open(parent)?.sync_all()?;
-        }
-    }
-    Ok(())
 }
 
 /// What came of writing an object that must not exist.
@@ -168,12 +215,14 @@ pub struct ExportFolder {
     store: Arc<dyn ObjectStore>,
     prefix: StorePath,
     url: String,
+    /// Of uploads that were dropped.
+    aborts: TaskTracker,
 }
 
 impl ExportFolder {
     /// A folder at `prefix` of `store`; `url` is what messages call it, with a slash at its end.
     pub fn new(store: Arc<dyn ObjectStore>, prefix: StorePath, url: String) -> ExportFolder {
-        ExportFolder { store, prefix, url }
+        ExportFolder { store, prefix, url, aborts: TaskTracker::new() }
     }
 
     /// The address of the folder, such as `file:///exports/my-export/`.
@@ -186,8 +235,24 @@ impl ExportFolder {
         format!("{}{key}", self.url)
     }
 
-    pub(crate) fn store(&self) -> &dyn ObjectStore {
-        self.store.as_ref()
+    /// Waits until what aborted and dropped uploads had written is removed, as far as the store
+    /// can be reached: before the program ends.
+    pub async fn wait_for_aborts(&self) {
+        self.aborts.close();
+        self.aborts.wait().await;
+    }
+
+    /// Removes parts in a task that a caller who goes away does not take along.
+    pub(crate) fn spawn_abort<T: Send + 'static>(
+        &self,
+        abort: impl Future<Output = T> + Send + 'static,
+        runtime: &tokio::runtime::Handle,
+    ) -> JoinHandle<T> {
+        self.aborts.spawn_on(abort, runtime)
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
     }
 
     pub(crate) fn path(&self, key: &ObjectKey) -> StorePath {
@@ -211,17 +276,29 @@ impl ExportFolder {
     /// # Errors
     /// [`StoreError::Failed`] when the object could not be written, or not be read back.
     pub async fn create(&self, key: &ObjectKey, content: Bytes) -> Result<Created, StoreError> {
-        let payload = PutPayload::from_bytes(content.clone());
         let path = self.path(key);
-        let Err(error) = self.store.put_opts(&path, payload, PutMode::Create.into()).await else {
-            return Ok(Created::Ours);
-        };
-        let failure = self.failed(Operation::Write, key, &error);
-        match (failure.cause(), self.read(key, MAX_READ_BACK_BYTES).await) {
-            (_, Ok(found)) if found == content => Ok(Created::Ours),
-            (Some(Cause::AlreadyExists), Ok(found)) => Ok(Created::Theirs(found)),
-            (Some(Cause::AlreadyExists), Err(unreadable)) => Err(unreadable),
-            _ => Err(failure),
+        let started = Instant::now();
+        loop {
+            let payload = PutPayload::from_bytes(content.clone());
+            let Err(error) = self.store.put_opts(&path, payload, PutMode::Create.into()).await
+            else {
+                return Ok(Created::Ours);
+            };
+            let failure = self.failed(Operation::Write, key, &error);
+            match (failure.cause(), self.read(key, MAX_READ_BACK_BYTES).await) {
+                (_, Ok(found)) if found == content => return Ok(Created::Ours),
+                (Some(Cause::AlreadyExists), Ok(found)) => return Ok(Created::Theirs(found)),
+                // S3 answers 409 also for a write that then fails; and what a broken connection
+                // carried is tried again by nobody else, because only the comparison makes it safe.
+                (Some(Cause::AlreadyExists | Cause::Unreachable), Err(absent))
+                    if absent.cause() == Some(Cause::NotFound)
+                        && started.elapsed() < CREATE_PATIENCE =>
+                {
+                    tokio::time::sleep(CREATE_PAUSE).await;
+                }
+                (Some(Cause::AlreadyExists), Err(unreadable)) => return Err(unreadable),
+                _ => return Err(failure),
+            }
         }
     }
 
@@ -288,6 +365,24 @@ impl ExportFolder {
             .collect();
         objects.sort();
         Ok(objects)
+    }
+
+    /// Asks for objects below `key`, of which there are none.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`].
+    pub(crate) async fn list_below(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        let found = self.store.list(Some(&self.path(key))).take(1).try_collect::<Vec<_>>().await;
+        found.map(drop).map_err(|error| StoreError::new(Operation::List, self.url.clone(), &error))
+    }
+
+    /// Removes an object.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`].
+    pub(crate) async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        let deleted = self.store.delete(&self.path(key)).await;
+        deleted.map_err(|error| self.failed(Operation::Delete, key, &error))
     }
 
     fn relative(&self, location: &StorePath) -> String {

@@ -1,4 +1,6 @@
 //! One file on its way to a store: equal parts, bounded memory, its digest, all or nothing.
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
 use sha2::{Digest, Sha256};
@@ -7,6 +9,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::error::{Cause, Operation, StoreError};
 use crate::names::ObjectKey;
 use crate::store::{Created, ExportFolder};
+use crate::verify;
 
 /// The smallest part (`export-protocol.md`, Uploads).
 const MIN_PART_BYTES: u64 = 8 * 1024 * 1024;
@@ -17,6 +20,14 @@ const PLANNED_PARTS: u64 = 8_000;
 
 /// Parts that the store has not confirmed. With the one that is being filled, three are in memory.
 const MAX_PARTS_UNDER_WAY: usize = 2;
+
+/// How long an error waits until the parts are gone. The store was just tried for a minute; the
+/// task goes on without anybody who waits.
+const ABORT_PATIENCE: Duration = Duration::from_secs(10);
+
+type Multipart = Box<dyn MultipartUpload>;
+type Beginning = JoinHandle<object_store::Result<Multipart>>;
+type Parts = JoinSet<object_store::Result<()>>;
 
 /// What a finished upload has written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,9 +51,12 @@ pub struct Upload {
     size_bytes: u64,
     /// SHA-256 of the parts so far, on a blocking thread: a part costs it milliseconds.
     digest: Option<JoinHandle<Sha256>>,
+    /// Present while the store is asked to begin. A task of its own: were the caller to go away in
+    /// between, nobody would know the upload that was begun.
+    beginning: Option<Beginning>,
     /// Present once there is more than one part.
-    multipart: Option<Box<dyn MultipartUpload>>,
-    parts_under_way: JoinSet<object_store::Result<()>>,
+    multipart: Option<Multipart>,
+    parts_under_way: Parts,
     failed: bool,
 }
 
@@ -62,6 +76,7 @@ impl Upload {
             part: BytesMut::new(),
             size_bytes: 0,
             digest: None,
+            beginning: None,
             multipart: None,
             parts_under_way: JoinSet::new(),
             failed: false,
@@ -124,21 +139,28 @@ impl Upload {
     /// tells the cause.
     async fn abort_on_error<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if result.is_err() {
-            let _ = self.discard().await;
+            let _ = tokio::time::timeout(ABORT_PATIENCE, self.discard()).await;
         }
         result
     }
 
     async fn discard(&mut self) -> Result<(), StoreError> {
+        let Some(aborting) = self.begin_abort() else { return Ok(()) };
+        let aborted = aborting.await.unwrap_or_else(|error| Err(error.into()));
+        aborted.map_err(|error| self.error(Operation::Abort, &error))
+    }
+
+    /// `None` where there is nothing to remove.
+    fn begin_abort(&mut self) -> Option<JoinHandle<object_store::Result<()>>> {
         self.failed = true;
         self.part = BytesMut::new();
-        self.parts_under_way.shutdown().await;
-        match self.multipart.take() {
-            None => Ok(()),
-            Some(mut multipart) => {
-                multipart.abort().await.map_err(|error| self.error(Operation::Abort, &error))
-            }
+        let parts = std::mem::take(&mut self.parts_under_way);
+        let (beginning, multipart) = (self.beginning.take(), self.multipart.take());
+        if beginning.is_none() && multipart.is_none() {
+            return None;
         }
+        let runtime = tokio::runtime::Handle::try_current().ok()?;
+        Some(self.folder.spawn_abort(remove(parts, beginning, multipart), &runtime))
     }
 
     /// Answers with the digest, which is complete before the object becomes visible.
@@ -154,10 +176,25 @@ impl Upload {
         if let Some(multipart) = self.multipart.as_mut()
             && let Err(error) = multipart.complete().await
         {
-            return Err(self.error(Operation::Complete, &error));
+            let failure = self.error(Operation::Complete, &error);
+            if failure.cause() != Some(Cause::NotFound) || !self.is_complete(&sha256).await {
+                return Err(failure);
+            }
         }
         self.multipart = None;
         Ok(sha256)
+    }
+
+    /// Whether the object is there already. S3 forgets an upload that it has completed, so a try
+    /// after a lost answer finds none.
+    async fn is_complete(&mut self, sha256: &str) -> bool {
+        match self.folder.size_bytes(&self.key).await {
+            Ok(Some(size_bytes)) if size_bytes == self.size_bytes => {
+                let found = verify::digest(&self.folder, &self.key, size_bytes, |_| ()).await;
+                found.is_ok_and(|found| found == sha256)
+            }
+            _ => false,
+        }
     }
 
     async fn put_whole(&mut self) -> Result<String, StoreError> {
@@ -180,8 +217,12 @@ impl Upload {
         self.update_digest(part.clone()).await?;
         self.wait_for_parts(MAX_PARTS_UNDER_WAY.saturating_sub(1)).await?;
         if self.multipart.is_none() {
-            let path = self.folder.path(&self.key);
-            let begun = self.folder.store().put_multipart(&path).await;
+            let (store, path) = (self.folder.store().clone(), self.folder.path(&self.key));
+            let beginning = self.beginning.get_or_insert_with(|| {
+                tokio::spawn(async move { store.put_multipart(&path).await })
+            });
+            let begun = beginning.await.unwrap_or_else(|error| Err(error.into()));
+            self.beginning = None;
             self.multipart = Some(begun.map_err(|error| self.error(Operation::WritePart, &error))?);
         }
         if let Some(multipart) = self.multipart.as_mut() {
@@ -231,16 +272,26 @@ impl Upload {
 impl Drop for Upload {
     /// An upload that was neither finished nor aborted, such as that of a task that was dropped.
     fn drop(&mut self) {
-        if let (Some(mut multipart), Ok(runtime)) =
-            (self.multipart.take(), tokio::runtime::Handle::try_current())
-        {
-            let mut parts = std::mem::take(&mut self.parts_under_way);
-            runtime.spawn(async move {
-                parts.shutdown().await;
-                // Nobody is left to be told; stores keep a rule for uploads that stay open.
-                let _ = multipart.abort().await;
-            });
-        }
+        // Nobody is left to be told; stores keep a rule for uploads that stay open.
+        drop(self.begin_abort());
+    }
+}
+
+/// Ends what is under way and removes what was written.
+async fn remove(
+    mut parts: Parts,
+    beginning: Option<Beginning>,
+    multipart: Option<Multipart>,
+) -> object_store::Result<()> {
+    parts.shutdown().await;
+    let begun = match beginning {
+        // What was never begun leaves nothing.
+        Some(beginning) => beginning.await.ok().and_then(Result::ok),
+        None => None,
+    };
+    match multipart.or(begun) {
+        Some(mut multipart) => multipart.abort().await,
+        None => Ok(()),
     }
 }
 

@@ -15,7 +15,7 @@ mod merge;
 mod names;
 mod object;
 mod report;
-mod schema;
+pub mod schema;
 mod segment;
 mod snapshot;
 mod units;

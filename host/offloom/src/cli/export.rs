@@ -1,28 +1,21 @@
 //! `offloom export`: a data directory becomes a folder of files.
-use std::borrow::Cow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
-use offloom_sandbox::{ExporterGuest, GuestOptions, Sandbox, SandboxConfig};
+use offloom_sandbox::{GuestOptions, SandboxConfig};
 use offloom_weaviate_disk::{DataDirectory, SchemaFile};
-use tokio_util::sync::CancellationToken;
 
 use super::progress::Progress;
 use crate::plan::plan;
-use crate::scheduler::{Export, Scheduler};
+use crate::export::{Export, Stop, StopReason, Workers};
+use crate::guest;
 use crate::status::Status;
-
-/// The exporter that is inside the binary: `guest/parquet`, built by `build.rs`.
-static DEFAULT_GUEST: &[u8] = include_bytes!(env!("OFFLOOM_GUEST_WASM_PATH"));
-
-/// Compiling a guest takes seconds and happens once; from the cache it takes none.
-const WORTH_TELLING: Duration = Duration::from_millis(500);
+use crate::worker::default_workers;
 
 /// What `offloom export` takes.
 #[derive(Debug, Args)]
@@ -30,7 +23,7 @@ pub struct ExportArgs {
     /// Weaviate's data directory (PERSISTENCE_DATA_PATH); it is only read
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
-    /// Where the export's folder goes, as file:///absolute/path/ or a plain path
+    /// Where the export's folder goes, as file:///absolute/path/, a plain path, or s3://bucket/prefix/
     #[arg(long, value_name = "URL")]
     to: String,
     /// Name of the export and of its folder: lowercase letters, digits, _ and - [default: export- and the UTC time]
@@ -88,24 +81,32 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     }
     // The manifest has these first, and then those of the shards.
     let told = directory.warnings().len();
-    let guest = guest(args.guest.clone(), args.cache_dir.clone(), args.progress).await?;
+    let sandbox = SandboxConfig { cache_dir: args.cache_dir, ..SandboxConfig::default() };
+    let guest = guest::load(args.guest, sandbox).await?;
     let options: GuestOptions = args.guest_options;
     let classes = plan(&directory, &guest, &options, &args.include, &args.exclude).await?;
 
+    let count = args.workers.map_or_else(default_workers, usize::from);
+    let workers = Workers::new(count, tokio::runtime::Handle::current());
+    let export = Export { id, destination, directory, classes, guest, options };
+    let claimed = export.claim().await?;
+    let folder = claimed.folder().url().to_owned();
     let status = Arc::new(Status::default());
-    let cancel = CancellationToken::new();
+    claimed.announce(&status);
     let shown = args.progress.show(Arc::clone(&status));
-    let scheduler = Scheduler::new(directory, guest, workers(args.workers));
-    let export = Export { id, destination, classes, options };
-    let stop = tokio::spawn(cancel_on_signal(cancel.clone()));
-    let outcome = scheduler.run(export, Arc::clone(&status), cancel).await;
-    stop.abort();
-    let exported = outcome?;
+    let stop = Stop::default();
+    let signals = tokio::spawn(stop_on_signal(stop.clone()));
+    let ended = claimed.run(&workers, status, &stop).await;
+    signals.abort();
+    if let Some(error) = ended.error {
+        return Err(error.into());
+    }
     shown.finish();
-    for warning in exported.manifest.warnings.iter().skip(told) {
+    let warnings = ended.manifest.map(|manifest| manifest.warnings).unwrap_or_default();
+    for warning in warnings.iter().skip(told) {
         eprintln!("warning: {warning}");
     }
-    println!("{}", exported.folder);
+    println!("{folder}");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -115,44 +116,8 @@ pub fn open(data_dir: &std::path::Path, schema: Option<PathBuf>) -> anyhow::Resu
     Ok(DataDirectory::open(data_dir, schema)?)
 }
 
-async fn guest(
-    file: Option<PathBuf>,
-    cache_dir: Option<PathBuf>,
-    progress: Progress,
-) -> anyhow::Result<ExporterGuest> {
-    let sandbox = Sandbox::new(SandboxConfig { cache_dir, ..SandboxConfig::default() })?;
-    let bytes = match &file {
-        Some(path) => std::fs::read(path)
-            .with_context(|| format!("the guest {} cannot be read", path.display()))?
-            .into(),
-        None => Cow::Borrowed(DEFAULT_GUEST),
-    };
-    let mut compiling = tokio::task::spawn_blocking(move || sandbox.load_exporter(&bytes));
-    let loaded = tokio::select! {
-        loaded = &mut compiling => loaded,
-        () = tokio::time::sleep(WORTH_TELLING) => {
-            if progress != Progress::None {
-                eprintln!("compiling the guest (kept for the next time)");
-            }
-            compiling.await
-        }
-    };
-    let name = file.map_or_else(
-        || "the default guest".to_owned(),
-        |path| format!("the guest {}", path.display()),
-    );
-    loaded?.context(name)
-}
-
-fn workers(asked: Option<u16>) -> usize {
-    asked.map_or_else(
-        || std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        usize::from,
-    )
-}
-
 /// Ctrl-C and SIGTERM end the export in good order: uploads are dropped, the manifest says CANCELED.
-async fn cancel_on_signal(cancel: CancellationToken) {
+async fn stop_on_signal(stop: Stop) {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
     tokio::select! {
@@ -160,5 +125,5 @@ async fn cancel_on_signal(cancel: CancellationToken) {
         _ = terminate.recv() => {}
     }
     eprintln!("stopping: what was begun is dropped");
-    cancel.cancel();
+    stop.ask(StopReason::Canceled);
 }

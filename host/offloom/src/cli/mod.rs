@@ -2,6 +2,7 @@
 pub mod export;
 pub mod inspect;
 mod progress;
+pub mod serve;
 pub mod verify;
 
 use clap::{Parser, Subcommand};
@@ -22,6 +23,8 @@ pub enum Command {
     Export(export::ExportArgs),
     /// Show what a data directory holds, without exporting it
     Inspect(inspect::InspectArgs),
+    /// Serve the REST API: start an export over HTTP, poll it, cancel it
+    Serve(serve::ServeArgs),
     /// Prove that an export is whole: files, digests, rows, ids
     Verify(verify::VerifyArgs),
 }

@@ -349,7 +349,7 @@ async fn read_footer(
 }
 
 /// The SHA-256 of an object, read ahead by one step while the last one is digested.
-async fn digest(
+pub(crate) async fn digest(
     folder: &ExportFolder,
     key: &ObjectKey,
     size_bytes: u64,

@@ -28,12 +28,17 @@ pub enum Fault {
     Put,
     /// The answer to a PUT, which has written.
     PutReply,
+    /// The first PUT meets another that then fails: a conflict, and nothing is there.
+    Conflict,
+    /// A PUT that must only create replaces too.
+    NoConditions,
     /// Nothing, but every part takes 50 ms.
     Slow,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
+    puts: AtomicUsize,
     begun: AtomicUsize,
     aborted: AtomicUsize,
     under_way: AtomicUsize,
@@ -144,6 +149,11 @@ impl ObjectStore for FaultyStore {
         if self.fault == Fault::Put {
             return Err(fault(io::ErrorKind::TimedOut, "timed out"));
         }
+        if self.fault == Fault::Conflict && self.seen.puts.fetch_add(1, Ordering::SeqCst) == 0 {
+            let source = "conflict".into();
+            return Err(object_store::Error::AlreadyExists { path: path.to_string(), source });
+        }
+        let o = if self.fault == Fault::NoConditions { PutOptions::default() } else { o };
         let put = self.inner.put_opts(path, content, o).await;
         if self.fault == Fault::PutReply {
             put?;

@@ -9,7 +9,7 @@ use offloom_protocol::claim::{Claim, ClaimError};
 use offloom_protocol::error::{Cause, StoreError};
 use offloom_protocol::manifest::{Commit, Manifest, ManifestError, Missing, Outcome};
 use offloom_protocol::names::{ExportId, ObjectKey};
-use offloom_protocol::store::{Created, Destination, ExportFolder};
+use offloom_protocol::store::{Created, Destination, ExportFolder, S3Options};
 
 fn id(text: &str) -> ExportId {
     ExportId::parse(text).unwrap()
@@ -49,6 +49,7 @@ fn what_is_no_destination_is_told_apart() {
                 let message = error.to_string();
                 assert!(message.contains(&format!("'{scheme}:'")), "{message}");
                 assert!(message.contains("file:///absolute/path/"), "{message}");
+                assert!(message.contains("s3://bucket/prefix/"), "{message}");
                 assert!(!message.contains("secret"), "{message}");
             }
             other => panic!("{other}"),
@@ -58,6 +59,84 @@ fn what_is_no_destination_is_told_apart() {
         let error = Destination::parse(text).unwrap_err();
         assert!(matches!(error, StoreError::BadDestination { .. }), "{text}: {error}");
     }
+}
+
+#[test]
+fn a_destination_as_text_is_the_same_destination() {
+    let root = tempfile::tempdir().unwrap();
+    for (destination, text) in [
+        (Destination::s3("my-bucket", "exports/2026").unwrap(), "s3://my-bucket/exports/2026/"),
+        (Destination::s3("my-bucket", "exports/").unwrap(), "s3://my-bucket/exports/"),
+        (Destination::s3("my-bucket", "ü 50%").unwrap(), "s3://my-bucket/ü 50%/"),
+        (Destination::s3("my-bucket", "").unwrap(), "s3://my-bucket/"),
+        (Destination::filesystem("/a/b c#?".as_ref()).unwrap(), "file:///a/b%20c%23%3F/"),
+    ] {
+        assert_eq!(destination.to_string(), text);
+        assert_eq!(destination.url(), text);
+        assert_eq!(Destination::parse(text).unwrap(), destination);
+    }
+    let folder = Destination::filesystem(root.path()).unwrap();
+    assert_eq!(Destination::parse(&folder.to_string()).unwrap(), folder);
+    let bucket = Destination::parse("s3://my-bucket").unwrap();
+    assert_eq!(bucket, Destination::s3("my-bucket", "").unwrap());
+    assert_eq!(bucket.backend(), "s3");
+}
+
+#[test]
+fn folders_in_a_bucket_lie_below_its_prefix() {
+    let no_variables = || S3Options::from_iter([]);
+    let folder = |destination: &str| {
+        let destination = Destination::parse(destination).unwrap().with_s3_options(no_variables());
+        destination.export_folder(&id("my-export")).unwrap()
+    };
+    assert_eq!(folder("s3://abc").url(), "s3://abc/my-export/");
+    assert_eq!(folder("s3://abc/a/b").url(), "s3://abc/a/b/my-export/");
+    let key = ObjectKey::claim();
+    assert_eq!(folder("s3://abc/a/").object_url(&key), "s3://abc/a/my-export/_claim.json");
+    let read = Destination::parse("s3://abc/a/my-export/").unwrap().with_s3_options(no_variables());
+    assert_eq!(read.as_export_folder().unwrap().url(), "s3://abc/a/my-export/");
+}
+
+#[test]
+fn buckets_and_prefixes_that_break_the_rules_are_refused_with_the_rule() {
+    for (text, rule) in [
+        ("s3://", "a bucket's name"),
+        ("s3:///a", "a bucket's name"),
+        ("s3://A_b/a", "a bucket's name"),
+        ("s3://me:secret@host/a", "a bucket's name"),
+        ("s3://abc//", "a prefix is"),
+        ("s3://abc/a//b", "a prefix is"),
+        ("s3://abc/../b", "a prefix is"),
+        ("s3://abc/a?versionId=1", "a prefix is"),
+        ("s3://abc/a\nb", "a prefix is"),
+    ] {
+        let error = Destination::parse(text).unwrap_err();
+        assert!(matches!(error, StoreError::BadDestination { .. }), "{text}: {error}");
+        let message = error.to_string();
+        assert!(message.contains(rule) && !message.contains('\n'), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn access_to_a_folder_is_proved_and_leaves_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let new = root.path().join("a/b");
+    Destination::filesystem(&new).unwrap().check_access().await.unwrap();
+    assert_eq!(std::fs::read_dir(&new).unwrap().count(), 0);
+    let file = root.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let error = Destination::filesystem(&file).unwrap().check_access().await.unwrap_err();
+    assert_eq!(error.cause(), Some(Cause::NotADirectory), "{error}");
+}
+
+#[tokio::test]
+async fn a_store_that_lets_two_win_is_refused() {
+    let store = Arc::new(FaultyStore::new(Fault::NoConditions));
+    let folder = ExportFolder::new(store, StorePath::default(), "faulty://".to_owned());
+    let error = folder.check_access().await.unwrap_err();
+    assert!(matches!(error, StoreError::NoConditionalWrites { .. }), "{error}");
+    assert!(error.to_string().contains("two coordinators could both win"), "{error}");
+    assert_eq!(folder.list(10).await.unwrap(), []);
 }
 
 #[test]
@@ -149,6 +228,14 @@ async fn of_two_claims_at_once_one_wins() {
 #[tokio::test]
 async fn a_claim_whose_answer_was_lost_is_recognised() {
     let store = Arc::new(FaultyStore::new(Fault::PutReply));
+    let folder = ExportFolder::new(store, StorePath::from("e1"), "faulty://e1/".to_owned());
+    let claim = Claim::new(id("e1"), "a".to_owned(), "0.1.0".to_owned());
+    claim.take(&folder).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_conflict_with_a_write_that_failed_is_tried_again() {
+    let store = Arc::new(FaultyStore::new(Fault::Conflict));
     let folder = ExportFolder::new(store, StorePath::from("e1"), "faulty://e1/".to_owned());
     let claim = Claim::new(id("e1"), "a".to_owned(), "0.1.0".to_owned());
     claim.take(&folder).await.unwrap();

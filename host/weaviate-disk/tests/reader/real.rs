@@ -1,7 +1,7 @@
 //! Every object of the real directories, compared by meaning with what the server itself said.
 use std::collections::BTreeMap;
 
-use offloom_fixtures::{Fixture, NAMES};
+use offloom_fixtures::{Fixture, SINGLE_NODES};
 use offloom_weaviate_disk::{DataDirectory, LogFault, SchemaFile, Warning};
 use serde_json::Value;
 use uuid::Uuid;
@@ -138,7 +138,7 @@ fn inactive_tenants(fixture: &Fixture) -> Vec<(String, String)> {
 
 #[test]
 fn every_object_of_every_fixture_is_read_as_rest_shows_it() {
-    for name in NAMES {
+    for name in SINGLE_NODES {
         let fixture = offloom_fixtures::unpack(name).unwrap();
         let schema = SchemaFile::read(&fixture.schema_file()).unwrap();
         let directory = DataDirectory::open(&fixture.data_dir(), Some(schema)).unwrap();
@@ -174,7 +174,7 @@ fn every_object_of_every_fixture_is_read_as_rest_shows_it() {
 
 #[test]
 fn names_and_tenancy_without_a_schema_are_those_of_the_server() {
-    for name in NAMES {
+    for name in SINGLE_NODES {
         let fixture = offloom_fixtures::unpack(name).unwrap();
         let directory = DataDirectory::open(&fixture.data_dir(), None).unwrap();
         let schema = SchemaFile::read(&fixture.schema_file()).unwrap();

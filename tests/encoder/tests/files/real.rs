@@ -40,7 +40,7 @@ fn made_again(node: &Node) -> Node {
 #[test]
 fn segments_of_real_servers_come_out_the_same() {
     let (mut files, mut identical, mut objects) = (0, 0, 0);
-    for name in offloom_fixtures::NAMES {
+    for name in offloom_fixtures::SINGLE_NODES {
         // The tagged releases are older than the change of order, the others are of August 2026.
         let tree_order =
             if name.starts_with('v') { TreeOrder::Level } else { TreeOrder::VanEmdeBoas };
@@ -67,7 +67,7 @@ fn segments_of_real_servers_come_out_the_same() {
 #[test]
 fn logs_of_real_servers_come_out_the_same() {
     let mut records = 0;
-    for name in offloom_fixtures::NAMES {
+    for name in offloom_fixtures::SINGLE_NODES {
         let fixture = offloom_fixtures::unpack(name).unwrap();
         let data = fixture.data_dir();
         for path in bucket_files(&data, ".wal") {

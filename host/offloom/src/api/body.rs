@@ -1,0 +1,49 @@
+//! Reads a JSON body within its limit, and answers in JSON when it is too large or no JSON.
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use bytes::BytesMut;
+use futures::StreamExt;
+use serde::de::DeserializeOwned;
+
+use super::error::ApiError;
+
+/// The largest body that is parsed.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// A client that sends more reads no answer before it has sent it: so much is read and dropped.
+const MAX_DRAINED_BYTES: usize = 16 * 1024 * 1024;
+
+/// A body of JSON, whatever its content type says.
+#[derive(Debug)]
+pub struct JsonBody<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<JsonBody<T>, ApiError> {
+        let bytes = read(request.into_body()).await?;
+        if bytes.is_empty() {
+            return Err(ApiError::Malformed("it is empty; send a JSON object".to_owned()));
+        }
+        serde_json::from_slice(&bytes)
+            .map(JsonBody)
+            .map_err(|error| ApiError::Malformed(error.to_string()))
+    }
+}
+
+async fn read(body: Body) -> Result<BytesMut, ApiError> {
+    let mut stream = body.into_data_stream();
+    let mut bytes = BytesMut::new();
+    let mut seen: usize = 0;
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|error| ApiError::Malformed(error.to_string()))?;
+        seen = seen.saturating_add(chunk.len());
+        if seen > MAX_DRAINED_BYTES {
+            break;
+        }
+        if seen <= MAX_BODY_BYTES {
+            bytes.extend_from_slice(&chunk);
+        }
+    }
+    if seen > MAX_BODY_BYTES { Err(ApiError::TooLarge(MAX_BODY_BYTES)) } else { Ok(bytes) }
+}

@@ -1,0 +1,191 @@
+//! Where an export may go: the backends of this server, and the buckets and paths that are allowed.
+use std::path::PathBuf;
+
+use offloom_protocol::error::StoreError;
+use offloom_protocol::store::Destination;
+
+/// Where exports may go, as the operator says.
+#[derive(Debug, Clone, Default)]
+pub struct BackendConfig {
+    /// Folder of the backend `filesystem`.
+    pub filesystem_root: Option<PathBuf>,
+    /// Default bucket of the backend `s3`.
+    pub bucket: Option<String>,
+    /// More buckets that a request may name.
+    pub allowed_buckets: Vec<String>,
+    /// Prefix of every path in a bucket.
+    pub path: String,
+}
+
+/// A place that a request may not name.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// There is no such backend here.
+    #[error("{backend} (this server has: {known})")]
+    NotAvailable {
+        /// The name in the request.
+        backend: String,
+        /// What there is.
+        known: String,
+    },
+    /// The bucket is not allowed.
+    #[error("bucket '{bucket}' is not allowed: the operator allows {allowed}")]
+    Bucket {
+        /// The bucket in the request.
+        bucket: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// The backend has no buckets.
+    #[error("the backend filesystem has no buckets: leave 'bucket' out")]
+    NoBuckets,
+    /// The path is not allowed.
+    #[error("path '{path}' is not allowed: {reason}")]
+    Path {
+        /// The path in the request.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The place cannot be named.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl BackendConfig {
+    /// The destination that `backend`, and `bucket` and `path` where the request has them, name.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub fn destination(
+        &self,
+        backend: &str,
+        bucket: Option<&str>,
+        path: Option<&str>,
+    ) -> Result<Destination, BackendError> {
+        match (backend, &self.filesystem_root, &self.bucket) {
+            ("filesystem", Some(root), _) => {
+                if bucket.is_some() {
+                    return Err(BackendError::NoBuckets);
+                }
+                let path = path.map_or(Ok(String::new()), checked_path)?;
+                Ok(Destination::filesystem(&root.join(path))?)
+            }
+            ("s3", _, Some(default)) => {
+                let bucket = bucket.unwrap_or(default);
+                let mut allowed = std::iter::once(default).chain(&self.allowed_buckets);
+                if !allowed.any(|allowed| allowed == bucket) {
+                    let allowed: Vec<_> =
+                        std::iter::once(default.as_str()).chain(self.allowed_buckets.iter().map(String::as_str)).collect();
+                    return Err(BackendError::Bucket {
+                        bucket: bucket.to_owned(),
+                        allowed: allowed.join(", "),
+                    });
+                }
+                let path = self.prefixed(path)?;
+                Ok(Destination::s3(bucket, &path)?)
+            }
+            _ => Err(BackendError::NotAvailable {
+                backend: backend.to_owned(),
+                known: self.known().join(", "),
+            }),
+        }
+    }
+
+    /// The backends that this server has.
+    pub fn known(&self) -> Vec<&'static str> {
+        let filesystem = self.filesystem_root.as_ref().map(|_| "filesystem");
+        let s3 = self.bucket.as_ref().map(|_| "s3");
+        filesystem.into_iter().chain(s3).collect()
+    }
+
+    /// A path of a request starts with the prefix; without one the prefix is the path.
+    fn prefixed(&self, path: Option<&str>) -> Result<String, BackendError> {
+        let prefix = checked_path(&self.path)?;
+        let Some(path) = path else { return Ok(prefix) };
+        let checked = checked_path(path)?;
+        let below = checked.strip_prefix(&prefix);
+        if below.is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('/')) {
+            return Ok(checked);
+        }
+        Err(BackendError::Path {
+            path: path.to_owned(),
+            reason: format!("the operator allows paths below '{prefix}'"),
+        })
+    }
+}
+
+/// A relative path of plain names, without slashes around it.
+fn checked_path(path: &str) -> Result<String, BackendError> {
+    let bad = |reason: &str| BackendError::Path { path: path.to_owned(), reason: reason.to_owned() };
+    if path.starts_with('/') {
+        return Err(bad("it must be relative"));
+    }
+    let trimmed = path.strip_suffix('/').unwrap_or(path);
+    if trimmed.is_empty() {
+        return Ok(String::new());
+    }
+    if trimmed.len() > 512 {
+        return Err(bad("it has more than 512 characters"));
+    }
+    let plain = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.bytes().all(|c| c.is_ascii_alphanumeric() || b"_-.=".contains(&c))
+    };
+    if trimmed.split('/').all(plain) {
+        Ok(trimmed.to_owned())
+    } else {
+        Err(bad("it must be names of a-z, A-Z, 0-9, '_', '-', '.' and '=', divided by '/'"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> BackendConfig {
+        BackendConfig {
+            filesystem_root: Some("/exports".into()),
+            bucket: Some("lake".to_owned()),
+            allowed_buckets: vec!["other".to_owned()],
+            path: "weaviate/prod".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_request_stays_below_the_prefix() {
+        let config = config();
+        assert!(config.destination("s3", None, None).is_ok());
+        assert!(config.destination("s3", Some("other"), Some("weaviate/prod/team")).is_ok());
+        for path in ["weaviate", "weaviate/production", "elsewhere", "weaviate/prod/../x", "/weaviate/prod", "weaviate//prod"] {
+            let refused = config.destination("s3", None, Some(path));
+            assert!(matches!(refused, Err(BackendError::Path { .. })), "{path}: {refused:?}");
+        }
+        let refused = config.destination("s3", Some("theirs"), None);
+        assert!(matches!(refused, Err(BackendError::Bucket { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn a_folder_stays_below_the_root() {
+        let config = config();
+        assert!(config.destination("filesystem", None, Some("team/a")).is_ok());
+        for path in ["..", "a/../..", "/etc", "a//b", "a/./b", "a\0b", "%2e%2e", ".hidden"] {
+            let refused = config.destination("filesystem", None, Some(path));
+            assert!(matches!(refused, Err(BackendError::Path { .. })), "{path}: {refused:?}");
+        }
+        assert!(matches!(
+            config.destination("filesystem", Some("lake"), None),
+            Err(BackendError::NoBuckets)
+        ));
+    }
+
+    #[test]
+    fn only_what_is_configured_is_there() {
+        let only_s3 = BackendConfig { filesystem_root: None, ..config() };
+        for backend in ["filesystem", "gcs", ""] {
+            let refused = only_s3.destination(backend, None, None);
+            assert!(matches!(refused, Err(BackendError::NotAvailable { .. })), "{refused:?}");
+        }
+    }
+}

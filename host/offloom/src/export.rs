@@ -1,0 +1,328 @@
+//! Runs one export from claim to commit: cuts units, shares them among workers, ends in one outcome.
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use offloom_protocol::claim::{Claim, ClaimError};
+use offloom_protocol::error::StoreError;
+use offloom_protocol::manifest::{Manifest, Outcome};
+use offloom_protocol::names::{ExportId, NameError, check_class_name};
+use offloom_protocol::store::{Destination, ExportFolder};
+use offloom_sandbox::{ExporterGuest, Format, GuestError, GuestOptions};
+use offloom_weaviate_disk::{Class, DataDirectory, DiskError, ShardSummary, UnitOptions};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::commit::{self, Beginning, CommitError, Ending};
+use crate::file::ClassFiles;
+use crate::plan::PlannedClass;
+use crate::status::Status;
+use crate::worker::{ClassRun, Job, Work, WorkerError, Workplace, work};
+
+/// Why an export did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// It was told to stop.
+    #[error("the export was canceled")]
+    Canceled,
+    /// The server went down.
+    #[error("server stopped")]
+    ServerStopped,
+    /// A worker failed.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// Units could not be cut.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The id belongs to another export.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+    /// The outcome could not be written.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The guest failed before the first row.
+    #[error(transparent)]
+    Guest(#[from] GuestError),
+    /// A name on disk may not become an object key.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The runtime went away.
+    #[error("the export was stopped: {0}")]
+    Stopped(#[from] tokio::task::JoinError),
+}
+
+/// The workers of the program, shared by all exports that run: a worker is a place, and who has one
+/// may keep a guest in memory.
+#[derive(Debug, Clone)]
+pub struct Workers {
+    /// Where guests run: away from the API, which they must not starve.
+    guests: Handle,
+    places: Arc<Semaphore>,
+    count: usize,
+}
+
+impl Workers {
+    /// `count` places on the runtime of `guests`.
+    pub fn new(count: usize, guests: Handle) -> Workers {
+        Workers { guests, places: Arc::new(Semaphore::new(count)), count }
+    }
+}
+
+/// Why an export is told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// Somebody canceled it: it ends CANCELED.
+    Canceled,
+    /// The server stops: it ends FAILED.
+    ServerStopped,
+}
+
+/// Tells an export to stop. The first reason counts.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(watch::Sender<Option<StopReason>>);
+
+impl Stop {
+    /// Asks the export to stop; it may have ended before.
+    pub fn ask(&self, reason: StopReason) {
+        self.0.send_if_modified(|asked| {
+            let first = asked.is_none();
+            asked.get_or_insert(reason);
+            first
+        });
+    }
+
+    /// Waits until somebody asks.
+    pub async fn asked(&self) -> StopReason {
+        let mut asked = self.0.subscribe();
+        loop {
+            if let Some(reason) = *asked.borrow_and_update() {
+                return reason;
+            }
+            if asked.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+/// One export, planned.
+pub struct Export {
+    /// Its id, also the name of its folder.
+    pub id: ExportId,
+    /// Where the folder goes.
+    pub destination: Destination,
+    /// What is read.
+    pub directory: DataDirectory,
+    /// What goes out.
+    pub classes: Vec<PlannedClass>,
+    /// What encodes it.
+    pub guest: ExporterGuest,
+    /// Options of the guest.
+    pub options: GuestOptions,
+}
+
+/// An export whose id is taken: from here on it ends in one outcome.
+pub struct ClaimedExport {
+    export: Export,
+    format: Format,
+    folder: ExportFolder,
+    started_at: DateTime<Utc>,
+}
+
+/// How an export ended.
+pub struct EndedExport {
+    /// What was committed; absent when that failed, or when another outcome was there before.
+    pub manifest: Option<Manifest>,
+    /// Why it did not succeed.
+    pub error: Option<ExportError>,
+}
+
+impl Export {
+    /// Takes the id. Nothing is left behind when it could not be taken.
+    ///
+    /// # Errors
+    /// [`ExportError::Claim`], [`ExportError::Store`], [`ExportError::Guest`].
+    pub async fn claim(self) -> Result<ClaimedExport, ExportError> {
+        let format = self.guest.describe(&self.options).await?;
+        for planned in &self.classes {
+            check_class_name(&planned.class.name)?;
+        }
+        let folder = self.destination.export_folder(&self.id)?;
+        let claim = Claim::new(self.id.clone(), owner(), env!("CARGO_PKG_VERSION").to_owned());
+        claim.take(&folder).await?;
+        Ok(ClaimedExport { export: self, format, folder, started_at: claim.started_at })
+    }
+}
+
+impl ClaimedExport {
+    /// Where it lies, for a person and for `verify`.
+    pub fn folder(&self) -> &ExportFolder {
+        &self.folder
+    }
+
+    /// Tells its classes and shards before anything runs.
+    pub fn announce(&self, status: &Status) {
+        for planned in &self.export.classes {
+            status.announce(planned);
+        }
+    }
+
+    /// When its id was taken.
+    pub fn started_at(&self) -> DateTime<Utc> {
+        self.started_at
+    }
+
+    /// Transfers every class and commits exactly one outcome: what went wrong is in the manifest
+    /// too.
+    pub async fn run(self, workers: &Workers, status: Arc<Status>, stop: &Stop) -> EndedExport {
+        let runs = class_runs(&self.export, &self.format, &self.folder);
+        let transferred = self.transfer(workers, &runs, &status, stop).await;
+        let outcome = match &transferred {
+            Ok(_) => Outcome::Success,
+            Err(ExportError::Canceled) => Outcome::Canceled,
+            Err(_) => Outcome::Failed,
+        };
+        let (shards, error) = match transferred {
+            Ok(shards) => {
+                for (class, shard) in &shards {
+                    if let Some(reason) = &shard.skip_reason {
+                        status.skipped(class, shard.index, reason);
+                    }
+                }
+                (shards, None)
+            }
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let reason = error.as_ref().map(ToString::to_string);
+        if let Some(reason) = &reason {
+            status.gave_up(reason);
+        }
+        let mut written = Vec::with_capacity(runs.len());
+        for run in &runs {
+            written.push((run.schema.class_name.clone(), run.files.end().await));
+        }
+        let export = self.export;
+        let beginning = Beginning {
+            backend: export.destination.backend(),
+            started_at: self.started_at,
+            classes: export.classes.iter().map(|planned| planned.class.name.to_string()).collect(),
+            guest: commit::guest(&export.guest, &export.options),
+            directory: export.directory,
+            id: export.id,
+        };
+        let ending =
+            Ending { outcome, error: reason, progress: status.progress(), written, shards };
+        match commit::commit(&self.folder, beginning, ending).await {
+            Ok(manifest) => EndedExport { manifest: Some(manifest), error },
+            // Of two errors the first one is the reason.
+            Err(failed) => {
+                EndedExport { manifest: None, error: Some(error.unwrap_or(failed.into())) }
+            }
+        }
+    }
+
+    async fn transfer(
+        &self,
+        workers: &Workers,
+        runs: &[Arc<ClassRun>],
+        status: &Arc<Status>,
+        stop: &Stop,
+    ) -> Result<Vec<(String, ShardSummary)>, ExportError> {
+        let (jobs, taken) = mpsc::channel(workers.count);
+        let workplace = Arc::new(Workplace {
+            jobs: Mutex::new(taken),
+            places: Arc::clone(&workers.places),
+            guest: self.export.guest.clone(),
+            options: self.export.options.clone(),
+            block_bytes: self.format.block_bytes,
+            status: Arc::clone(status),
+        });
+        let mut tasks = JoinSet::new();
+        for _ in 0..workers.count {
+            tasks.spawn_on(work(Arc::clone(&workplace)), &workers.guests);
+        }
+        drop(workplace);
+        let classes = self.export.classes.iter().map(|planned| planned.class.clone());
+        let cutter = Cutter {
+            directory: self.export.directory.clone(),
+            classes: classes.zip(runs.iter().cloned()).collect(),
+            block_bytes: self.format.block_bytes,
+            jobs,
+        };
+        let cutting = tokio::task::spawn_blocking(move || cutter.cut());
+        let ended = tokio::select! {
+            biased;
+            reason = stop.asked() => Err(match reason {
+                StopReason::Canceled => ExportError::Canceled,
+                StopReason::ServerStopped => ExportError::ServerStopped,
+            }),
+            ended = all(&mut tasks) => ended,
+        };
+        // The jobs' receiver goes with the workers, which stops the cutter at its next unit.
+        tasks.shutdown().await;
+        let cut = cutting.await?;
+        ended?;
+        Ok(cut?)
+    }
+}
+
+/// Waits for all workers, or for the first that fails.
+async fn all(workers: &mut JoinSet<Result<(), WorkerError>>) -> Result<(), ExportError> {
+    while let Some(ended) = workers.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+fn class_runs(export: &Export, format: &Format, folder: &ExportFolder) -> Vec<Arc<ClassRun>> {
+    let run = |PlannedClass { class, raw_bytes, .. }: &PlannedClass| {
+        let (format, folder) = (format.clone(), folder.clone());
+        let files = ClassFiles::new(class.name.to_string(), format, folder, *raw_bytes);
+        Arc::new(ClassRun { schema: class.row_schema(), files })
+    };
+    export.classes.iter().map(run).collect()
+}
+
+/// Who takes part: enough to find the process that made a claim.
+fn owner() -> String {
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
+    format!("{host} (process {})", std::process::id())
+}
+
+/// Cuts units, class after class, and hands them out in that order. Blocking.
+struct Cutter {
+    directory: DataDirectory,
+    classes: Vec<(Class, Arc<ClassRun>)>,
+    block_bytes: u64,
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Cutter {
+    /// All shards, class after class, in the order in which their rows stand in the files. Stops
+    /// early, without an error of its own, when nobody takes jobs any more.
+    fn cut(self) -> Result<Vec<(String, ShardSummary)>, DiskError> {
+        let mut shards = Vec::new();
+        for (class, run) in self.classes {
+            let options = UnitOptions { block_bytes: self.block_bytes };
+            let mut units = self.directory.units(&class, options);
+            let mut ticket = 0;
+            for unit in units.by_ref() {
+                let job = Job { class: Arc::clone(&run), ticket, work: Work::Encode(unit?) };
+                if self.jobs.blocking_send(job).is_err() {
+                    return Ok(shards);
+                }
+                ticket += 1;
+            }
+            let reached = units.shards().iter().cloned();
+            shards.extend(reached.map(|shard| (class.name.to_string(), shard)));
+            if self.jobs.blocking_send(Job { class: run, ticket, work: Work::Finish }).is_err() {
+                return Ok(shards);
+            }
+        }
+        Ok(shards)
+    }
+}

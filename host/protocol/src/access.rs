@@ -1,0 +1,56 @@
+//! The access check: can everything be done that an export does, and is a race decided?
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::error::{Cause, Operation, StoreError};
+use crate::names::ObjectKey;
+use crate::store::{Created, ExportFolder};
+
+/// A probe is some bytes.
+const MAX_PROBE_BYTES: u64 = 1_024;
+
+impl ExportFolder {
+    /// Writes a small object (`.offloom-access-check-<random>`), reads it, sees that it cannot be
+    /// created twice, lists and removes it.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] with the first thing that could not be done and why: above all the
+    /// causes [`Cause::BucketMissing`], [`Cause::NoCredentials`], [`Cause::WrongCredentials`],
+    /// [`Cause::PermissionDenied`], [`Cause::WrongRegion`] and [`Cause::Unreachable`].
+    /// [`StoreError::NoConditionalWrites`] when the store lets two coordinators win.
+    pub async fn check_access(&self) -> Result<(), StoreError> {
+        let nonce = Uuid::new_v4();
+        let probe = ObjectKey::access_probe(nonce);
+        let content = Bytes::from(format!("offloom {nonce}"));
+        match self.create(&probe, content.clone()).await {
+            Ok(_) => {}
+            Err(error) if error.cause() == Some(Cause::Unsupported) => {
+                return Err(self.no_conditional_writes());
+            }
+            Err(error) => return Err(error),
+        }
+        let used = self.use_probe(&probe, content).await;
+        let removed = self.delete(&probe).await;
+        used.and(removed)
+    }
+
+    async fn use_probe(&self, probe: &ObjectKey, content: Bytes) -> Result<(), StoreError> {
+        if self.read(probe, MAX_PROBE_BYTES).await? != content {
+            return Err(StoreError::Failed {
+                operation: Operation::Read,
+                url: self.object_url(probe),
+                cause: Cause::StoreFailing,
+                detail: "it does not hold what was just written".to_owned(),
+            });
+        }
+        if self.create(probe, Bytes::from_static(b"second")).await? == Created::Ours {
+            return Err(self.no_conditional_writes());
+        }
+        // What lies there does not matter, only whether one may ask.
+        self.list_below(probe).await
+    }
+
+    fn no_conditional_writes(&self) -> StoreError {
+        StoreError::NoConditionalWrites { url: self.url().to_owned() }
+    }
+}

@@ -1,0 +1,102 @@
+//! The access check with right, wrong, read-only and no keys, and where nothing can be reached.
+use std::time::{Duration, Instant};
+
+use offloom_protocol::error::{Cause, Operation, StoreError};
+use offloom_protocol::store::Destination;
+use offloom_test_parts::{Fault, Keys, Requests, SeaweedFs};
+
+use crate::{bucket, destination, destination_at, proxy, readable_bucket};
+
+async fn refused(destination: Destination) -> (Operation, Cause, String) {
+    let error = destination.check_access().await.unwrap_err();
+    let message = error.to_string();
+    for secret in ["testsecret", "notthesecret", "rosecret", "Signature="] {
+        assert!(!message.contains(secret), "{message}");
+    }
+    match error {
+        StoreError::Failed { operation, cause, .. } => (operation, cause, message),
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn right_keys_pass_and_the_probe_goes() {
+    let bucket = bucket("access-right");
+    destination(bucket, Keys::ReadWrite).check_access().await.unwrap();
+    assert!(SeaweedFs::shared().objects(bucket, "").is_empty());
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_apart() {
+    let bucket = readable_bucket();
+    let (operation, cause, message) = refused(destination(bucket, Keys::ReadOnly)).await;
+    assert_eq!((operation, cause), (Operation::Write, Cause::PermissionDenied));
+    assert!(message.contains("s3://exports/exports/"), "{message}");
+    assert!(message.contains("AccessDenied") && message.contains("access key"), "{message}");
+
+    let (_, cause, message) = refused(destination(bucket, Keys::Wrong)).await;
+    assert_eq!(cause, Cause::WrongCredentials);
+    assert!(message.contains("SignatureDoesNotMatch"), "{message}");
+    assert!(message.contains("correct AWS_ACCESS_KEY_ID"), "{message}");
+
+    let (_, cause, message) = refused(destination("no-such-bucket", Keys::ReadWrite)).await;
+    assert_eq!(cause, Cause::BucketMissing);
+    assert!(message.contains("s3://no-such-bucket/exports/"), "{message}");
+    assert!(message.contains("create the bucket"), "{message}");
+
+    let unknown = [("AWS_ACCESS_KEY_ID", "nobody"), ("AWS_SECRET_ACCESS_KEY", "notthesecret")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let variables = SeaweedFs::shared().environment(Keys::ReadWrite).into_iter().chain(unknown);
+    let unknown = destination(bucket, Keys::ReadWrite).with_s3_options(variables.collect());
+    assert_eq!(refused(unknown).await.1, Cause::WrongCredentials);
+    let stored = SeaweedFs::shared().objects(bucket, "");
+    assert!(!stored.keys().any(|key| key.contains("access-check")), "{stored:?}");
+}
+
+#[tokio::test]
+async fn nobody_at_the_endpoint_is_told_within_seconds() {
+    let started = Instant::now();
+    let proxy = proxy();
+    proxy.refuse_connections();
+    let (operation, cause, message) =
+        refused(destination_at(&proxy.endpoint(), "any-bucket", Keys::ReadWrite)).await;
+    assert_eq!((operation, cause), (Operation::Write, Cause::Unreachable));
+    assert!(message.contains(proxy.endpoint().trim_start_matches("http://")), "{message}");
+    assert!(message.contains("refused") && message.contains("AWS_ENDPOINT_URL"), "{message}");
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn no_keys_and_no_role_are_told_within_seconds() {
+    let started = Instant::now();
+    let endpoint = SeaweedFs::shared().endpoint();
+    let mut variables = SeaweedFs::shared().environment(Keys::ReadWrite);
+    variables.retain(|(name, _)| !name.contains("KEY"));
+    // In place of the address where a cloud's machines ask for their role.
+    variables.push(("AWS_METADATA_ENDPOINT".to_owned(), "http://127.0.0.1:1".to_owned()));
+    let destination = destination_at(endpoint, "any-bucket", Keys::ReadWrite)
+        .with_s3_options(variables.into_iter().collect());
+    let (_, cause, message) = refused(destination).await;
+    assert_eq!(cause, Cause::NoCredentials);
+    assert!(message.contains("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"), "{message}");
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn rights_that_are_missing_after_the_first_write_are_named_and_the_probe_goes() {
+    let bucket = bucket("access-some");
+    for (method, path, operation) in [
+        ("GET", "offloom-access-check", Operation::Read),
+        ("GET", "list-type", Operation::List),
+        ("DELETE", "offloom-access-check", Operation::Delete),
+    ] {
+        let proxy = proxy();
+        let denied = Fault::Answer { status: 403, code: "AccessDenied" };
+        proxy.fault(Requests::method(method).containing(path), denied);
+        let (failed, cause, message) =
+            refused(destination_at(&proxy.endpoint(), bucket, Keys::ReadWrite)).await;
+        assert_eq!((failed, cause), (operation, Cause::PermissionDenied), "{message}");
+        let left = SeaweedFs::shared().objects(bucket, "");
+        assert_eq!(left.len(), usize::from(operation == Operation::Delete), "{left:?}");
+    }
+}

@@ -1,0 +1,19 @@
+//! Free ports on 127.0.0.1 for servers that want to be told theirs.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+/// Below the range from which Linux takes the ports of outgoing connections, so that none of these
+/// takes a port between the moment it is chosen and the moment its server listens.
+const RANGE: std::ops::Range<u16> = 10_000..32_768;
+
+/// Ports that nobody listens on. Another process may still choose the same ones at the same time:
+/// whoever starts a server on them must notice that it failed, and try again.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    // All are held until the last is found, so that they differ.
+    let held: [TcpListener; N] = std::array::from_fn(|_| {
+        (0..1_000)
+            .find_map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, rand::random_range(RANGE))).ok())
+            .expect("no free port on 127.0.0.1 in 1000 tries")
+    });
+    held.map(|listener| listener.local_addr().expect("the port of a listener").port())
+}
