@@ -75,8 +75,9 @@ impl BackendConfig {
                 let bucket = bucket.unwrap_or(default);
                 let mut allowed = std::iter::once(default).chain(&self.allowed_buckets);
                 if !allowed.any(|allowed| allowed == bucket) {
-                    let allowed: Vec<_> =
-                        std::iter::once(default.as_str()).chain(self.allowed_buckets.iter().map(String::as_str)).collect();
+                    let allowed: Vec<_> = std::iter::once(default.as_str())
+                        .chain(self.allowed_buckets.iter().map(String::as_str))
+                        .collect();
                     return Err(BackendError::Bucket {
                         bucket: bucket.to_owned(),
                         allowed: allowed.join(", "),
@@ -117,7 +118,8 @@ impl BackendConfig {
 
 /// A relative path of plain names, without slashes around it.
 fn checked_path(path: &str) -> Result<String, BackendError> {
-    let bad = |reason: &str| BackendError::Path { path: path.to_owned(), reason: reason.to_owned() };
+    let bad =
+        |reason: &str| BackendError::Path { path: path.to_owned(), reason: reason.to_owned() };
     if path.starts_with('/') {
         return Err(bad("it must be relative"));
     }
@@ -158,7 +160,14 @@ mod tests {
         let config = config();
         assert!(config.destination("s3", None, None).is_ok());
         assert!(config.destination("s3", Some("other"), Some("weaviate/prod/team")).is_ok());
-        for path in ["weaviate", "weaviate/production", "elsewhere", "weaviate/prod/../x", "/weaviate/prod", "weaviate//prod"] {
+        for path in [
+            "weaviate",
+            "weaviate/production",
+            "elsewhere",
+            "weaviate/prod/../x",
+            "/weaviate/prod",
+            "weaviate//prod",
+        ] {
             let refused = config.destination("s3", None, Some(path));
             assert!(matches!(refused, Err(BackendError::Path { .. })), "{path}: {refused:?}");
         }

@@ -58,20 +58,22 @@ pub struct PlannedClass {
     pub raw_bytes: u64,
 }
 
-/// Checks `include` and `exclude` against what exists, asks the guest, and surveys what it chose.
-/// Names are taken with their first letter capitalised; an unknown class in `exclude` is ignored.
+/// Checks `include` and `exclude` against `readable`, the classes of `directory` that may be read,
+/// surveys what is left, and lets the guest choose. Names are taken with their first letter
+/// capitalised; an unknown class in `exclude` is ignored.
 pub async fn plan(
     directory: &DataDirectory,
+    readable: &[Class],
     guest: &ExporterGuest,
     options: &GuestOptions,
     include: &[String],
     exclude: &[String],
 ) -> Result<Vec<PlannedClass>, PlanError> {
-    let selection = select(directory.classes(), include, exclude)?;
+    let selection = select(readable, include, exclude)?;
     let candidates: Vec<Class> =
-        directory.classes().iter().filter(|class| selection.offers(&class.name)).cloned().collect();
+        readable.iter().filter(|class| selection.offers(&class.name)).cloned().collect();
     if candidates.is_empty() {
-        let reason = if directory.classes().is_empty() {
+        let reason = if readable.is_empty() {
             "the data directory holds no classes"
         } else {
             "every class is excluded"
