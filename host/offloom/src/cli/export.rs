@@ -90,6 +90,7 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
 
     let count = args.workers.map_or_else(default_workers, usize::from);
     let workers = Workers::new(count, tokio::runtime::Handle::current());
+    destination.check_access().await?;
     let export = Export { id, destination, directory, classes, guest, options };
     let claimed = export.claim().await?;
     let folder = claimed.folder().url().to_owned();
