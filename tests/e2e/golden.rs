@@ -77,6 +77,7 @@ fixtures! {
     rbac: "rbac",
     crashed: "crashed",
     leftovers: "leftovers",
+    v1_20_6: "v1.20.6",
     v1_24_26: "v1.24.26",
     v1_28_16: "v1.28.16",
     v1_34_20: "v1.34.20",

@@ -20,16 +20,6 @@ pub enum PlanError {
         /// What exists, as text.
         known: String,
     },
-    /// A directory holds a class that the schema file lacks.
-    #[error(
-        "the schema file has no class for the directory {directory} ({class}?): exclude {class}, or bring a newer schema"
-    )]
-    NotInSchema {
-        /// The class directory.
-        directory: String,
-        /// The name that its objects or its directory suggest.
-        class: String,
-    },
     /// Nothing is left to export.
     #[error("nothing to export: {reason}")]
     Nothing {
@@ -79,12 +69,6 @@ pub async fn plan(
             "every class is excluded"
         };
         return Err(PlanError::Nothing { reason });
-    }
-    if let Some(class) = candidates.iter().find(|class| class.in_schema == Some(false)) {
-        return Err(PlanError::NotInSchema {
-            directory: class.directory.to_string(),
-            class: class.name.to_string(),
-        });
     }
     let surveyed = survey(directory, candidates).await?;
     let offered: Vec<OfferedClass> = surveyed

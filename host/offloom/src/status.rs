@@ -83,8 +83,8 @@ impl Status {
     /// Announces a class before its first unit.
     pub fn announce(&self, planned: &PlannedClass) {
         // Clients know no shard that has not begun (`export-api.md` 1.3), and refuse the answer.
-        let shard = |name: &String| ShardView {
-            name: name.clone(),
+        let shard = |name: &str| ShardView {
+            name: name.to_owned(),
             status: ProgressStatus::Transferring,
             objects_exported: 0,
             skip_reason: None,
@@ -100,7 +100,7 @@ impl Status {
             },
             raw_bytes_done: 0,
             raw_bytes_total: planned.raw_bytes,
-            shards: planned.class.shards.iter().map(shard).collect(),
+            shards: planned.class.shards.iter().map(|each| shard(&each.name)).collect(),
         };
         self.lock().insert(planned.class.name.to_string(), status);
     }

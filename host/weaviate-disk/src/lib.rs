@@ -4,12 +4,15 @@
 //! [`Unit::open`] yields its rows as an [`offloom_rows::Cursor`]. Everything is read-only and
 //! blocking; nothing outside of the directory can be opened.
 mod bucket;
+mod catalog;
+mod class;
 mod columns;
 mod cursor;
 mod directory;
 mod error;
 mod inspect;
 mod key_index;
+mod layout;
 mod leftovers;
 mod merge;
 mod names;
@@ -21,11 +24,16 @@ mod snapshot;
 mod units;
 mod wal;
 
+pub use class::{Class, Shard, SkipReason};
 pub use cursor::UnitCursor;
-pub use directory::{Class, DataDirectory, SchemaSource};
+pub use directory::DataDirectory;
 pub use error::{DiskError, LogFault, ObjectFault, Place, SegmentFault};
 pub use inspect::{IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey, Survey};
+pub use layout::Layout;
 pub use leftovers::IgnoredReason;
-pub use report::{CutOff, LogLength, ShardSummary, Warning};
-pub use schema::file::{SchemaClass, SchemaFile};
+pub use report::{CutOff, Examples, LogLength, ShardSummary, Warning};
+pub use schema::{
+    file::{SchemaClass, SchemaFile},
+    known::SchemaSource,
+};
 pub use units::{Unit, UnitOptions, Units};

@@ -7,13 +7,14 @@ use std::{cmp::Reverse, collections::BinaryHeap, ops::Range, sync::Arc};
 use offloom_rows::Schema;
 
 use crate::{
+    class::Class,
     cursor::UnitCursor,
-    directory::{Class, DataDirectory},
+    directory::DataDirectory,
     error::DiskError,
     key_index::{KeyTree, SparseWalk},
     merge::ShardRange,
     report::ShardSummary,
-    snapshot::{Content, ShardSnapshot},
+    snapshot::{Content, Findings, ShardSnapshot},
 };
 
 /// How a class is cut.
@@ -129,13 +130,16 @@ impl Units {
                 }
             } else if let Some(shard) = self.class.shards.get(self.next_shard) {
                 let index = u32::try_from(self.next_shard).unwrap_or(u32::MAX);
-                let bucket = self.directory.bucket(&self.class, shard);
-                let (snapshot, findings) = ShardSnapshot::take(bucket, index)?;
+                let (snapshot, findings) = match &shard.skip_reason {
+                    Some(_) => (None, Findings::not_looked_at()),
+                    None => ShardSnapshot::take(self.directory.bucket(&self.class, shard), index)?,
+                };
+                let decided = shard.skip_reason.as_ref().map(ToString::to_string);
                 self.shards.push(ShardSummary {
-                    shard: shard.clone(),
+                    shard: shard.name.to_string(),
                     index,
                     cut_off: findings.cut_off,
-                    skip_reason: findings.skip_reason.map(str::to_owned),
+                    skip_reason: decided.or(findings.skip_reason.map(str::to_owned)),
                     warnings: findings.warnings,
                 });
                 self.next_shard = self.next_shard.saturating_add(1);

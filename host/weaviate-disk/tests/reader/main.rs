@@ -7,9 +7,17 @@
     reason = "a failed unwrap is a failed test"
 )]
 mod allocations;
+#[allow(dead_code, reason = "the schema's own tests use the rest")]
+#[path = "../schema/bbolt_file.rs"]
+mod bbolt_file;
+mod catalog;
 mod cutting;
 mod damage;
 mod directory;
+mod flat;
+#[allow(dead_code, reason = "the schema's own tests use the rest")]
+#[path = "../schema/log.rs"]
+mod log;
 mod logs;
 mod model;
 mod objects;
