@@ -35,9 +35,9 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
     let state_dir = config.state_dir.clone();
     let index = tokio::task::spawn_blocking(move || Index::open(&state_dir)).await??;
     let backend = Arc::new(config.backend);
-    for name in backend.known() {
-        let destination = backend.destination(name, None, None)?;
-        destination.check_access().await.with_context(|| format!("the backend {name}"))?;
+    for destination in backend.defaults()? {
+        let checked = destination.check_access().await;
+        checked.with_context(|| format!("the backend {}", destination.backend()))?;
     }
     let guest = guest::load(config.guest, config.sandbox).await?;
     let workers = Workers::new(config.scheduler.workers, guests);

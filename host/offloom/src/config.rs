@@ -91,7 +91,7 @@ impl Settings {
             allowed_buckets: self.allowed_buckets.or(below.allowed_buckets).unwrap_or_default(),
             path: self.path.or(below.path).unwrap_or_default(),
         };
-        if backend.filesystem_root.is_none() && backend.bucket.is_none() {
+        if backend.known().is_empty() {
             bail!("nowhere to export to: give --filesystem-root for a folder, or --bucket for S3");
         }
         let workers = self.workers.or(below.workers);
