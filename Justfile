@@ -15,5 +15,8 @@ test *ARGS:
 bench *ARGS:
     ./dev bench {{ARGS}}
 
+fuzz TARGET *ARGS:
+    ./dev fuzz {{TARGET}} {{ARGS}}
+
 fmt:
     ./dev fmt

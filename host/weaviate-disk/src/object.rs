@@ -285,9 +285,10 @@ impl Section {
             let Some((name, offset)) = map.next() else {
                 return Err(at_offsets.fault(ObjectFault::Offsets { section: self.name }));
             };
-            let body = (self.body)(segment, offset).ok_or_else(|| FaultAt {
-                offset: at_segment.fault(ObjectFault::Empty).offset.saturating_add(offset as u64),
-                fault: ObjectFault::Truncated { field: self.segment_field },
+            let body = (self.body)(segment, offset).ok_or_else(|| {
+                // The stored offset may itself lead out of the section, and of the file.
+                at_segment.rest = at_segment.rest.get(offset..).unwrap_or(fields.rest);
+                at_segment.fault(ObjectFault::Truncated { field: self.segment_field })
             })?;
             // Several names may point at the same bytes: the row could grow without end.
             let entry_bytes = (body.len() as u64).saturating_add(name.len() as u64);

@@ -1,6 +1,6 @@
 //! Fuzzes the target `raft_snapshot` of `tests/fuzz/targets`.
 #![no_main]
-#[allow(dead_code, reason = "the other targets")]
+#[allow(dead_code, unused_imports, reason = "what the seeds need")]
 #[path = "../../tests/fuzz/targets/mod.rs"]
 mod targets;
 

@@ -2,20 +2,27 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::Cursor,
     path::{Path, PathBuf},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use offloom_encoder::{
+    Generation, Node, Object, ObjectOptions, SegmentOptions, SegmentWriter, WalVersion, WalWriter,
+};
 use offloom_weaviate_disk::schema::bbolt::Database;
+use serde_json::json;
 
 use crate::targets::{CLASSES, small_bbolt_file};
 
 /// Longer inputs are cut or left out: small ones run fast.
 const MAX_BYTES: usize = 16 * 1024;
-/// Of one target.
-const MAX_SEEDS: usize = 300;
+/// Of one target and directory.
+const MAX_SEEDS: usize = 60;
 
-/// Inputs by target.
+/// Number of a command.
+const ADD_CLASS: u8 = 1;
+
+/// The inputs that one directory gives, by target.
 #[derive(Default)]
 struct Seeds(BTreeSet<(&'static str, Vec<u8>)>);
 
@@ -24,6 +31,51 @@ impl Seeds {
         let found = self.0.iter().filter(|seed| seed.0 == target).count();
         if input.len() <= MAX_BYTES && found < MAX_SEEDS {
             self.0.insert((target, input));
+        }
+    }
+
+    /// Small files and objects of every form, by the independent encoder.
+    fn written(&mut self) {
+        let nodes = |count: u8| {
+            (1..=count).map(|key| match key % 4 {
+                3 => Node::tombstone([key; 16], (key > 4).then_some(1_700_000_000_000)),
+                _ => Node::live(&every_field(key), &ObjectOptions::default()).unwrap(),
+            })
+        };
+        for (version, secondary_keys, count) in
+            [(0, 0, 1), (0, 1, 3), (0, 2, 6), (1, 0, 0), (1, 1, 1), (1, 1, 5), (1, 2, 9)]
+        {
+            let options = SegmentOptions { version, secondary_keys, ..SegmentOptions::default() };
+            let mut segment = SegmentWriter::new(Cursor::new(Vec::new()), options).unwrap();
+            for node in nodes(count) {
+                let keys = (0..secondary_keys).map(|_| node.key[..8].to_vec()).collect();
+                segment.append(&node.with_secondary_keys(keys)).unwrap();
+            }
+            self.add("segment", segment.finish().unwrap().into_inner());
+        }
+        for versions in [[WalVersion::V0; 2], [WalVersion::V1; 2], [WalVersion::V0, WalVersion::V1]]
+        {
+            for count in [1, 3, 7] {
+                let mut log = WalWriter::new(vec![count % 8]);
+                for (place, node) in nodes(count).chain(nodes(2)).enumerate() {
+                    log.append(&node, versions[place % 2]).unwrap();
+                }
+                self.add("wal", log.finish().unwrap());
+            }
+        }
+        for generation in [Generation::V1_20, Generation::V1_24, Generation::Current] {
+            let options = ObjectOptions::from(generation);
+            self.add("object", every_field(1).encode(&options).unwrap());
+            let wide = ObjectOptions { wide_headers: true, ..options };
+            self.add("object", every_field(2).encode(&wide).unwrap());
+        }
+    }
+
+    fn write(&self, folder: &Path) {
+        for (target, input) in &self.0 {
+            let folder = folder.join(target);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(format!("{:08x}", crc32fast::hash(input))), input).unwrap();
         }
     }
 
@@ -65,18 +117,33 @@ impl Seeds {
     fn raft_log(&mut self, bytes: Vec<u8>) {
         let mut entries = Vec::new();
         let mut commands = Vec::new();
+        let mut snapshots = Vec::new();
+        let mut alone = Vec::new();
         let log = Database::from_bytes("raft.db", bytes).unwrap();
         log.for_each_pair(|buckets, _, value| {
             if buckets == [b"logs"] {
                 entries.extend(record(0, b"", value));
-                commands.extend(command(value).unwrap_or_default());
+                if let Some((number, class, payload)) = command(value) {
+                    commands.extend(record(number, class, payload));
+                    if number == ADD_CLASS {
+                        snapshots.push(payload.to_vec());
+                    }
+                    // Alone it is small: behind a class as short as can be.
+                    let definition =
+                        json!({"class": str::from_utf8(class).unwrap(), "multiTenancyConfig": {"enabled": true}});
+                    let class_payload = json!({"Class": definition, "State": {}}).to_string();
+                    alone.push([record(ADD_CLASS, class, class_payload.as_bytes()), record(number, class, payload)].concat());
+                }
             }
             Ok(())
         })
         .unwrap();
+        entries.truncate(MAX_BYTES);
         self.add("raft_log", entries);
-        let length = commands.len().min(MAX_BYTES);
-        self.add("raft_log", commands[..length].to_vec());
+        commands.truncate(MAX_BYTES);
+        self.add("raft_log", commands);
+        alone.into_iter().for_each(|commands| self.add("raft_log", commands));
+        snapshots.iter().for_each(|payload| self.snapshot(payload));
     }
 
     fn schema_db(&mut self, bytes: Vec<u8>) {
@@ -100,13 +167,27 @@ impl Seeds {
         self.add("schema_db", records.concat());
     }
 
-    fn snapshot(&mut self, state: &[u8]) {
-        self.add("raft_snapshot", [&[1], state].concat());
-        let parsed: serde_json::Value = serde_json::from_slice(state).unwrap();
-        if let Some(schema) = parsed["schema"].as_str() {
-            self.add("raft_snapshot", [vec![0], STANDARD.decode(schema).unwrap()].concat());
-        }
+    /// A snapshot as a server would make it behind an ADD_CLASS.
+    fn snapshot(&mut self, payload: &[u8]) {
+        let payload: serde_json::Value = serde_json::from_slice(payload).unwrap();
+        let class = &payload["Class"];
+        let transfers = json!({"a-ACTION_FREEZING": {"n": {"op": 2, "tenant": {"status": "HOT"}}}});
+        let record =
+            json!({"Class": class, "Sharding": payload["State"], "ShardProcesses": transfers});
+        let classes = json!({(class["class"].as_str().unwrap()): record});
+        self.add("raft_snapshot", [vec![0], classes.to_string().into_bytes()].concat());
+        let state = json!({"classes": classes}).to_string();
+        self.add("raft_snapshot", [vec![1], state.into_bytes()].concat());
     }
+}
+
+fn every_field(number: u8) -> Object {
+    let mut object = Object::new([number; 16], "Article");
+    object.vector = vec![0.5; 3];
+    object.properties = Some(br#"{"a":[1,true,"b"]}"#.to_vec());
+    object.named_vectors = vec![("a".to_owned(), vec![1.0]), ("b".to_owned(), vec![1.0, 2.0])];
+    object.multi_vectors = vec![("m".to_owned(), vec![vec![1.0], vec![], vec![2.0, 3.0]])];
+    object
 }
 
 fn record(place: u8, name: &[u8], value: &[u8]) -> Vec<u8> {
@@ -117,8 +198,8 @@ fn record(place: u8, name: &[u8], value: &[u8]) -> Vec<u8> {
     record
 }
 
-/// The command in an entry (`data-directory.md` 5.1), if it carries a known one.
-fn command(entry: &[u8]) -> Option<Vec<u8>> {
+/// Number, class and payload of the command in an entry (`data-directory.md` 5.1), if it has one.
+fn command(entry: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let data = entry.windows(5).position(|name| name == b"\xA4Data")? + 5;
     let mut rest = match entry[data] {
         0xA0..=0xBF => &entry[data + 1..],
@@ -137,7 +218,7 @@ fn command(entry: &[u8]) -> Option<Vec<u8>> {
             _ => break,
         }
     }
-    Some(record(number, class, payload))
+    Some((number, class, payload))
 }
 
 /// All regular files below a directory.
@@ -156,18 +237,20 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 #[ignore = "writes files"]
 fn write_seeds() {
     let folder = PathBuf::from(std::env::var_os("OFFLOOM_FUZZ_SEEDS").expect("a folder"));
-    let mut seeds = Seeds::default();
     for name in offloom_fixtures::NAMES {
+        let mut seeds = Seeds::default();
         let fixture = offloom_fixtures::unpack(name).unwrap();
         for path in files(&fixture.data_dir()) {
             match path.file_name().unwrap().to_str().unwrap() {
                 "raft.db" => seeds.raft_log(fs::read(&path).unwrap()),
                 "schema.db" => seeds.schema_db(fs::read(&path).unwrap()),
-                "state.bin" => seeds.snapshot(&fs::read(&path).unwrap()),
                 _ => seeds.bucket_file(&path),
             }
         }
+        seeds.write(&folder);
     }
+    let mut seeds = Seeds::default();
+    seeds.written();
     for elements in [2, 5, 40] {
         seeds.add("bbolt", small_bbolt_file(elements));
     }
@@ -176,10 +259,5 @@ fn write_seeds() {
             seeds.add("key_tree", [vec![size, count], vec![0; 5 * usize::from(count)]].concat());
         }
     }
-    for (target, input) in &seeds.0 {
-        let checksum = crc32fast::hash(input);
-        let folder = folder.join(target);
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(format!("seed-{checksum:08x}")), input).unwrap();
-    }
+    seeds.write(&folder);
 }

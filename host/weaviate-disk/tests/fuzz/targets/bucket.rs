@@ -138,7 +138,7 @@ pub fn wal(input: &[u8]) {
     }
 }
 
-/// Follows the records of version 1 as far as their lengths go, and counts those of version 0 in.
+/// Sets the checksums of the records of version 1, as far as the lengths of records lead.
 fn set_log_checksums(log: &mut [u8]) {
     let mut checksum = crc32fast::Hasher::new();
     let mut start = 0;
@@ -146,7 +146,7 @@ fn set_log_checksums(log: &mut [u8]) {
         let number = |record: &[u8], range: Range<usize>| {
             let bytes = record.get(range)?;
             let number = bytes.iter().rev().fold(0, |high: u64, byte| high << 8 | u64::from(*byte));
-            usize::try_from(number).ok()?.checked_add(1 << 10).map(|number| number - (1 << 10))
+            usize::try_from(number).ok()
         };
         let bytes = match record.get(..2) {
             Some([0, 1]) => {
@@ -251,16 +251,16 @@ fn segment_of(nodes: &[Vec<u8>], change: impl Fn(usize) -> [i8; 5]) -> (Vec<u8>,
     file[8..HEADER].copy_from_slice(&index_start.to_le_bytes());
     let mut changed = false;
     // In preorder, the middle first; each with the place of its children in the tree.
-    let mut pending = vec![0..nodes.len()];
-    while let Some(range) = pending.pop() {
-        if range.is_empty() {
+    let mut pending = vec![(0, nodes.len())];
+    while let Some((first, end)) = pending.pop() {
+        if first == end {
             continue;
         }
         let place = (file.len() - index_start as usize) / TREE_NODE;
-        let middle = range.start + range.len() / 2;
-        let (left, right) = (range.start..middle, middle + 1..range.end);
-        let left_place = if left.is_empty() { -1 } else { place as i64 + 1 };
-        let right_place = if right.is_empty() { -1 } else { (place + left.len() + 1) as i64 };
+        let middle = first + (end - first) / 2;
+        let (left, right) = ((first, middle), (middle + 1, end));
+        let left_place = if left.0 == left.1 { -1 } else { place as i64 + 1 };
+        let right_place = if right.0 == right.1 { -1 } else { (place + 1 + middle - first) as i64 };
         let node = &nodes[middle];
         let [key_change, start_change, end_change, left_change, right_change] = change(place);
         changed |= change(place) != [0; 5];
@@ -268,10 +268,10 @@ fn segment_of(nodes: &[Vec<u8>], change: impl Fn(usize) -> [i8; 5]) -> (Vec<u8>,
         key[0] = key[0].wrapping_add_signed(key_change);
         file.extend(16_u32.to_le_bytes());
         file.extend(key);
-        let end = ends[middle] as u64;
-        let start = end - node.len() as u64;
-        file.extend(start.wrapping_add_signed(start_change.into()).to_le_bytes());
-        file.extend(end.wrapping_add_signed(end_change.into()).to_le_bytes());
+        let node_end = ends[middle] as u64;
+        let node_start = node_end - node.len() as u64;
+        file.extend(node_start.wrapping_add_signed(start_change.into()).to_le_bytes());
+        file.extend(node_end.wrapping_add_signed(end_change.into()).to_le_bytes());
         for (place, change) in [(left_place, left_change), (right_place, right_change)] {
             let child = place + i64::from(change);
             let offset = if child < 0 { -1 } else { child * TREE_NODE as i64 };

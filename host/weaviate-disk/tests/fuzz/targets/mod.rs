@@ -2,9 +2,11 @@
 //! kept ones.
 #[path = "../../reader/allocations.rs"]
 mod allocations;
+#[allow(dead_code, reason = "the schema's own tests use the rest")]
 #[path = "../../schema/bbolt_file.rs"]
 mod bbolt_file;
 mod bucket;
+#[allow(dead_code, reason = "the reader's own tests use the rest")]
 #[path = "../../reader/rows.rs"]
 mod rows;
 mod schema;

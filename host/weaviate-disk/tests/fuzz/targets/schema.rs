@@ -117,7 +117,8 @@ pub fn raft_log(input: &[u8]) {
     let mut commands_only = true;
     while let Some((number, (class, payload))) = parts.byte().zip(parts.short().zip(parts.long())) {
         let index = entries.len() as u64 + 1;
-        let value = if number == 0 { payload.to_vec() } else { entry(index, number, class, payload) };
+        let value =
+            if number == 0 { payload.to_vec() } else { entry(index, number, class, payload) };
         commands_only &= number != 0 && std::str::from_utf8(class).is_ok();
         entries.insert(index.to_be_bytes().to_vec(), Node::Value(value));
     }
