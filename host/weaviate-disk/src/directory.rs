@@ -6,6 +6,7 @@ use offloom_rows::Schema;
 
 use crate::{
     bucket::Bucket,
+    descriptors::Descriptors,
     error::DiskError,
     inspect::{self, Survey},
     names,
@@ -29,6 +30,7 @@ pub struct DataDirectory {
     schema_from: SchemaSource,
     classes: Arc<[Class]>,
     warnings: Arc<[Warning]>,
+    descriptors: Descriptors,
 }
 
 /// Where class names and multi-tenancy were taken from.
@@ -133,7 +135,19 @@ impl DataDirectory {
             schema_from,
             classes: classes.into(),
             warnings: warnings.into(),
+            descriptors: Descriptors::of_process(1),
         })
+    }
+
+    /// The same directory with another budget of open files than this process's whole. An export
+    /// that runs beside others needs one of its own.
+    #[must_use]
+    pub fn with_descriptors(self, descriptors: Descriptors) -> DataDirectory {
+        DataDirectory { descriptors, ..self }
+    }
+
+    pub(crate) fn descriptors(&self) -> &Descriptors {
+        &self.descriptors
     }
 
     /// The directory as it was named.

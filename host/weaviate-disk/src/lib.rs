@@ -6,8 +6,10 @@
 mod bucket;
 mod columns;
 mod cursor;
+mod descriptors;
 mod directory;
 mod error;
+mod freeze;
 mod inspect;
 mod key_index;
 mod leftovers;
@@ -22,6 +24,7 @@ mod units;
 mod wal;
 
 pub use cursor::UnitCursor;
+pub use descriptors::{Descriptors, raise_descriptor_limit};
 pub use directory::{Class, DataDirectory, SchemaSource};
 pub use error::{DiskError, LogFault, ObjectFault, Place, SegmentFault};
 pub use inspect::{IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey, Survey};

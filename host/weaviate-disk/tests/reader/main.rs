@@ -10,6 +10,7 @@ mod allocations;
 mod cutting;
 mod damage;
 mod directory;
+mod live;
 mod logs;
 mod model;
 mod objects;
