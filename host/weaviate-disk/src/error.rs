@@ -117,6 +117,31 @@ pub enum DiskError {
         /// The file.
         place: Place,
     },
+    /// The files of a shard were never the same for long enough (`wal.md` 7).
+    #[error(
+        "{place}: its files changed between all of {looks} looks at them, so no consistent view \
+         could be had: too busy; try again when the server writes less, or export a snapshot of \
+         the file system"
+    )]
+    Busy {
+        /// The bucket.
+        place: Place,
+        /// How often it was looked at.
+        looks: u32,
+    },
+    /// A shard has more files than may be open at once.
+    #[error(
+        "{place}: {needed_files} files have to be open at once, and {allowed_files} may be: raise \
+         the limit of open files (`ulimit -n`, `LimitNOFILE=`), or let fewer exports run at once"
+    )]
+    TooManyFiles {
+        /// The bucket.
+        place: Place,
+        /// Segments and larger logs of the shard.
+        needed_files: usize,
+        /// What one export may hold.
+        allowed_files: usize,
+    },
     /// The one state of an interrupted compaction that Weaviate itself refuses (`wal.md` 5).
     #[error(
         "{place}: left by an interrupted compaction whose left half exists and right half does \
@@ -169,7 +194,9 @@ impl From<DiskError> for CursorError {
             | DiskError::Link { .. }
             | DiskError::List { .. }
             | DiskError::Read { .. }
-            | DiskError::Changed { .. } => CursorError::Unavailable(Box::new(error)),
+            | DiskError::Changed { .. }
+            | DiskError::Busy { .. }
+            | DiskError::TooManyFiles { .. } => CursorError::Unavailable(Box::new(error)),
             DiskError::NotADataDirectory { .. }
             | DiskError::Unsharded { .. }
             | DiskError::FlatShard { .. }

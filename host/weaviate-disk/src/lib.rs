@@ -8,8 +8,10 @@ mod catalog;
 mod class;
 mod columns;
 mod cursor;
+mod descriptors;
 mod directory;
 mod error;
+mod freeze;
 mod inspect;
 mod key_index;
 mod layout;
@@ -26,6 +28,7 @@ mod wal;
 
 pub use class::{Class, Shard, SkipReason};
 pub use cursor::UnitCursor;
+pub use descriptors::{Descriptors, raise_descriptor_limit};
 pub use directory::DataDirectory;
 pub use error::{DiskError, LogFault, ObjectFault, Place, SegmentFault};
 pub use inspect::{IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey, Survey};

@@ -58,11 +58,11 @@ impl Unit {
         &self.0.schema
     }
 
-    /// Starts reading; may be called again, for another try. The files of the first shard are
-    /// opened now, those of the others when their rows are reached; they are closed behind them.
+    /// Starts reading; may be called again, for another try: the files stay open until the unit is
+    /// dropped.
     ///
     /// # Errors
-    /// When a file cannot be opened, or its first rows break its format.
+    /// When a file cannot be read, or its first rows break its format.
     pub fn open(&self) -> Result<UnitCursor, DiskError> {
         UnitCursor::open(self.clone())
     }
@@ -72,8 +72,11 @@ impl Unit {
     }
 }
 
-/// The units of a class in order. Shards are looked at when the iterator reaches them. After an
-/// error it ends.
+/// The units of a class in order. After an error it ends.
+///
+/// The snapshot of a shard is taken when the iterator reaches it. Its files are then open until the
+/// last unit of the shard is dropped; when [`crate::Descriptors`] does not allow more of them, the
+/// iterator waits for units to be dropped, so that shards are taken in waves.
 #[derive(Debug)]
 pub struct Units {
     directory: DataDirectory,
@@ -84,6 +87,8 @@ pub struct Units {
     cutter: Option<ShardCutter>,
     ranges: Vec<ShardRange>,
     ranges_bytes: u64,
+    /// Files that the shards of `ranges` and of `cutter` hold open.
+    open_files: usize,
     number: u64,
     shards: Vec<ShardSummary>,
     ended: bool,
@@ -100,6 +105,7 @@ impl Units {
             cutter: None,
             ranges: Vec::new(),
             ranges_bytes: 0,
+            open_files: 0,
             number: 0,
             shards: Vec::new(),
             ended: false,
@@ -130,10 +136,18 @@ impl Units {
                 }
             } else if let Some(shard) = self.class.shards.get(self.next_shard) {
                 let index = u32::try_from(self.next_shard).unwrap_or(u32::MAX);
-                let (snapshot, findings) = match &shard.skip_reason {
-                    Some(_) => (None, Findings::not_looked_at()),
-                    None => ShardSnapshot::take(self.directory.bucket(&self.class, shard), index)?,
+                let taken = match &shard.skip_reason {
+                    Some(_) => Some((None, Findings::not_looked_at())),
+                    None => {
+                        let bucket = self.directory.bucket(&self.class, shard);
+                        let descriptors = self.directory.descriptors();
+                        // Whoever waits for descriptors must not hold what others wait for.
+                        let room = descriptors.unit_files().saturating_sub(self.open_files);
+                        let room = (!self.ranges.is_empty()).then_some(room);
+                        ShardSnapshot::take(bucket, index, descriptors, room)?
+                    }
                 };
+                let Some((snapshot, findings)) = taken else { return Ok(self.finish_unit()) };
                 let decided = shard.skip_reason.as_ref().map(ToString::to_string);
                 self.shards.push(ShardSummary {
                     shard: shard.name.to_string(),
@@ -143,8 +157,10 @@ impl Units {
                     warnings: findings.warnings,
                 });
                 self.next_shard = self.next_shard.saturating_add(1);
-                self.cutter =
-                    snapshot.map(|snapshot| ShardCutter::new(Arc::new(snapshot), self.block_bytes));
+                if let Some(snapshot) = snapshot {
+                    self.open_files = self.open_files.saturating_add(snapshot.open_files());
+                    self.cutter = Some(ShardCutter::new(Arc::new(snapshot), self.block_bytes));
+                }
             } else {
                 return Ok(self.finish_unit());
             }
@@ -155,6 +171,7 @@ impl Units {
         if self.ranges.is_empty() {
             return None;
         }
+        self.open_files = self.cutter.as_ref().map_or(0, |cutter| cutter.snapshot.open_files());
         let parts = UnitParts {
             number: self.number,
             raw_bytes: std::mem::take(&mut self.ranges_bytes),
@@ -328,7 +345,7 @@ impl ShardCutter {
         for source in &self.snapshot.sources {
             self.walks.push(match &source.content {
                 Content::Segment(layout) => Walk::Segment {
-                    tree: KeyTree::new(self.snapshot.open(source)?, layout),
+                    tree: KeyTree::new(source.file.clone(), layout),
                     sparse: SparseWalk::new(self.step_bytes),
                 },
                 Content::Log(_) => Walk::Log { next: 0, next_bytes: 0 },

@@ -15,6 +15,7 @@ mod cutting;
 mod damage;
 mod directory;
 mod flat;
+mod live;
 #[allow(dead_code, reason = "the schema's own tests use the rest")]
 #[path = "../schema/log.rs"]
 mod log;
