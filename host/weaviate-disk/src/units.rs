@@ -2,16 +2,22 @@
 //!
 //! Where the cuts lie depends on the data and on the size of a block alone, and no row is read:
 //! node sizes come from the key trees and from the indexes of the logs (`architecture.md`).
-use std::{cmp::Reverse, collections::BinaryHeap, ops::Range, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap},
+    ops::Range,
+    sync::Arc,
+};
 
 use offloom_rows::Schema;
 
 use crate::{
+    bad_data::{Faults, ReadOptions},
     cursor::UnitCursor,
     directory::{Class, DataDirectory},
     error::DiskError,
     key_index::{KeyTree, SparseWalk},
-    merge::ShardRange,
+    merge::{Merge, ShardRange},
     report::ShardSummary,
     snapshot::{Content, ShardSnapshot},
 };
@@ -57,13 +63,39 @@ impl Unit {
         &self.0.schema
     }
 
-    /// Starts reading; may be called again, for another try. The files of the first shard are
-    /// opened now, those of the others when their rows are reached; they are closed behind them.
-    ///
-    /// # Errors
-    /// When a file cannot be opened, or its first rows break its format.
-    pub fn open(&self) -> Result<UnitCursor, DiskError> {
-        UnitCursor::open(self.clone())
+    /// A cursor on its rows; may be called again, for another try. The files of a shard are opened
+    /// when its rows are reached, and closed behind them.
+    pub fn open(&self, options: &ReadOptions) -> UnitCursor {
+        UnitCursor::new(self.clone(), options.clone())
+    }
+
+    /// Reads the unit's nodes to their ends, without building rows, and names every shard that
+    /// cannot be read, with the reason. Blocking. After one shard failed this finds the others at
+    /// once.
+    pub fn failing_shards(&self) -> Faults {
+        let mut faults = Faults::default();
+        for range in &self.0.ranges {
+            let read = Merge::open(range).and_then(|mut merge| {
+                while merge.advance()? {}
+                Ok(())
+            });
+            if let Err(error) = read {
+                faults.shard_failed(range.snapshot.shard_index, error.to_string());
+            }
+        }
+        faults
+    }
+
+    /// The same unit without the rows of these shards, by index. Their other key ranges, in other
+    /// units, are not concerned.
+    pub fn without(&self, shards: &BTreeSet<u32>) -> Unit {
+        let remains = |range: &&ShardRange| !shards.contains(&range.snapshot.shard_index);
+        Unit(Arc::new(UnitParts {
+            number: self.0.number,
+            raw_bytes: self.0.raw_bytes,
+            schema: self.0.schema.clone(),
+            ranges: self.0.ranges.iter().filter(remains).cloned().collect(),
+        }))
     }
 
     pub(crate) fn ranges(&self) -> &[ShardRange] {
@@ -71,8 +103,8 @@ impl Unit {
     }
 }
 
-/// The units of a class in order. Shards are looked at when the iterator reaches them. After an
-/// error it ends.
+/// The units of a class in order. Shards are looked at when the iterator reaches them; one that
+/// cannot be trusted has its error in [`Units::shards`], and the others go on.
 #[derive(Debug)]
 pub struct Units {
     directory: DataDirectory,
@@ -85,7 +117,6 @@ pub struct Units {
     ranges_bytes: u64,
     number: u64,
     shards: Vec<ShardSummary>,
-    ended: bool,
 }
 
 impl Units {
@@ -101,7 +132,6 @@ impl Units {
             ranges_bytes: 0,
             number: 0,
             shards: Vec::new(),
-            ended: false,
         }
     }
 
@@ -110,12 +140,50 @@ impl Units {
         &self.shards
     }
 
-    fn next_unit(&mut self) -> Result<Option<Unit>, DiskError> {
+    /// As [`Units::shards`], to be kept.
+    pub fn into_shards(self) -> Vec<ShardSummary> {
+        self.shards
+    }
+
+    /// Takes the snapshot of a shard; `None` when there is nothing to read, or nothing that can be
+    /// trusted.
+    fn begin_shard(&mut self, shard: String) -> Option<ShardCutter> {
+        let index = u32::try_from(self.next_shard).unwrap_or(u32::MAX);
+        self.next_shard = self.next_shard.saturating_add(1);
+        let bucket = self.directory.bucket(&self.class, &shard);
+        let (snapshot, findings, error) = match ShardSnapshot::take(bucket, index) {
+            Ok((snapshot, findings)) => (snapshot, Some(findings), None),
+            Err(error) => (None, None, Some(Arc::new(error))),
+        };
+        let (cut_off, warnings, skip_reason) = match findings {
+            Some(found) => (Some(found.cut_off), found.warnings, found.skip_reason),
+            None => (None, Vec::new(), None),
+        };
+        let skip_reason = skip_reason.map(str::to_owned);
+        self.shards.push(ShardSummary { shard, index, cut_off, skip_reason, error, warnings });
+        snapshot.map(|snapshot| ShardCutter::new(Arc::new(snapshot), self.block_bytes))
+    }
+
+    /// A shard whose trees turn out to be wrong while it is cut: what was cut before remains.
+    fn fail_shard(&mut self, error: DiskError) {
+        self.cutter = None;
+        if let Some(shard) = self.shards.last_mut() {
+            shard.error = Some(Arc::new(error));
+        }
+    }
+
+    fn next_unit(&mut self) -> Option<Unit> {
         loop {
             if let Some(cutter) = &mut self.cutter {
                 let budget = self.block_bytes.saturating_sub(self.ranges_bytes);
                 let slack = self.block_bytes / SLACK;
-                let (range, bytes) = cutter.cut(budget.max(1), slack)?;
+                let (range, bytes) = match cutter.cut(budget.max(1), slack) {
+                    Ok(cut) => cut,
+                    Err(error) => {
+                        self.fail_shard(error);
+                        continue;
+                    }
+                };
                 self.ranges_bytes = self.ranges_bytes.saturating_add(bytes);
                 self.ranges.push(range);
                 if cutter.is_done() {
@@ -125,24 +193,12 @@ impl Units {
                     || self.cutter.is_some()
                     || self.ranges.len() >= MAX_UNIT_SHARDS;
                 if full {
-                    return Ok(self.finish_unit());
+                    return self.finish_unit();
                 }
-            } else if let Some(shard) = self.class.shards.get(self.next_shard) {
-                let index = u32::try_from(self.next_shard).unwrap_or(u32::MAX);
-                let bucket = self.directory.bucket(&self.class, shard);
-                let (snapshot, findings) = ShardSnapshot::take(bucket, index)?;
-                self.shards.push(ShardSummary {
-                    shard: shard.clone(),
-                    index,
-                    cut_off: findings.cut_off,
-                    skip_reason: findings.skip_reason.map(str::to_owned),
-                    warnings: findings.warnings,
-                });
-                self.next_shard = self.next_shard.saturating_add(1);
-                self.cutter =
-                    snapshot.map(|snapshot| ShardCutter::new(Arc::new(snapshot), self.block_bytes));
+            } else if let Some(shard) = self.class.shards.get(self.next_shard).cloned() {
+                self.cutter = self.begin_shard(shard);
             } else {
-                return Ok(self.finish_unit());
+                return self.finish_unit();
             }
         }
     }
@@ -163,15 +219,10 @@ impl Units {
 }
 
 impl Iterator for Units {
-    type Item = Result<Unit, DiskError>;
+    type Item = Unit;
 
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        let unit = self.next_unit().transpose();
-        self.ended = !matches!(unit, Some(Ok(_)));
-        unit
+    fn next(&mut self) -> Option<Unit> {
+        self.next_unit()
     }
 }
 

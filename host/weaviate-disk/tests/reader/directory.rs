@@ -268,7 +268,7 @@ fn the_cut_off_of_a_shard_names_what_was_read() {
     let whole = fs::metadata(&log).unwrap().len();
     fs::write(&log, [fs::read(&log).unwrap(), vec![9; 5]].concat()).unwrap();
     let read = shard.read().unwrap();
-    let cut_off = &read.shards[0].cut_off;
+    let cut_off = read.shards[0].cut_off.as_ref().unwrap();
     assert!(cut_off.at >= before && cut_off.at <= chrono::Utc::now());
     assert_eq!(cut_off.newest_segment.as_deref(), Some("segment-0000000000000000002.db"));
     let logs: Vec<_> = cut_off.logs.iter().map(|log| (log.name.as_str(), log.bytes)).collect();

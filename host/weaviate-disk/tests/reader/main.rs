@@ -7,12 +7,15 @@
     reason = "a failed unwrap is a failed test"
 )]
 mod allocations;
+mod bad_data;
 mod cutting;
 mod damage;
 mod directory;
+mod filters;
 mod logs;
 mod model;
 mod objects;
 mod real;
 mod rows;
 mod shard;
+mod tenants;
