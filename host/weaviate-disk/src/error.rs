@@ -381,6 +381,9 @@ pub enum ObjectFault {
         /// What the parser says.
         reason: String,
     },
+    /// The stored properties are JSON without members, so that no filter can apply to them.
+    #[error("the properties are no JSON object, so that they cannot be filtered")]
+    PropertiesNoObject,
     /// The row would be larger than what may cross to a guest.
     #[error("the row has {row_bytes} bytes, more than the {limit_bytes} that a row may have")]
     TooLarge {

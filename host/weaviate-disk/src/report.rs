@@ -1,10 +1,10 @@
 //! What a reader tells of a directory besides its rows: cut-offs, warnings, skipped shards.
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
 use crate::{
-    error::{LogFault, Place},
+    error::{DiskError, LogFault, Place},
     schema::SchemaWarning,
 };
 
@@ -29,16 +29,18 @@ pub struct LogLength {
 }
 
 /// A shard that a [`crate::Units`] has reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ShardSummary {
     /// Shard (tenant) name.
     pub shard: String,
     /// Its index in the class's shards.
     pub index: u32,
-    /// Up to where its writes are in the export.
-    pub cut_off: CutOff,
+    /// Up to where its writes are in the export; absent when its files could not be trusted.
+    pub cut_off: Option<CutOff>,
     /// Why there is nothing to read, when there is nothing.
     pub skip_reason: Option<String>,
+    /// Why nothing of it is read, or nothing from some key on.
+    pub error: Option<Arc<DiskError>>,
     /// What was odd.
     pub warnings: Vec<Warning>,
 }
