@@ -82,6 +82,7 @@ fn event(
             }
             bucket.breathe();
         }
+        "fsync" if name.ends_with(".wal") => bucket.acknowledge(log.as_mut().unwrap()),
         "create" if name.ends_with(".db.tmp") => {
             let (ids, level) = ids_and_level(name);
             let content = match ids.as_slice() {

@@ -14,11 +14,14 @@ use crate::{
 
 /// How many snapshots each writer's work is looked at with; `OFFLOOM_TEST_SNAPSHOTS` asks for more.
 fn snapshots_wanted() -> u64 {
-    env::var("OFFLOOM_TEST_SNAPSHOTS").map_or(150, |count| count.parse().unwrap())
+    env::var("OFFLOOM_TEST_SNAPSHOTS").map_or(400, |count| count.parse().unwrap())
 }
 
-/// One writer is looked at so often; then it is killed, and another one begins.
-const SNAPSHOTS_OF_A_WRITER: u64 = 50;
+/// One writer is looked at so often; then it is killed, and another one begins. Some are looked at
+/// for long, so that they come to compactions of compactions; some are killed soon.
+fn snapshots_of_writer(seed: u64) -> u64 {
+    25 << (seed % 5)
+}
 
 /// One shard, in a directory beside the writer's journal.
 fn open(shard: &Shard, root: &Path) -> DataDirectory {
@@ -76,7 +79,7 @@ fn snapshots_of(mode: Mode) {
             thread::sleep(Duration::from_millis(1));
         }
         let first = good;
-        while good < wanted && good - first < SNAPSHOTS_OF_A_WRITER {
+        while good < wanted && good - first < snapshots_of_writer(seed) {
             if check_snapshot(&directory, root.path(), good) {
                 good += 1;
             } else {
