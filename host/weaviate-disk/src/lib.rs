@@ -7,6 +7,7 @@ mod bucket;
 mod catalog;
 mod class;
 mod columns;
+mod copies;
 mod cursor;
 mod directory;
 mod error;
@@ -16,6 +17,7 @@ mod layout;
 mod leftovers;
 mod merge;
 mod names;
+mod nodes;
 mod object;
 mod report;
 pub mod schema;
@@ -25,12 +27,14 @@ mod units;
 mod wal;
 
 pub use class::{Class, Shard, SkipReason};
+pub use copies::{ShardCopies, ShardCopy};
 pub use cursor::UnitCursor;
 pub use directory::DataDirectory;
 pub use error::{DiskError, LogFault, ObjectFault, Place, SegmentFault};
-pub use inspect::{IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey, Survey};
+pub use inspect::{CopySurvey, IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey, Survey};
 pub use layout::Layout;
 pub use leftovers::IgnoredReason;
+pub use nodes::Node;
 pub use report::{CutOff, Examples, LogLength, ShardSummary, Warning};
 pub use schema::{
     file::{SchemaClass, SchemaFile},

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     bucket::{Bucket, BucketFile},
+    copies::{Differences, ShardCopies},
     error::DiskError,
     key_index,
     leftovers::{self, IgnoredReason, ListedFile, SourceKind},
@@ -22,6 +23,8 @@ const SHARD_VERSION: u16 = 2;
 #[derive(Debug)]
 pub(crate) struct SourceFile {
     listed: ListedFile,
+    /// Which of the shard's copies it belongs to.
+    pub copy: usize,
     pub content: Content,
 }
 
@@ -38,7 +41,20 @@ pub(crate) struct ShardSnapshot {
     pub bucket: Bucket,
     /// Index of the shard in its class.
     pub shard_index: u32,
+    /// Those of one copy together.
     pub sources: Vec<SourceFile>,
+    /// Set for a shard that several directories hold.
+    pub copies: Option<Copies>,
+}
+
+/// The other copies of a shard.
+#[derive(Debug)]
+pub(crate) struct Copies {
+    /// How many there are, those without data included.
+    pub count: usize,
+    pub differences: Differences,
+    /// By copy.
+    buckets: Vec<Bucket>,
 }
 
 /// What was found of a shard, besides its data.
@@ -48,6 +64,8 @@ pub(crate) struct Findings {
     pub warnings: Vec<Warning>,
     /// Why there is nothing to read.
     pub skip_reason: Option<&'static str>,
+    /// Where there are several directories.
+    pub copies: Option<ShardCopies>,
 }
 
 impl ShardSnapshot {
@@ -65,10 +83,10 @@ impl ShardSnapshot {
                 SourceKind::Segment => Content::Segment(SegmentLayout::read(&file).ok()?),
                 SourceKind::Log => Content::Log(LogIndex::read(&file).ok()?),
             };
-            Some(SourceFile { listed, content })
+            Some(SourceFile { listed, copy: 0, content })
         });
         let sources = sources.collect();
-        Some(ShardSnapshot { bucket, shard_index: 0, sources })
+        Some(ShardSnapshot { bucket, shard_index: 0, sources, copies: None })
     }
 
     /// Chooses, opens and checks the shard's files; the rows themselves are not read.
@@ -101,18 +119,38 @@ impl ShardSnapshot {
                 SourceKind::Segment => findings.check_segment(&file)?,
                 SourceKind::Log => findings.index_log(&file)?,
             };
-            sources.push(SourceFile { listed: chosen.file, content });
+            sources.push(SourceFile { listed: chosen.file, copy: 0, content });
         }
         if sources.iter().all(SourceFile::is_empty) {
             return Ok((None, findings));
         }
         findings.skip_reason = None;
-        Ok((Some(ShardSnapshot { bucket, shard_index, sources }), findings))
+        Ok((Some(ShardSnapshot { bucket, shard_index, sources, copies: None }), findings))
+    }
+
+    /// One snapshot of all copies, in their order; `None` stands for a copy without data.
+    pub fn joined(
+        copies: Vec<Option<ShardSnapshot>>,
+        differences: Differences,
+    ) -> Option<ShardSnapshot> {
+        let count = copies.len();
+        let mut copies = copies.into_iter().flatten();
+        let mut joined = copies.next()?;
+        let mut buckets = vec![joined.bucket.clone()];
+        for (copy, other) in (1..).zip(copies) {
+            buckets.push(other.bucket);
+            joined
+                .sources
+                .extend(other.sources.into_iter().map(|source| SourceFile { copy, ..source }));
+        }
+        joined.copies = (count > 1).then_some(Copies { count, differences, buckets });
+        Some(joined)
     }
 
     /// Opens one of the snapshot's files.
     pub fn open(&self, source: &SourceFile) -> Result<BucketFile, DiskError> {
-        self.bucket.open(&source.listed)
+        let of_copy = self.copies.as_ref().and_then(|copies| copies.buckets.get(source.copy));
+        of_copy.unwrap_or(&self.bucket).open(&source.listed)
     }
 }
 
@@ -137,12 +175,12 @@ impl Findings {
     /// Of a shard that is skipped for a reason of its class's.
     pub fn not_looked_at() -> Findings {
         let cut_off = CutOff { at: Utc::now(), newest_segment: None, logs: Vec::new() };
-        Findings { cut_off, warnings: Vec::new(), skip_reason: None }
+        Findings { cut_off, warnings: Vec::new(), skip_reason: None, copies: None }
     }
 
     fn nothing(at: DateTime<Utc>, reason: &'static str) -> Findings {
         let cut_off = CutOff { at, newest_segment: None, logs: Vec::new() };
-        Findings { cut_off, warnings: Vec::new(), skip_reason: Some(reason) }
+        Findings { cut_off, warnings: Vec::new(), skip_reason: Some(reason), copies: None }
     }
 
     /// Header, checksum and trees; the data nodes are checked as they are read.

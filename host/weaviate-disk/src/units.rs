@@ -8,6 +8,7 @@ use offloom_rows::Schema;
 
 use crate::{
     class::Class,
+    copies,
     cursor::UnitCursor,
     directory::DataDirectory,
     error::DiskError,
@@ -132,7 +133,7 @@ impl Units {
                 let index = u32::try_from(self.next_shard).unwrap_or(u32::MAX);
                 let (snapshot, findings) = match &shard.skip_reason {
                     Some(_) => (None, Findings::not_looked_at()),
-                    None => ShardSnapshot::take(self.directory.bucket(&self.class, shard), index)?,
+                    None => copies::take(&self.directory, &self.class, shard, index)?,
                 };
                 let decided = shard.skip_reason.as_ref().map(ToString::to_string);
                 self.shards.push(ShardSummary {
@@ -141,6 +142,7 @@ impl Units {
                     cut_off: findings.cut_off,
                     skip_reason: decided.or(findings.skip_reason.map(str::to_owned)),
                     warnings: findings.warnings,
+                    copies: findings.copies,
                 });
                 self.next_shard = self.next_shard.saturating_add(1);
                 self.cutter =
