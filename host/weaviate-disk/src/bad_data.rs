@@ -205,7 +205,12 @@ mod tests {
     fn bad(number: u32, raw: Option<usize>) -> BadObject {
         BadObject {
             id: Uuid::from_u128(number.into()),
-            place: Place { class: "Article".into(), shard: "s".into(), file: "f.db".into() },
+            place: Place {
+                node: None,
+                class: "Article".into(),
+                shard: "s".into(),
+                file: "f.db".into(),
+            },
             offset: 25,
             reason: "the \"value\" is empty".to_owned(),
             value_bytes: 3,

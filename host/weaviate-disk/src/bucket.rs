@@ -3,6 +3,7 @@ use std::{
     fs::{File, Metadata},
     io,
     os::unix::fs::{FileExt, MetadataExt},
+    path::Path,
     sync::Arc,
 };
 
@@ -22,6 +23,8 @@ const O_NONBLOCK: i32 = if cfg!(target_os = "linux") { 0o4000 } else { 0x4 };
 pub(crate) struct Bucket {
     /// The data directory: nothing outside of it can be reached.
     pub root: Arc<Dir>,
+    /// Its path, where there are several.
+    pub node: Option<Arc<Path>>,
     /// The class's name in lower case, as directories have it.
     pub class_directory: Arc<str>,
     /// Exact class name, for messages.
@@ -33,7 +36,12 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub fn place(&self, file: &str) -> Place {
-        Place { class: self.class.clone(), shard: self.shard.clone(), file: file.into() }
+        Place {
+            class: self.class.clone(),
+            shard: self.shard.clone(),
+            file: file.into(),
+            node: self.node.clone(),
+        }
     }
 
     fn path(&self) -> String {

@@ -8,6 +8,7 @@ mod bucket;
 mod catalog;
 mod class;
 mod columns;
+mod copies;
 mod cursor;
 mod descriptors;
 mod directory;
@@ -20,6 +21,7 @@ mod layout;
 mod leftovers;
 mod merge;
 mod names;
+mod nodes;
 mod object;
 mod report;
 pub mod schema;
@@ -34,14 +36,16 @@ pub use bad_data::{
     ShardFaults, UnknownPolicy,
 };
 pub use class::{Class, Shard, SkipReason};
+pub use copies::{ShardCopies, ShardCopy};
 pub use cursor::UnitCursor;
 pub use descriptors::{Descriptors, raise_descriptor_limit};
 pub use directory::DataDirectory;
 pub use error::{DiskError, LogFault, ObjectFault, Place, SegmentFault};
 pub use filter::{FilterError, PropertySelection, RowFilter, UNNAMED_VECTOR, VectorSelection};
-pub use inspect::{IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey, Survey};
+pub use inspect::{CopySurvey, IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey, Survey};
 pub use layout::Layout;
 pub use leftovers::IgnoredReason;
+pub use nodes::Node;
 pub use report::{CutOff, Examples, LogLength, ShardSummary, Warning};
 pub use schema::{
     file::{SchemaClass, SchemaFile},

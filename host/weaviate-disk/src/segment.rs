@@ -16,6 +16,9 @@ pub(crate) const HEADER_BYTES: u64 = 16;
 const FOOTER_BYTES: u64 = 4;
 /// Keys of the objects bucket are UUIDs (`lsm-segment.md` 2).
 pub(crate) const KEY_BYTES: u32 = 16;
+/// What a tombstone that tells its time has in place of a value: 1, then Unix milliseconds
+/// (`lsm-segment.md` 1.3).
+pub(crate) const TOMBSTONE_TIME_BYTES: u64 = 9;
 
 /// Where the parts of a segment lie.
 #[derive(Debug, Clone, PartialEq, Eq)]

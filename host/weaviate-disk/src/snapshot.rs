@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     bucket::{Bucket, BucketFile},
+    copies::{Differences, ShardCopies},
     descriptors::{Descriptors, Permits},
     error::DiskError,
     freeze::{Frozen, FrozenFiles, freeze},
@@ -23,6 +24,8 @@ const SHARD_VERSION: u16 = 2;
 #[derive(Debug)]
 pub(crate) struct SourceFile {
     pub file: Arc<BucketFile>,
+    /// Which of the shard's copies it belongs to.
+    pub copy: usize,
     pub content: Content,
 }
 
@@ -39,9 +42,20 @@ pub(crate) struct ShardSnapshot {
     pub bucket: Bucket,
     /// Index of the shard in its class.
     pub shard_index: u32,
+    /// Those of one copy together.
     pub sources: Vec<SourceFile>,
     /// For the descriptors among the sources.
-    permits: Option<Permits>,
+    permits: Vec<Permits>,
+    /// Set for a shard that several directories hold.
+    pub copies: Option<Copies>,
+}
+
+/// The copies of a shard.
+#[derive(Debug)]
+pub(crate) struct Copies {
+    /// How many there are, those without data included.
+    pub count: usize,
+    pub differences: Differences,
 }
 
 /// What was found of a shard, besides its data.
@@ -51,6 +65,8 @@ pub(crate) struct Findings {
     pub warnings: Vec<Warning>,
     /// Why there is nothing to read.
     pub skip_reason: Option<&'static str>,
+    /// Where there are several directories.
+    pub copies: Option<ShardCopies>,
 }
 
 impl ShardSnapshot {
@@ -68,10 +84,11 @@ impl ShardSnapshot {
                 SourceKind::Segment => Content::Segment(SegmentLayout::read(&file).ok()?),
                 SourceKind::Log => Content::Log(LogIndex::read(&file).ok()?),
             };
-            Some(SourceFile { file: Arc::new(file), content })
+            Some(SourceFile { file: Arc::new(file), copy: 0, content })
         });
         let sources = sources.collect();
-        Some(ShardSnapshot { bucket, shard_index: 0, sources, permits: None })
+        let permits = Vec::new();
+        Some(ShardSnapshot { bucket, shard_index: 0, sources, permits, copies: None })
     }
 
     /// Chooses, opens and checks the shard's files; the rows themselves are not read. With `room`
@@ -107,20 +124,37 @@ impl ShardSnapshot {
                 SourceKind::Segment => findings.check_segment(&file)?,
                 SourceKind::Log => findings.index_log(&file)?,
             };
-            sources.push(SourceFile { file: Arc::new(file), content });
+            sources.push(SourceFile { file: Arc::new(file), copy: 0, content });
         }
         if sources.iter().all(SourceFile::is_empty) {
             return Ok(Some((None, findings)));
         }
         findings.skip_reason = None;
-        let permits = Some(permits);
-        let snapshot = ShardSnapshot { bucket, shard_index, sources, permits };
+        let permits = vec![permits];
+        let snapshot = ShardSnapshot { bucket, shard_index, sources, permits, copies: None };
         Ok(Some((Some(snapshot), findings)))
+    }
+
+    /// One snapshot of all copies, in their order; `None` stands for a copy without data.
+    pub fn joined(
+        copies: Vec<Option<ShardSnapshot>>,
+        differences: Differences,
+    ) -> Option<ShardSnapshot> {
+        let count = copies.len();
+        let mut copies = copies.into_iter().flatten();
+        let mut joined = copies.next()?;
+        for (copy, other) in (1..).zip(copies) {
+            let sources = other.sources.into_iter();
+            joined.sources.extend(sources.map(|source| SourceFile { copy, ..source }));
+            joined.permits.extend(other.permits);
+        }
+        joined.copies = (count > 1).then_some(Copies { count, differences });
+        Some(joined)
     }
 
     /// How many descriptors it holds.
     pub fn open_files(&self) -> usize {
-        self.permits.as_ref().map_or(0, Permits::count)
+        self.permits.iter().map(Permits::count).sum()
     }
 }
 
@@ -145,12 +179,12 @@ impl Findings {
     /// Of a shard that is skipped for a reason of its class's.
     pub fn not_looked_at() -> Findings {
         let cut_off = CutOff { at: Utc::now(), newest_segment: None, logs: Vec::new() };
-        Findings { cut_off, warnings: Vec::new(), skip_reason: None }
+        Findings { cut_off, warnings: Vec::new(), skip_reason: None, copies: None }
     }
 
     fn nothing(at: DateTime<Utc>, reason: &'static str) -> Findings {
         let cut_off = CutOff { at, newest_segment: None, logs: Vec::new() };
-        Findings { cut_off, warnings: Vec::new(), skip_reason: Some(reason) }
+        Findings { cut_off, warnings: Vec::new(), skip_reason: Some(reason), copies: None }
     }
 
     /// Header, checksum and trees; the data nodes are checked as they are read.

@@ -14,6 +14,7 @@ use offloom_rows::Schema;
 use crate::{
     bad_data::{Faults, ReadOptions},
     class::{Class, Shard},
+    copies,
     cursor::UnitCursor,
     directory::DataDirectory,
     error::DiskError,
@@ -159,12 +160,11 @@ impl Units {
         let taken = match &shard.skip_reason {
             Some(_) => Ok(Some((None, Findings::not_looked_at()))),
             None => {
-                let bucket = self.directory.bucket(&self.class, shard);
-                let descriptors = self.directory.descriptors();
                 // Whoever waits for descriptors must not hold what others wait for.
-                let room = descriptors.unit_files().saturating_sub(self.open_files);
+                let room =
+                    self.directory.descriptors().unit_files().saturating_sub(self.open_files);
                 let room = (!self.ranges.is_empty()).then_some(room);
-                ShardSnapshot::take(bucket, index, descriptors, room)
+                copies::take(&self.directory, &self.class, shard, index, room)
             }
         };
         let (snapshot, findings, error) = match taken {
@@ -173,9 +173,9 @@ impl Units {
             Err(error) => (None, None, Some(Arc::new(error))),
         };
         self.next_shard = self.next_shard.saturating_add(1);
-        let (cut_off, warnings, found_reason) = match findings {
-            Some(found) => (Some(found.cut_off), found.warnings, found.skip_reason),
-            None => (None, Vec::new(), None),
+        let (cut_off, warnings, found_reason, copies) = match findings {
+            Some(found) => (Some(found.cut_off), found.warnings, found.skip_reason, found.copies),
+            None => (None, Vec::new(), None, None),
         };
         let decided = shard.skip_reason.as_ref().map(ToString::to_string);
         self.shards.push(ShardSummary {
@@ -185,6 +185,7 @@ impl Units {
             skip_reason: decided.or(found_reason.map(str::to_owned)),
             error,
             warnings,
+            copies,
         });
         Begun::Shard(snapshot.map(|snapshot| {
             self.open_files = self.open_files.saturating_add(snapshot.open_files());

@@ -106,8 +106,11 @@ fn tenants_are_skipped_by_their_status_and_those_without_directory_are_told() {
 
     // What is skipped is in the survey, and adds nothing to it.
     let survey = directory.survey(shelf).unwrap();
-    let objects: Vec<_> =
-        survey.shards.iter().map(|shard| (shard.shard.as_str(), shard.objects_estimate)).collect();
+    let objects: Vec<_> = survey
+        .shards
+        .iter()
+        .map(|shard| (shard.shard.as_str(), shard.objects_estimate()))
+        .collect();
     assert_eq!(objects[..4], [("active", 1), ("asleep", 1), ("coming", 0), ("dropped", 0)]);
     assert_eq!(survey.shards[2].status, Some(ShardStatus::Unfreezing));
     assert_eq!(survey.shards[2].skip_reason, Some(SkipReason::Status(ShardStatus::Unfreezing)));
@@ -205,13 +208,13 @@ fn a_broken_raft_store_is_an_error_unless_a_schema_file_stands_in() {
     node.add("Article", "s1");
     fs::write(node.root.path().join("raft/raft.db"), [7; 8192]).unwrap();
     let error = DataDirectory::open(node.root.path(), None).unwrap_err();
-    let DiskError::ServerSchema { source } = &error else { panic!("{error}") };
+    let DiskError::ServerSchema { source, .. } = &error else { panic!("{error}") };
     assert!(matches!(source, SchemaReadError::NoMetaPage { .. }), "{source}");
     let text = error.to_string();
     assert!(text.contains("raft/raft.db") && text.contains("--schema"), "{text}");
     let file = schema(node.root.path(), r#"{"classes": [{"class": "Article"}]}"#);
     let directory = DataDirectory::open(node.root.path(), Some(file)).unwrap();
-    let [Warning::ServerSchema { reason }] = directory.warnings() else {
+    let [Warning::ServerSchema { reason, tenants_known: false, .. }] = directory.warnings() else {
         panic!("{:?}", directory.warnings())
     };
     assert!(reason.contains("raft/raft.db"), "{reason}");

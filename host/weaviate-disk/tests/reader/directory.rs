@@ -2,7 +2,7 @@
 use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
 use offloom_encoder::{DirectoryWriter, NameStyle, SegmentOptions, WalVersion};
-use offloom_weaviate_disk::{DataDirectory, DiskError, IgnoredReason, ShardSurvey, Warning};
+use offloom_weaviate_disk::{CopySurvey, DataDirectory, DiskError, IgnoredReason, Warning};
 
 use crate::{
     rows::{self, LIMITS},
@@ -267,8 +267,9 @@ fn a_survey_shows_files_counts_and_what_was_decided() {
     let directory = shard.open();
     let class = rows::class(&directory, CLASS);
     let survey = directory.survey(class).unwrap();
-    let [ShardSurvey { objects_estimate, raw_bytes, segments, logs, ignored, fault, .. }] =
-        survey.shards.as_slice()
+    let [shard_survey] = survey.shards.as_slice() else { panic!("{survey:?}") };
+    let [CopySurvey { objects_estimate, raw_bytes, segments, logs, ignored, fault, .. }] =
+        shard_survey.copies.as_slice()
     else {
         panic!("{survey:?}")
     };
@@ -293,8 +294,8 @@ fn a_survey_shows_files_counts_and_what_was_decided() {
     // Damage is part of the survey, and does not end it.
     fs::write(shard.file("segment-0000000000000000007.db"), b"too short").unwrap();
     let survey = directory.survey(class).unwrap();
-    assert_eq!(survey.shards[0].segments.len(), 2);
-    let fault = survey.shards[0].fault.as_ref().unwrap().to_string();
+    assert_eq!(survey.shards[0].copies[0].segments.len(), 2);
+    let fault = survey.shards[0].fault().unwrap().to_string();
     assert!(fault.contains("segment-0000000000000000007.db"), "{fault}");
 }
 

@@ -260,7 +260,7 @@ fn where_the_schema_came_from_is_told() {
 fn the_flat_layout_is_read_like_the_other_one() {
     let fixture = offloom_fixtures::unpack("v1.20.6").unwrap();
     let directory = without_schema_file(&fixture);
-    assert_eq!(directory.layout(), Layout::Flat);
+    assert_eq!(directory.nodes()[0].layout(), Layout::Flat);
     // Its logs are of version 0, and its objects tell their classes.
     std::fs::remove_file(fixture.data_dir().join("schema.db")).unwrap();
     let guessed = without_schema_file(&fixture);
