@@ -335,23 +335,3 @@ fn a_survey_shows_files_counts_and_what_was_decided() {
     let fault = survey.shards[0].fault.as_ref().unwrap().to_string();
     assert!(fault.contains("segment-0000000000000000007.db"), "{fault}");
 }
-
-#[test]
-fn a_file_that_was_replaced_since_its_shard_was_looked_at_is_noticed() {
-    let shard = Shard::new();
-    let path = shard.segment(1, SegmentOptions::default(), &[put(1, "{}")]);
-    let directory = shard.open();
-    let class = rows::class(&directory, CLASS);
-    let options = offloom_weaviate_disk::UnitOptions { block_bytes: 1 << 20 };
-    let unit = directory.units(class, options).next().unwrap().unwrap();
-    assert_eq!(rows::read_unit(&unit, LIMITS).unwrap().len(), 1);
-    // Another try of the same unit.
-    assert_eq!(rows::read_unit(&unit, LIMITS).unwrap().len(), 1);
-    let bytes = fs::read(&path).unwrap();
-    fs::rename(&path, path.with_extension("kept")).unwrap();
-    fs::write(&path, bytes).unwrap();
-    let error = rows::read_unit(&unit, LIMITS).unwrap_err();
-    assert!(matches!(&error, DiskError::Changed { .. }), "{error}");
-    let error = offloom_rows::CursorError::from(error);
-    assert!(matches!(error, offloom_rows::CursorError::Unavailable(_)));
-}

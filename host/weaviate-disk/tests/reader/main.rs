@@ -9,7 +9,9 @@
 mod allocations;
 mod cutting;
 mod damage;
+mod descriptors;
 mod directory;
+mod leftovers;
 mod live;
 mod logs;
 mod model;
@@ -17,3 +19,4 @@ mod objects;
 mod real;
 mod rows;
 mod shard;
+mod untouched;
