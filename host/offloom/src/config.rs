@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use offloom_sandbox::SandboxConfig;
 use serde::Deserialize;
@@ -91,7 +91,7 @@ impl Settings {
             allowed_buckets: self.allowed_buckets.or(below.allowed_buckets).unwrap_or_default(),
             path: self.path.or(below.path).unwrap_or_default(),
         };
-        if backend.filesystem_root.is_none() && backend.bucket.is_none() {
+        if backend.known().is_empty() {
             bail!("nowhere to export to: give --filesystem-root for a folder, or --bucket for S3");
         }
         let workers = self.workers.or(below.workers);
@@ -128,12 +128,17 @@ impl Settings {
     fn read(path: &Path) -> anyhow::Result<Settings> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("the settings {} cannot be read", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("the settings {}", path.display()))
+        toml::from_str(&text).map_err(|error: toml::de::Error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count().saturating_add(1);
+            anyhow!("the settings {}, line {line}: {}", path.display(), error.message())
+        })
     }
 }
 
 fn default_state_dir() -> Option<PathBuf> {
-    let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let of =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     of("XDG_STATE_HOME")
         .or_else(|| of("HOME").map(|home| home.join(".local/state")))
         .map(|state| state.join("offloom"))
@@ -151,7 +156,8 @@ mod tests {
 
     #[test]
     fn a_flag_stands_above_the_file_and_the_file_above_the_default() {
-        let file = file("data_dir = '/a'\nfilesystem_root = '/out'\nworkers = 3\nmax_exports = 9\n");
+        let file =
+            file("data_dir = '/a'\nfilesystem_root = '/out'\nworkers = 3\nmax_exports = 9\n");
         let settings = Settings { workers: Some(7), ..Settings::default() };
         let config = settings.resolve(Some(file.path())).unwrap();
         assert_eq!(config.scheduler.workers, 7);

@@ -1,5 +1,6 @@
 //! Runs one export from claim to commit: cuts units, shares them among workers, ends in one outcome.
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use offloom_protocol::claim::{Claim, ClaimError};
@@ -19,6 +20,12 @@ use crate::plan::PlannedClass;
 use crate::status::Status;
 use crate::worker::{ClassRun, Job, Work, WorkerError, Workplace, work};
 
+/// How long the outcome waits for uploads that are being dropped.
+const ABORT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a FAILED export tries to leave its tombstone.
+const TOMBSTONE_PATIENCE: Duration = Duration::from_secs(15);
+
 /// Why an export did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
@@ -35,7 +42,7 @@ pub enum ExportError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The store refused.
-    #[error(transparent)]
+    #[error("write to backend failed: {0}")]
     Store(#[from] StoreError),
     /// The id belongs to another export.
     #[error(transparent)]
@@ -204,6 +211,8 @@ impl ClaimedExport {
         for run in &runs {
             written.push((run.schema.class_name.clone(), run.files.end().await));
         }
+        // Files that were given up are gone before the outcome says so, unless the store is away.
+        let _ = tokio::time::timeout(ABORT_PATIENCE, self.folder.wait_for_aborts()).await;
         let export = self.export;
         let beginning = Beginning {
             backend: export.destination.backend(),
@@ -215,9 +224,14 @@ impl ClaimedExport {
         };
         let ending =
             Ending { outcome, error: reason, progress: status.progress(), written, shards };
-        match commit::commit(&self.folder, beginning, ending).await {
+        let committing = commit::commit(&self.folder, beginning, ending);
+        if outcome == Outcome::Failed {
+            // The store may be the reason, and was waited for already. Of two errors the first tells.
+            let committed = tokio::time::timeout(TOMBSTONE_PATIENCE, committing).await;
+            return EndedExport { manifest: committed.ok().and_then(Result::ok), error };
+        }
+        match committing.await {
             Ok(manifest) => EndedExport { manifest: Some(manifest), error },
-            // Of two errors the first one is the reason.
             Err(failed) => {
                 EndedExport { manifest: None, error: Some(error.unwrap_or(failed.into())) }
             }

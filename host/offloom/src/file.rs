@@ -5,11 +5,12 @@ use offloom_protocol::error::StoreError;
 use offloom_protocol::manifest::{Block, ClassFile, FileFormat};
 use offloom_protocol::names::{NameError, ObjectKey};
 use offloom_protocol::store::ExportFolder;
-use offloom_protocol::upload::Upload;
+use offloom_protocol::upload::{Upload, Uploaded};
 use offloom_protocol::verify::{FooterError, check_parquet_footer};
 use offloom_rows::ShardRun;
 use offloom_sandbox::{EncodedBlock, FileEncoder, Format, GuestError, PlacedBlock};
 use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::task::JoinHandle;
 
 /// Readers break at 32,767 row groups, and notes and footers must stay bounded (`architecture.md`).
 const BLOCKS_A_FILE: usize = 8_192;
@@ -24,7 +25,7 @@ const PARQUET_MAGIC: &[u8] = b"PAR1";
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The store refused.
-    #[error(transparent)]
+    #[error("write to backend failed: {0}")]
     Store(#[from] StoreError),
     /// The guest failed to begin or end the file.
     #[error("{key}: {source}")]
@@ -69,7 +70,15 @@ pub struct ClassFiles {
 #[derive(Default)]
 struct Written {
     open: Option<OpenFile>,
+    finishing: Option<Finishing>,
     class: WrittenClass,
+}
+
+/// A file whose last bytes are under way. The task goes on when its worker is stopped, so that a
+/// file never becomes visible without being listed.
+struct Finishing {
+    task: JoinHandle<Result<Uploaded, StoreError>>,
+    file: ClassFile,
 }
 
 struct OpenFile {
@@ -153,6 +162,10 @@ impl ClassFiles {
     /// What is complete; a file that was begun and not ended is dropped.
     pub async fn end(&self) -> WrittenClass {
         let mut written = self.written.lock().await;
+        // Its worker was stopped while it waited for the store.
+        if let Err(error) = written.finished().await {
+            tracing::warn!(class = %self.class, %error, "a file could not be finished");
+        }
         if let Some(file) = written.open.take() {
             // The outcome is decided already, and the store may be the reason for it.
             if let Err(error) = file.upload.abort().await {
@@ -206,27 +219,44 @@ impl ClassFiles {
             file.upload.append(chunk).await?;
         }
         let Some(file) = written.open.take() else { return Ok(()) };
-        let uploaded = file.upload.finish().await?;
-        written.class.files.push(ClassFile {
-            class: self.class.clone(),
-            key: file.key.to_string(),
-            format: FileFormat {
-                name: self.format.name.clone(),
-                extension: self.format.extension.clone(),
-                media_type: self.format.media_type.clone(),
+        written.finishing = Some(Finishing {
+            file: ClassFile {
+                class: self.class.clone(),
+                key: file.key.to_string(),
+                format: FileFormat {
+                    name: self.format.name.clone(),
+                    extension: self.format.extension.clone(),
+                    media_type: self.format.media_type.clone(),
+                },
+                size_bytes: 0,
+                sha256: String::new(),
+                rows: file.rows,
+                counters: file.counters,
+                blocks,
             },
-            size_bytes: uploaded.size_bytes,
-            sha256: uploaded.sha256,
-            rows: file.rows,
-            counters: file.counters,
-            blocks,
+            task: tokio::spawn(file.upload.finish()),
         });
-        Ok(())
+        written.finished().await
     }
 }
 
 fn guest_failed(key: &ObjectKey, source: GuestError) -> FileError {
     FileError::Guest { key: key.to_string(), source }
+}
+
+impl Written {
+    /// Waits for the file whose last bytes are under way, if there is one, and lists it.
+    async fn finished(&mut self) -> Result<(), FileError> {
+        let Some(finishing) = &mut self.finishing else { return Ok(()) };
+        // Dropped while it waits, it can wait again.
+        let finished = (&mut finishing.task).await;
+        let Some(Finishing { mut file, .. }) = self.finishing.take() else { return Ok(()) };
+        let uploaded = finished.map_err(|_stopped| FileError::Ended)??;
+        file.size_bytes = uploaded.size_bytes;
+        file.sha256 = uploaded.sha256;
+        self.class.files.push(file);
+        Ok(())
+    }
 }
 
 impl OpenFile {

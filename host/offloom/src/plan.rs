@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 
 use offloom_sandbox::{ExporterGuest, GuestError, GuestOptions, OfferedClass, Selection};
-use offloom_weaviate_disk::{Class, DataDirectory, DiskError, ShardSurvey};
+use offloom_weaviate_disk::{Class, ClassEstimate, DataDirectory, DiskError};
 
 /// Why no export can be made of what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -20,16 +20,6 @@ pub enum PlanError {
         /// What exists, as text.
         known: String,
     },
-    /// A directory holds a class that the schema file lacks.
-    #[error(
-        "the schema file has no class for the directory {directory} ({class}?): exclude {class}, or bring a newer schema"
-    )]
-    NotInSchema {
-        /// The class directory.
-        directory: String,
-        /// The name that its objects or its directory suggest.
-        class: String,
-    },
     /// Nothing is left to export.
     #[error("nothing to export: {reason}")]
     Nothing {
@@ -42,8 +32,8 @@ pub enum PlanError {
     /// The directory could not be read.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The survey was stopped.
-    #[error("the survey of the data directory stopped: {0}")]
+    /// The estimate was stopped.
+    #[error("the estimate of the data directory stopped: {0}")]
     Stopped(#[from] tokio::task::JoinError),
 }
 
@@ -52,40 +42,36 @@ pub enum PlanError {
 pub struct PlannedClass {
     /// The class as it lies on disk.
     pub class: Class,
-    /// Keys in its files: an upper bound of its objects.
+    /// How many objects it has, about: replaced and deleted ones may count too.
     pub objects_estimate: u64,
-    /// Bytes of its rows as they are stored.
+    /// Bytes of its rows as they are stored, about.
     pub raw_bytes: u64,
 }
 
-/// Checks `include` and `exclude` against what exists, asks the guest, and surveys what it chose.
-/// Names are taken with their first letter capitalised; an unknown class in `exclude` is ignored.
+/// Checks `include` and `exclude` against `readable`, the classes of `directory` that may be read,
+/// estimates what is left, and lets the guest choose. Names are taken with their first letter
+/// capitalised; an unknown class in `exclude` is ignored.
 pub async fn plan(
     directory: &DataDirectory,
+    readable: &[Class],
     guest: &ExporterGuest,
     options: &GuestOptions,
     include: &[String],
     exclude: &[String],
 ) -> Result<Vec<PlannedClass>, PlanError> {
-    let selection = select(directory.classes(), include, exclude)?;
+    let selection = select(readable, include, exclude)?;
     let candidates: Vec<Class> =
-        directory.classes().iter().filter(|class| selection.offers(&class.name)).cloned().collect();
+        readable.iter().filter(|class| selection.offers(&class.name)).cloned().collect();
     if candidates.is_empty() {
-        let reason = if directory.classes().is_empty() {
+        let reason = if readable.is_empty() {
             "the data directory holds no classes"
         } else {
             "every class is excluded"
         };
         return Err(PlanError::Nothing { reason });
     }
-    if let Some(class) = candidates.iter().find(|class| class.in_schema == Some(false)) {
-        return Err(PlanError::NotInSchema {
-            directory: class.directory.to_string(),
-            class: class.name.to_string(),
-        });
-    }
-    let surveyed = survey(directory, candidates).await?;
-    let offered: Vec<OfferedClass> = surveyed
+    let estimated = estimate(directory, candidates).await?;
+    let offered: Vec<OfferedClass> = estimated
         .iter()
         .map(|planned| OfferedClass {
             name: planned.class.name.to_string(),
@@ -98,10 +84,10 @@ pub async fn plan(
     if chosen.is_empty() {
         return Err(PlanError::Nothing { reason: "the guest chose no class" });
     }
-    Ok(surveyed.into_iter().filter(|planned| chosen.contains(&*planned.class.name)).collect())
+    Ok(estimated.into_iter().filter(|planned| chosen.contains(&*planned.class.name)).collect())
 }
 
-async fn survey(
+async fn estimate(
     directory: &DataDirectory,
     classes: Vec<Class>,
 ) -> Result<Vec<PlannedClass>, PlanError> {
@@ -110,13 +96,8 @@ async fn survey(
         classes
             .into_iter()
             .map(|class| {
-                let shards = directory.survey(&class)?.shards;
-                let sum = |of: fn(&ShardSurvey) -> u64| {
-                    shards.iter().map(of).fold(0, u64::saturating_add)
-                };
-                let objects_estimate = sum(|shard| shard.objects_estimate);
-                let raw_bytes = sum(|shard| shard.raw_bytes);
-                Ok(PlannedClass { class, objects_estimate, raw_bytes })
+                let ClassEstimate { objects, raw_bytes } = directory.estimate(&class)?;
+                Ok(PlannedClass { class, objects_estimate: objects, raw_bytes })
             })
             .collect()
     })

@@ -82,9 +82,10 @@ impl Totals {
 impl Status {
     /// Announces a class before its first unit.
     pub fn announce(&self, planned: &PlannedClass) {
-        let shard = |name: &String| ShardView {
-            name: name.clone(),
-            status: ProgressStatus::Started,
+        // Clients know no shard that has not begun (`export-api.md` 1.3), and refuse the answer.
+        let shard = |name: &str| ShardView {
+            name: name.to_owned(),
+            status: ProgressStatus::Transferring,
             objects_exported: 0,
             skip_reason: None,
         };
@@ -99,7 +100,7 @@ impl Status {
             },
             raw_bytes_done: 0,
             raw_bytes_total: planned.raw_bytes,
-            shards: planned.class.shards.iter().map(shard).collect(),
+            shards: planned.class.shards.iter().map(|each| shard(&each.name)).collect(),
         };
         self.lock().insert(planned.class.name.to_string(), status);
     }
@@ -170,8 +171,7 @@ impl Status {
             totals.raw_bytes_total = add(totals.raw_bytes_total, status.raw_bytes_total);
             let done = status.raw_bytes_done.min(status.raw_bytes_total);
             totals.raw_bytes_done = add(totals.raw_bytes_done, done);
-            totals.classes_done +=
-                usize::from(status.progress.status == ProgressStatus::Success);
+            totals.classes_done += usize::from(status.progress.status == ProgressStatus::Success);
         }
         totals
     }

@@ -10,6 +10,7 @@ use cap_std::fs::{Dir, MetadataExt as _, OpenOptions, OpenOptionsExt};
 
 use crate::{
     error::{DiskError, Place},
+    layout::Layout,
     leftovers::ListedFile,
 };
 
@@ -21,12 +22,13 @@ const O_NONBLOCK: i32 = if cfg!(target_os = "linux") { 0o4000 } else { 0x4 };
 pub(crate) struct Bucket {
     /// The data directory: nothing outside of it can be reached.
     pub root: Arc<Dir>,
-    /// `<class>` as its directory is called.
+    /// The class's name in lower case, as directories have it.
     pub class_directory: Arc<str>,
     /// Exact class name, for messages.
     pub class: Arc<str>,
     /// Shard name, which is its directory's.
     pub shard: Arc<str>,
+    pub layout: Layout,
 }
 
 impl Bucket {
@@ -35,7 +37,10 @@ impl Bucket {
     }
 
     fn path(&self) -> String {
-        format!("{}/{}/lsm/objects", self.class_directory, self.shard)
+        match self.layout {
+            Layout::Hierarchical => format!("{}/{}/lsm/objects", self.class_directory, self.shard),
+            Layout::Flat => format!("{}_{}_lsm/objects", self.class_directory, self.shard),
+        }
     }
 
     /// The bucket's regular files, or `None` where there is no bucket (`data-directory.md` 3).
@@ -54,7 +59,10 @@ impl Bucket {
 
     /// The version of the code that wrote the shard, if its file tells (`data-directory.md` 3).
     pub fn shard_version(&self) -> Option<u16> {
-        let path = format!("{}/{}/version", self.class_directory, self.shard);
+        let path = match self.layout {
+            Layout::Hierarchical => format!("{}/{}/version", self.class_directory, self.shard),
+            Layout::Flat => format!("{}_{}.version", self.class_directory, self.shard),
+        };
         let (file, _) = open_file(&self.root, &path).ok()?;
         let mut version = [0; 2];
         file.read_exact_at(&mut version, 0).ok()?;

@@ -4,6 +4,8 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 use offloom_rows::CursorError;
 use uuid::Uuid;
 
+use crate::schema::SchemaReadError;
+
 /// A file of a shard's objects bucket, or the bucket itself when `file` is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -45,16 +47,32 @@ pub enum DiskError {
         /// As it was given.
         path: PathBuf,
     },
-    /// Written before 1.22: shards lie at the top level (`data-directory.md` 1).
+    /// Written before classes had shards (`data-directory.md` 1).
     #[error(
-        "{path} has the layout of Weaviate before 1.22 (it holds {example}), which cannot be read \
-         yet; start Weaviate 1.22 to 1.24 on a copy once, which converts it"
+        "{entry} is from a version of Weaviate in which classes had no shards yet, which cannot be \
+         read; start a later version before 1.25 on a copy once, which converts it"
     )]
-    FlatLayout {
-        /// As it was given.
-        path: PathBuf,
-        /// One of the entries that show it.
-        example: String,
+    Unsharded {
+        /// Directory in the data directory.
+        entry: String,
+    },
+    /// A shard of the flat layout whose name can be split in several ways.
+    #[error(
+        "neither schema nor objects tell which class and tenant {entry} is; give a saved answer of \
+         GET /v1/schema (--schema)"
+    )]
+    FlatShard {
+        /// Directory in the data directory.
+        entry: String,
+    },
+    /// What the server kept of its schema is broken.
+    #[error(
+        "the schema that the server kept cannot be read: {source}; give a saved answer of \
+         GET /v1/schema instead (--schema)"
+    )]
+    ServerSchema {
+        /// Which file, and what is wrong there.
+        source: SchemaReadError,
     },
     /// The schema file cannot be used.
     #[error("schema file {path}: {reason}")]
@@ -180,7 +198,9 @@ impl From<DiskError> for CursorError {
             | DiskError::Busy { .. }
             | DiskError::TooManyFiles { .. } => CursorError::Unavailable(Box::new(error)),
             DiskError::NotADataDirectory { .. }
-            | DiskError::FlatLayout { .. }
+            | DiskError::Unsharded { .. }
+            | DiskError::FlatShard { .. }
+            | DiskError::ServerSchema { .. }
             | DiskError::SchemaFile { .. }
             | DiskError::Compaction { .. }
             | DiskError::Segment { .. }
@@ -361,6 +381,9 @@ pub enum ObjectFault {
         /// What the parser says.
         reason: String,
     },
+    /// The stored properties are JSON without members, so that no filter can apply to them.
+    #[error("the properties are no JSON object, so that they cannot be filtered")]
+    PropertiesNoObject,
     /// The row would be larger than what may cross to a guest.
     #[error("the row has {row_bytes} bytes, more than the {limit_bytes} that a row may have")]
     TooLarge {

@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -97,10 +98,11 @@ struct ShardBody {
 /// POST `/v1/export/{backend}`.
 pub async fn create(
     State(state): State<ApiState>,
-    Path(backend): Path<String>,
+    backend: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     JsonBody(body): JsonBody<CreateBody>,
 ) -> Result<Json<ExportBody>, ApiError> {
+    let Path(backend) = backend?;
     let principal = principal(&state, &headers)?;
     let id = body.id.as_deref().unwrap_or_default();
     if id.is_empty() {
@@ -113,6 +115,7 @@ pub async fn create(
     }
     let place = body.config.unwrap_or_default();
     let destination = destination(&state, &backend, &place)?;
+    destination.check_access().await?;
     let request = Request {
         backend: backend.clone(),
         id,
@@ -128,10 +131,11 @@ pub async fn create(
 /// GET `/v1/export/{backend}/{id}`.
 pub async fn status(
     State(state): State<ApiState>,
-    Path((backend, id)): Path<(String, String)>,
-    Query(query): Query<StatusQuery>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    query: Result<Query<StatusQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Json<ExportBody>, ApiError> {
+    let (Path((backend, id)), Query(query)) = (path?, query?);
     let principal = principal(&state, &headers)?;
     let id = checked_id(&id)?;
     let place = Place { bucket: query.bucket, path: query.path };
@@ -145,9 +149,10 @@ pub async fn status(
 /// DELETE `/v1/export/{backend}/{id}`.
 pub async fn cancel(
     State(state): State<ApiState>,
-    Path((backend, id)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
+    let Path((backend, id)) = path?;
     let principal = principal(&state, &headers)?;
     let id = checked_id(&id)?;
     destination(&state, &backend, &Place::default())?;
@@ -172,7 +177,9 @@ fn destination(state: &ApiState, backend: &str, place: &Place) -> Result<Destina
 
 impl ExportBody {
     fn new(backend: String, view: ExportView, with_shards: bool) -> ExportBody {
-        let took = view.completed_at.map(|at| (at - view.started_at).num_milliseconds());
+        // Of the times as they are shown, whose parts of a millisecond are cut off.
+        let started_ms = view.started_at.timestamp_millis();
+        let took = view.completed_at.map(|at| at.timestamp_millis().saturating_sub(started_ms));
         let shard_status = with_shards.then(|| {
             let of_class = |class: &ClassView| {
                 let shards = class.shards.iter().map(|shard| {

@@ -3,6 +3,8 @@ pub mod body;
 pub mod error;
 mod exports;
 mod health;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -11,9 +11,9 @@ use offloom_sandbox::{GuestOptions, SandboxConfig};
 use offloom_weaviate_disk::{DataDirectory, SchemaFile};
 
 use super::progress::Progress;
-use crate::plan::plan;
 use crate::export::{Export, Stop, StopReason, Workers};
 use crate::guest;
+use crate::plan::plan;
 use crate::status::Status;
 use crate::worker::default_workers;
 
@@ -84,10 +84,13 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     let sandbox = SandboxConfig { cache_dir: args.cache_dir, ..SandboxConfig::default() };
     let guest = guest::load(args.guest, sandbox).await?;
     let options: GuestOptions = args.guest_options;
-    let classes = plan(&directory, &guest, &options, &args.include, &args.exclude).await?;
+    let classes =
+        plan(&directory, directory.classes(), &guest, &options, &args.include, &args.exclude)
+            .await?;
 
     let count = args.workers.map_or_else(default_workers, usize::from);
     let workers = Workers::new(count, tokio::runtime::Handle::current());
+    destination.check_access().await?;
     let export = Export { id, destination, directory, classes, guest, options };
     let claimed = export.claim().await?;
     let folder = claimed.folder().url().to_owned();

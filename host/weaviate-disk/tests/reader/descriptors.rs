@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use offloom_encoder::{DirectoryWriter, NameStyle, Object, ObjectOptions, SegmentOptions};
+use offloom_encoder::{DirectoryWriter, NameStyle, Node, Object, ObjectOptions, SegmentOptions};
 use offloom_weaviate_disk::{
     DataDirectory, Descriptors, DiskError, Unit, UnitOptions, raise_descriptor_limit,
 };
@@ -37,7 +37,7 @@ fn tenants(segments: &[u64]) -> TempDir {
             id[15] = number as u8;
             let mut object = Object::new(id, CLASS);
             object.properties = Some(b"{}".to_vec());
-            let node = offloom_encoder::Node::live(&object, &ObjectOptions::default()).unwrap();
+            let node = Node::live(&object, &ObjectOptions::default()).unwrap();
             let options = SegmentOptions::default();
             let mut segment = shard.segment(1 + number, NameStyle::Short, options).unwrap();
             segment.append(&node).unwrap();
@@ -55,25 +55,26 @@ fn open(root: &Path, files: usize) -> DataDirectory {
 fn files_are_open_until_the_last_unit_of_their_shard_is_dropped() {
     let shard = Shard::new();
     for number in 0..3 {
-        shard.segment(1 + number, SegmentOptions::default(), &[put(number as u8, "{}")]);
+        let nodes: Vec<Node> = (0..4).map(|row| put(number + 10 * row, "{}")).collect();
+        shard.segment(1 + u64::from(number), SegmentOptions::default(), &nodes);
     }
     let directory = open(shard.root(), 100);
     let class = rows::class(&directory, CLASS);
     let units = directory.units(class, UnitOptions { block_bytes: 1 });
-    let mut units: Vec<Unit> = units.map(Result::unwrap).collect();
-    assert_eq!((units.len(), open_files(shard.root())), (3, 3));
+    let mut units: Vec<Unit> = units.collect();
+    assert!(units.len() > 2);
+    assert_eq!(open_files(shard.root()), 3);
     // Gone for everybody else.
     for entry in fs::read_dir(shard.writer.path()).unwrap() {
         fs::remove_file(entry.unwrap().path()).unwrap();
     }
     let last = units.pop().unwrap();
-    let read: usize =
-        units.iter().map(|unit| rows::read_unit(unit, LIMITS).unwrap().len()).sum();
-    assert_eq!(read, 2);
+    let count = |unit: &Unit| rows::read_unit(unit, LIMITS).unwrap().len();
+    let read: usize = units.iter().map(count).sum();
     drop(units);
     // Another try.
     for _ in 0..2 {
-        assert_eq!(rows::read_unit(&last, LIMITS).unwrap().len(), 1);
+        assert_eq!(read + count(&last), 12);
     }
     assert_eq!(open_files(shard.root()), 3);
     drop(last);
@@ -88,7 +89,7 @@ fn a_small_log_is_held_in_memory_and_a_large_one_open() {
     let class = rows::class(&directory, CLASS);
     let take = || {
         let mut units = directory.units(class, UnitOptions { block_bytes: 1 << 20 });
-        units.next().unwrap().unwrap()
+        units.next().unwrap()
     };
     let logs = || {
         let paths = fs::read_dir("/proc/self/fd").unwrap();
@@ -120,9 +121,9 @@ fn shards_are_taken_in_waves_when_there_are_not_enough_files() {
         let cutter = thread::spawn(move || {
             let mut units = directory.units(&class, UnitOptions { block_bytes });
             for unit in units.by_ref() {
-                sender.send(unit.unwrap()).unwrap();
+                sender.send(unit).unwrap();
             }
-            units.shards().to_vec()
+            units.into_shards()
         });
         let work = |receiver: Arc<Mutex<mpsc::Receiver<Unit>>>, root: std::path::PathBuf| {
             move || {
@@ -134,9 +135,8 @@ fn shards_are_taken_in_waves_when_there_are_not_enough_files() {
                 }
             }
         };
-        let workers: Vec<_> = (0..2)
-            .map(|_| thread::spawn(work(receiver.clone(), root.path().to_owned())))
-            .collect();
+        let workers: Vec<_> =
+            (0..2).map(|_| thread::spawn(work(receiver.clone(), root.path().to_owned()))).collect();
         let rows: BTreeSet<_> =
             workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect();
         assert_eq!(rows.len() as u64, expected, "blocks of {block_bytes}");
@@ -144,10 +144,10 @@ fn shards_are_taken_in_waves_when_there_are_not_enough_files() {
         assert_eq!(shards.len(), segments.len());
         for (shard, segments) in shards.iter().zip(&segments) {
             let newest = (*segments > 0).then(|| format!("segment-{segments:019}.db"));
-            assert_eq!(shard.cut_off.newest_segment, newest);
+            assert_eq!(shard.cut_off.as_ref().unwrap().newest_segment, newest);
         }
         // Every wave has a moment of its own.
-        assert!(shards.is_sorted_by_key(|shard| shard.cut_off.at));
+        assert!(shards.is_sorted_by_key(|shard| shard.cut_off.as_ref().map(|cut_off| cut_off.at)));
     }
     assert_eq!(open_files(root.path()), 0);
 }
