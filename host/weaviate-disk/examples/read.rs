@@ -2,7 +2,7 @@
 use std::{path::Path, time::Instant};
 
 use offloom_rows::{BatchLimits, Cursor, MAX_BATCH_BYTES, MAX_BATCH_ROWS, Values};
-use offloom_weaviate_disk::{DataDirectory, UnitOptions};
+use offloom_weaviate_disk::{DataDirectory, ReadOptions, UnitOptions};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -19,10 +19,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let before = Instant::now();
             let Some(unit) = all.next() else { break };
             cutting += before.elapsed();
-            let unit = unit?;
             units += 1;
             raw_bytes += unit.raw_bytes();
-            let mut cursor = unit.open()?;
+            let mut cursor = unit.open(&ReadOptions::default());
             while let Some(batch) = cursor.next_batch(limits)? {
                 rows += u64::from(batch.rows.row_count);
                 for column in &batch.rows.columns {
@@ -37,6 +36,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     };
                 }
             }
+        }
+        if let Some(error) = all.shards().iter().find_map(|shard| shard.error.as_ref()) {
+            return Err(error.to_string().into());
         }
         let seconds = start.elapsed().as_secs_f64();
         println!(

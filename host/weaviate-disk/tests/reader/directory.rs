@@ -343,7 +343,7 @@ fn a_file_that_was_replaced_since_its_shard_was_looked_at_is_noticed() {
     let directory = shard.open();
     let class = rows::class(&directory, CLASS);
     let options = offloom_weaviate_disk::UnitOptions { block_bytes: 1 << 20 };
-    let unit = directory.units(class, options).next().unwrap().unwrap();
+    let unit = directory.units(class, options).next().unwrap();
     assert_eq!(rows::read_unit(&unit, LIMITS).unwrap().len(), 1);
     // Another try of the same unit.
     assert_eq!(rows::read_unit(&unit, LIMITS).unwrap().len(), 1);
