@@ -52,6 +52,7 @@ fn all_classes_go_out_and_the_folder_is_named_last() {
             "Target.parquet",
             "_claim.json",
             "export_metadata.json",
+            "schema.json",
         ]
     );
 }
@@ -62,7 +63,7 @@ fn include_takes_names_with_their_first_letter_capitalised() {
     let said = basic.export(&["--include", "note,target"]).expect_success();
     assert_eq!(
         files(&said.folder()),
-        ["Note.parquet", "Target.parquet", "_claim.json", "export_metadata.json"]
+        ["Note.parquet", "Target.parquet", "_claim.json", "export_metadata.json", "schema.json"]
     );
 }
 
@@ -74,7 +75,7 @@ fn exclude_ignores_what_does_not_exist() {
         .expect_success();
     assert_eq!(
         files(&said.folder()),
-        ["Note.parquet", "Target.parquet", "_claim.json", "export_metadata.json"]
+        ["Note.parquet", "Target.parquet", "_claim.json", "export_metadata.json", "schema.json"]
     );
 }
 
@@ -145,7 +146,7 @@ fn an_unknown_destination_scheme_is_refused() {
 }
 
 #[test]
-fn a_class_that_the_schema_file_lacks_is_named_and_may_be_excluded() {
+fn a_class_that_the_schema_file_lacks_is_left_out_with_a_warning() {
     let basic = Basic::new();
     let schema = std::fs::read(basic.fixture.schema_file()).unwrap();
     let mut schema: serde_json::Value = serde_json::from_slice(&schema).unwrap();
@@ -154,15 +155,35 @@ fn a_class_that_the_schema_file_lacks_is_named_and_may_be_excluded() {
     std::fs::write(&older, schema.to_string()).unwrap();
     let to = tempfile::tempdir().unwrap();
 
-    let error = export(&basic.fixture.data_dir(), &older, to.path(), &[]).expect_error();
-    assert!(error.contains("Note") && error.contains("exclude"), "{error}");
-    let said = export(&basic.fixture.data_dir(), &older, to.path(), &["--exclude", "note"]);
-    assert!(!files(&said.expect_success().folder()).contains(&"Note.parquet".to_owned()));
+    let said = export(&basic.fixture.data_dir(), &older, to.path(), &[]).expect_success();
+    let left_out = "warning: directory note is left out: the schema has no such class";
+    assert_eq!(said.err.matches(left_out).count(), 1, "{}", said.err);
+    let names = files(&said.folder());
+    assert!(!names.contains(&"Note.parquet".to_owned()), "{names:?}");
+    assert!(names.contains(&"Note_Draft.parquet".to_owned()), "{names:?}");
+    let manifest = std::fs::read_to_string(said.folder().join("export_metadata.json")).unwrap();
+    assert!(manifest.contains("directory note is left out"), "{manifest}");
 }
 
 #[test]
-fn names_come_from_the_objects_without_a_schema() {
+fn names_come_from_the_server_s_own_schema_without_a_schema_file() {
     let basic = Basic::new();
+    let data_dir = basic.fixture.data_dir().display().to_string();
+    let to = basic.to.path().display().to_string();
+    let said = offloom(["export", "--data-dir", &data_dir, "--to", &to]).expect_success();
+    assert!(!said.err.contains("warning"), "{}", said.err);
+    let names = files(&said.folder());
+    for class in ["AllTypes", "NamedVectors", "NoVector", "Note", "Note_Draft", "Target"] {
+        assert!(names.contains(&format!("{class}.parquet")), "{names:?}");
+    }
+    let manifest = std::fs::read_to_string(said.folder().join("export_metadata.json")).unwrap();
+    assert!(manifest.contains("RAFT log up to entry"), "{manifest}");
+}
+
+#[test]
+fn names_come_from_the_objects_without_any_schema() {
+    let basic = Basic::new();
+    std::fs::remove_dir_all(basic.fixture.data_dir().join("raft")).unwrap();
     let data_dir = basic.fixture.data_dir().display().to_string();
     let to = basic.to.path().display().to_string();
     let said = offloom(["export", "--data-dir", &data_dir, "--to", &to]).expect_success();

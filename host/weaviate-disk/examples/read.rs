@@ -37,8 +37,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 }
             }
         }
-        if let Some(error) = all.shards().iter().find_map(|shard| shard.error.as_ref()) {
-            return Err(error.to_string().into());
+        for shard in all.shards() {
+            if let Some(error) = &shard.error {
+                println!("{}: {error}", shard.shard);
+            }
         }
         let seconds = start.elapsed().as_secs_f64();
         println!(

@@ -4,6 +4,8 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 use offloom_rows::CursorError;
 use uuid::Uuid;
 
+use crate::schema::SchemaReadError;
+
 /// A file of a shard's objects bucket, or the bucket itself when `file` is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -45,16 +47,32 @@ pub enum DiskError {
         /// As it was given.
         path: PathBuf,
     },
-    /// Written before 1.22: shards lie at the top level (`data-directory.md` 1).
+    /// Written before classes had shards (`data-directory.md` 1).
     #[error(
-        "{path} has the layout of Weaviate before 1.22 (it holds {example}), which cannot be read \
-         yet; start Weaviate 1.22 to 1.24 on a copy once, which converts it"
+        "{entry} is from a version of Weaviate in which classes had no shards yet, which cannot be \
+         read; start a later version before 1.25 on a copy once, which converts it"
     )]
-    FlatLayout {
-        /// As it was given.
-        path: PathBuf,
-        /// One of the entries that show it.
-        example: String,
+    Unsharded {
+        /// Directory in the data directory.
+        entry: String,
+    },
+    /// A shard of the flat layout whose name can be split in several ways.
+    #[error(
+        "neither schema nor objects tell which class and tenant {entry} is; give a saved answer of \
+         GET /v1/schema (--schema)"
+    )]
+    FlatShard {
+        /// Directory in the data directory.
+        entry: String,
+    },
+    /// What the server kept of its schema is broken.
+    #[error(
+        "the schema that the server kept cannot be read: {source}; give a saved answer of \
+         GET /v1/schema instead (--schema)"
+    )]
+    ServerSchema {
+        /// Which file, and what is wrong there.
+        source: SchemaReadError,
     },
     /// The schema file cannot be used.
     #[error("schema file {path}: {reason}")]
@@ -98,6 +116,31 @@ pub enum DiskError {
     Changed {
         /// The file.
         place: Place,
+    },
+    /// The files of a shard were never the same for long enough (`wal.md` 7).
+    #[error(
+        "{place}: its files changed between all of {looks} looks at them, so no consistent view \
+         could be had: too busy; try again when the server writes less, or export a snapshot of \
+         the file system"
+    )]
+    Busy {
+        /// The bucket.
+        place: Place,
+        /// How often it was looked at.
+        looks: u32,
+    },
+    /// A shard has more files than may be open at once.
+    #[error(
+        "{place}: {needed_files} files have to be open at once, and {allowed_files} may be: raise \
+         the limit of open files (`ulimit -n`, `LimitNOFILE=`), or let fewer exports run at once"
+    )]
+    TooManyFiles {
+        /// The bucket.
+        place: Place,
+        /// Segments and larger logs of the shard.
+        needed_files: usize,
+        /// What one export may hold.
+        allowed_files: usize,
     },
     /// The one state of an interrupted compaction that Weaviate itself refuses (`wal.md` 5).
     #[error(
@@ -151,9 +194,13 @@ impl From<DiskError> for CursorError {
             | DiskError::Link { .. }
             | DiskError::List { .. }
             | DiskError::Read { .. }
-            | DiskError::Changed { .. } => CursorError::Unavailable(Box::new(error)),
+            | DiskError::Changed { .. }
+            | DiskError::Busy { .. }
+            | DiskError::TooManyFiles { .. } => CursorError::Unavailable(Box::new(error)),
             DiskError::NotADataDirectory { .. }
-            | DiskError::FlatLayout { .. }
+            | DiskError::Unsharded { .. }
+            | DiskError::FlatShard { .. }
+            | DiskError::ServerSchema { .. }
             | DiskError::SchemaFile { .. }
             | DiskError::Compaction { .. }
             | DiskError::Segment { .. }

@@ -15,7 +15,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::{
-    directory::Class,
+    class::Class,
     error::ObjectFault,
     object::{Object, VectorEntries},
 };
@@ -372,7 +372,6 @@ mod tests {
             name: "Article".into(),
             directory: "article".into(),
             multi_tenant: false,
-            in_schema: None,
             definition: definition.map(Into::into),
             shards: Vec::new().into(),
         }

@@ -1,9 +1,11 @@
 //! Looks at the shards of a class without reading rows: counts, sizes, files and leftovers.
 use crate::{
     bucket::{Bucket, BucketFile},
+    class::{Shard, SkipReason},
     error::DiskError,
     key_index::NODE_BYTES,
     leftovers::{self, IgnoredReason, SourceKind},
+    schema::ShardStatus,
     segment::{HEADER_BYTES, SegmentLayout},
     wal::LogIndex,
 };
@@ -20,6 +22,10 @@ pub struct Survey {
 pub struct ShardSurvey {
     /// Shard (tenant) name.
     pub shard: String,
+    /// As the schema has it; `None` when no schema tells.
+    pub status: Option<ShardStatus>,
+    /// Why its files were not looked at and will not be exported.
+    pub skip_reason: Option<SkipReason>,
     /// Keys in its files: an upper bound of its objects, exact when nothing was ever replaced or
     /// deleted.
     pub objects_estimate: u64,
@@ -77,15 +83,19 @@ pub struct IgnoredFile {
 }
 
 /// Looks at every bucket.
-pub(crate) fn survey(buckets: impl Iterator<Item = Bucket>) -> Result<Survey, DiskError> {
-    let shards = buckets.map(|bucket| ShardSurvey::read(&bucket)).collect::<Result<_, _>>()?;
-    Ok(Survey { shards })
+pub(crate) fn survey<'a>(
+    shards: impl Iterator<Item = (&'a Shard, Bucket)>,
+) -> Result<Survey, DiskError> {
+    let shards = shards.map(|(shard, bucket)| ShardSurvey::read(shard, &bucket));
+    Ok(Survey { shards: shards.collect::<Result<_, _>>()? })
 }
 
 impl ShardSurvey {
-    fn read(bucket: &Bucket) -> Result<ShardSurvey, DiskError> {
+    fn read(shard: &Shard, bucket: &Bucket) -> Result<ShardSurvey, DiskError> {
         let mut survey = ShardSurvey {
-            shard: bucket.shard.to_string(),
+            shard: shard.name.to_string(),
+            status: shard.status.clone(),
+            skip_reason: shard.skip_reason.clone(),
             objects_estimate: 0,
             raw_bytes: 0,
             segments: Vec::new(),
@@ -93,6 +103,9 @@ impl ShardSurvey {
             ignored: Vec::new(),
             fault: None,
         };
+        if shard.skip_reason.is_some() {
+            return Ok(survey);
+        }
         let decision = leftovers::decide(bucket.list()?.unwrap_or_default());
         survey.ignored = decision
             .ignored

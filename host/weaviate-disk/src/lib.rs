@@ -5,13 +5,18 @@
 //! blocking; nothing outside of the directory can be opened.
 mod bad_data;
 mod bucket;
+mod catalog;
+mod class;
 mod columns;
 mod cursor;
+mod descriptors;
 mod directory;
 mod error;
 mod filter;
+mod freeze;
 mod inspect;
 mod key_index;
+mod layout;
 mod leftovers;
 mod merge;
 mod names;
@@ -28,13 +33,19 @@ pub use bad_data::{
     BadObject, FaultLog, Faults, MAX_LISTED_OBJECTS, MAX_RAW_BYTES, OnBadObject, ReadOptions,
     ShardFaults, UnknownPolicy,
 };
+pub use class::{Class, Shard, SkipReason};
 pub use cursor::UnitCursor;
-pub use directory::{Class, DataDirectory, SchemaSource};
+pub use descriptors::{Descriptors, raise_descriptor_limit};
+pub use directory::DataDirectory;
 pub use error::{DiskError, LogFault, ObjectFault, Place, SegmentFault};
 pub use filter::{FilterError, PropertySelection, RowFilter, UNNAMED_VECTOR, VectorSelection};
 pub use inspect::{IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey, Survey};
+pub use layout::Layout;
 pub use leftovers::IgnoredReason;
-pub use report::{CutOff, LogLength, ShardSummary, Warning};
-pub use schema::file::{SchemaClass, SchemaFile};
+pub use report::{CutOff, Examples, LogLength, ShardSummary, Warning};
+pub use schema::{
+    file::{SchemaClass, SchemaFile},
+    known::SchemaSource,
+};
 pub use tenants::TenantError;
 pub use units::{Unit, UnitOptions, Units};

@@ -35,7 +35,7 @@ const LEAST_READ_AHEAD_BYTES: usize = 16 * 1024;
 struct LogRun {
     snapshot: Arc<ShardSnapshot>,
     source: usize,
-    file: BucketFile,
+    file: Arc<BucketFile>,
     /// Behind the current entry.
     next: usize,
     end: usize,
@@ -140,7 +140,7 @@ pub(crate) struct Merge {
 const KEPT_VALUE_BYTES: usize = 1024 * 1024;
 
 impl Merge {
-    /// Opens the files that hold something in the range.
+    /// Starts in the files that hold something in the range.
     pub fn open(range: &ShardRange) -> Result<Merge, DiskError> {
         let snapshot = &range.snapshot;
         let used = range.parts.iter().filter(|part| !part.is_empty()).count();
@@ -153,7 +153,7 @@ impl Merge {
             if part.is_empty() {
                 continue;
             }
-            let file = snapshot.open(source)?;
+            let file = source.file.clone();
             runs.push(match &source.content {
                 Content::Segment(layout) => Run::Segment(SegmentRun::new(
                     file,

@@ -102,7 +102,7 @@ impl VectorEntries {
     /// Drops the vectors whose names `keeps` refuses.
     pub fn retain(&mut self, keeps: impl Fn(&str) -> bool) {
         let VectorEntries { names, named, multi } = self;
-        let kept = |entry: &Entry| names.get(entry.name.clone()).is_some_and(|name| keeps(name));
+        let kept = |entry: &Entry| names.get(entry.name.clone()).is_some_and(&keeps);
         named.retain(kept);
         multi.retain(kept);
     }

@@ -3,7 +3,10 @@ use std::{fmt, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
-use crate::error::{DiskError, LogFault, Place};
+use crate::{
+    error::{DiskError, LogFault, Place},
+    schema::SchemaWarning,
+};
 
 /// Up to where the writes of a shard are in the export.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +45,39 @@ pub struct ShardSummary {
     pub warnings: Vec<Warning>,
 }
 
+/// Names, of which there may be very many: how many, and the first ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Examples {
+    /// At most five.
+    pub first: Vec<String>,
+    /// How many there are.
+    pub total: usize,
+}
+
+impl Examples {
+    const KEPT: usize = 5;
+
+    pub(crate) fn add(&mut self, name: &str) {
+        if self.first.len() < Examples::KEPT {
+            self.first.push(name.to_owned());
+        }
+        self.total = self.total.saturating_add(1);
+    }
+}
+
+/// Like `1 shard (a) is` or `7 shards (a, b, c, d, e and 2 more) are`.
+impl fmt::Display for Examples {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (noun, verb) = if self.total == 1 { ("shard", "is") } else { ("shards", "are") };
+        write!(formatter, "{} {noun} ({}", self.total, self.first.join(", "))?;
+        let more = self.total.saturating_sub(self.first.len());
+        if more > 0 {
+            write!(formatter, " and {more} more")?;
+        }
+        write!(formatter, ") {verb}")
+    }
+}
+
 /// Something that the operator should know of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Warning {
@@ -59,6 +95,50 @@ pub enum Warning {
         /// That shard.
         shard: String,
     },
+    /// A class on disk that the schema lacks; it is left out.
+    ClassNotInSchema {
+        /// Directory of the class.
+        directory: String,
+    },
+    /// Shards on disk that the schema lacks, of a class that it has; they are left out.
+    ShardsNotInSchema {
+        /// Exact class name.
+        class: String,
+        /// Those shards.
+        shards: Examples,
+    },
+    /// Shards that should lie on this node and do not, of a class without tenants.
+    ShardsMissing {
+        /// Exact class name.
+        class: String,
+        /// Whether at least the class has a directory.
+        has_directory: bool,
+        /// Those shards.
+        shards: Examples,
+    },
+    /// Shards on disk that the schema places on other nodes; they are read.
+    ShardsMisplaced {
+        /// Exact class name.
+        class: String,
+        /// Those shards.
+        shards: Examples,
+    },
+    /// Shards that lie on other nodes alone.
+    ShardsElsewhere {
+        /// Exact class name.
+        class: String,
+        /// Those shards.
+        shards: Examples,
+        /// Names of those nodes.
+        nodes: Vec<String>,
+    },
+    /// The server's own schema cannot be read beside a schema file.
+    ServerSchema {
+        /// Why.
+        reason: String,
+    },
+    /// Something odd in the server's own schema.
+    Schema(SchemaWarning),
     /// A directory that could be a class's, but holds no shard.
     NoShards {
         /// The directory.
@@ -107,6 +187,35 @@ impl fmt::Display for Warning {
                 "class {class} is taken as multi-tenant, because of its shard {shard}; a schema \
                  file would tell"
             ),
+            Warning::ClassNotInSchema { directory } => {
+                write!(formatter, "directory {directory} is left out: the schema has no such class")
+            }
+            Warning::ShardsNotInSchema { class, shards } => write!(
+                formatter,
+                "class {class}: {shards} on disk and not in the schema, and left out"
+            ),
+            Warning::ShardsMissing { class, has_directory, shards } => write!(
+                formatter,
+                "class {class}: {shards} in the schema and not on disk{}",
+                if *has_directory { "" } else { ", nor is a directory of the class" }
+            ),
+            Warning::ShardsMisplaced { class, shards } => write!(
+                formatter,
+                "class {class}: {shards} on disk, although the schema places them on other nodes: \
+                 a copy that was being made may not be whole"
+            ),
+            Warning::ShardsElsewhere { class, shards, nodes } => write!(
+                formatter,
+                "class {class}: {shards} on other nodes alone ({}), whose data directories are not \
+                 part of this",
+                nodes.join(", ")
+            ),
+            Warning::ServerSchema { reason } => write!(
+                formatter,
+                "the server's own schema cannot be read, so that tenants' states are not known: \
+                 {reason}"
+            ),
+            Warning::Schema(warning) => warning.fmt(formatter),
             Warning::NoShards { directory } => {
                 write!(formatter, "directory {directory} holds no shard and is left out")
             }

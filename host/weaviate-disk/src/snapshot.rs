@@ -1,13 +1,15 @@
-//! The frozen view of one shard: which files hold its data, checked, and what their logs hold.
-use std::ops::Range;
+//! The frozen view of one shard: its files, held open and checked, and what their logs hold.
+use std::{ops::Range, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
 use crate::{
     bucket::{Bucket, BucketFile},
+    descriptors::{Descriptors, Permits},
     error::DiskError,
+    freeze::{Frozen, FrozenFiles, freeze},
     key_index,
-    leftovers::{self, IgnoredReason, ListedFile, SourceKind},
+    leftovers::{self, IgnoredReason, SourceKind},
     report::{CutOff, LogLength, Warning},
     segment::{HEADER_BYTES, SegmentLayout},
     wal::{LogIndex, TornTail},
@@ -17,11 +19,10 @@ use crate::{
 /// (`data-directory.md` 3).
 const SHARD_VERSION: u16 = 2;
 
-/// One file with data, and what was learned of it. Files are opened again by name when rows are
-/// read, so that a snapshot of a small tenant costs no descriptor.
+/// One file with data, held open, and what was learned of it.
 #[derive(Debug)]
 pub(crate) struct SourceFile {
-    listed: ListedFile,
+    pub file: Arc<BucketFile>,
     pub content: Content,
 }
 
@@ -32,13 +33,15 @@ pub(crate) enum Content {
     Log(LogIndex),
 }
 
-/// The files of one shard, oldest first.
+/// The files of one shard, oldest first. They stay readable when the server removes them.
 #[derive(Debug)]
 pub(crate) struct ShardSnapshot {
     pub bucket: Bucket,
     /// Index of the shard in its class.
     pub shard_index: u32,
     pub sources: Vec<SourceFile>,
+    /// For the descriptors among the sources.
+    permits: Option<Permits>,
 }
 
 /// What was found of a shard, besides its data.
@@ -65,54 +68,59 @@ impl ShardSnapshot {
                 SourceKind::Segment => Content::Segment(SegmentLayout::read(&file).ok()?),
                 SourceKind::Log => Content::Log(LogIndex::read(&file).ok()?),
             };
-            Some(SourceFile { listed, content })
+            Some(SourceFile { file: Arc::new(file), content })
         });
         let sources = sources.collect();
-        Some(ShardSnapshot { bucket, shard_index: 0, sources })
+        Some(ShardSnapshot { bucket, shard_index: 0, sources, permits: None })
     }
 
-    /// Chooses, opens and checks the shard's files; the rows themselves are not read.
+    /// Chooses, opens and checks the shard's files; the rows themselves are not read. With `room`
+    /// the shard may need at most so many descriptors, else nothing is taken; without, this waits
+    /// for as many as it needs.
     pub fn take(
         bucket: Bucket,
         shard_index: u32,
-    ) -> Result<(Option<ShardSnapshot>, Findings), DiskError> {
-        let at = Utc::now();
-        let Some(files) = bucket.list()? else {
-            return Ok((None, Findings::nothing(at, "no data on disk")));
+        descriptors: &Descriptors,
+        room: Option<usize>,
+    ) -> Result<Option<(Option<ShardSnapshot>, Findings)>, DiskError> {
+        let frozen = match freeze(&bucket, descriptors, room)? {
+            Frozen::Files(frozen) => frozen,
+            Frozen::Absent(at) => {
+                return Ok(Some((None, Findings::nothing(at, "no data on disk"))));
+            }
+            Frozen::NoRoom => return Ok(None),
         };
-        let decision = leftovers::decide(files);
-        if let Some(file) = decision.refused {
-            return Err(DiskError::Compaction { place: bucket.place(&file) });
-        }
+        let FrozenFiles { at, ignored, files, permits } = frozen;
         let mut findings = Findings::nothing(at, "no data");
         if let Some(version) = bucket.shard_version().filter(|version| *version > SHARD_VERSION) {
             let place = bucket.place("");
             findings.warnings.push(Warning::ShardVersion { place, version });
         }
-        for (name, reason) in decision.ignored {
+        for (name, reason) in ignored {
             if reason == IgnoredReason::UnknownName {
                 findings.warnings.push(Warning::UnknownFile { place: bucket.place(&name) });
             }
         }
-        let mut sources = Vec::with_capacity(decision.chosen.len());
-        for chosen in decision.chosen {
-            let file = bucket.open(&chosen.file)?;
-            let content = match chosen.kind {
+        let mut sources = Vec::with_capacity(files.len());
+        for (kind, file) in files {
+            let content = match kind {
                 SourceKind::Segment => findings.check_segment(&file)?,
                 SourceKind::Log => findings.index_log(&file)?,
             };
-            sources.push(SourceFile { listed: chosen.file, content });
+            sources.push(SourceFile { file: Arc::new(file), content });
         }
         if sources.iter().all(SourceFile::is_empty) {
-            return Ok((None, findings));
+            return Ok(Some((None, findings)));
         }
         findings.skip_reason = None;
-        Ok((Some(ShardSnapshot { bucket, shard_index, sources }), findings))
+        let permits = Some(permits);
+        let snapshot = ShardSnapshot { bucket, shard_index, sources, permits };
+        Ok(Some((Some(snapshot), findings)))
     }
 
-    /// Opens one of the snapshot's files.
-    pub fn open(&self, source: &SourceFile) -> Result<BucketFile, DiskError> {
-        self.bucket.open(&source.listed)
+    /// How many descriptors it holds.
+    pub fn open_files(&self) -> usize {
+        self.permits.as_ref().map_or(0, Permits::count)
     }
 }
 
@@ -134,6 +142,12 @@ impl SourceFile {
 }
 
 impl Findings {
+    /// Of a shard that is skipped for a reason of its class's.
+    pub fn not_looked_at() -> Findings {
+        let cut_off = CutOff { at: Utc::now(), newest_segment: None, logs: Vec::new() };
+        Findings { cut_off, warnings: Vec::new(), skip_reason: None }
+    }
+
     fn nothing(at: DateTime<Utc>, reason: &'static str) -> Findings {
         let cut_off = CutOff { at, newest_segment: None, logs: Vec::new() };
         Findings { cut_off, warnings: Vec::new(), skip_reason: Some(reason) }

@@ -1,7 +1,7 @@
 //! Restricts a class to some of its tenants.
 use std::collections::BTreeSet;
 
-use crate::directory::Class;
+use crate::class::Class;
 
 /// Tenants that cannot be meant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,11 +41,11 @@ impl Class {
         if tenants.is_empty() {
             return Err(TenantError::NoneNamed { class: class() });
         }
-        let known: BTreeSet<&str> = self.shards.iter().map(|shard| shard.as_str()).collect();
+        let known: BTreeSet<&str> = self.shards.iter().map(|shard| &*shard.name).collect();
         if let Some(tenant) = tenants.iter().find(|tenant| !known.contains(tenant.as_str())) {
             return Err(TenantError::UnknownTenant { class: class(), tenant: tenant.clone() });
         }
-        let named = self.shards.iter().filter(|shard| tenants.contains(shard.as_str()));
+        let named = self.shards.iter().filter(|shard| tenants.contains(&*shard.name));
         Ok(Class { shards: named.cloned().collect(), ..self.clone() })
     }
 }

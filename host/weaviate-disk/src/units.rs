@@ -13,13 +13,14 @@ use offloom_rows::Schema;
 
 use crate::{
     bad_data::{Faults, ReadOptions},
+    class::{Class, Shard},
     cursor::UnitCursor,
-    directory::{Class, DataDirectory},
+    directory::DataDirectory,
     error::DiskError,
     key_index::{KeyTree, SparseWalk},
     merge::{Merge, ShardRange},
     report::ShardSummary,
-    snapshot::{Content, ShardSnapshot},
+    snapshot::{Content, Findings, ShardSnapshot},
 };
 
 /// How a class is cut.
@@ -63,8 +64,8 @@ impl Unit {
         &self.0.schema
     }
 
-    /// A cursor on its rows; may be called again, for another try. The files of a shard are opened
-    /// when its rows are reached, and closed behind them.
+    /// A cursor on its rows; may be called again, for another try: the files stay open until the
+    /// unit is dropped.
     pub fn open(&self, options: &ReadOptions) -> UnitCursor {
         UnitCursor::new(self.clone(), options.clone())
     }
@@ -103,8 +104,12 @@ impl Unit {
     }
 }
 
-/// The units of a class in order. Shards are looked at when the iterator reaches them; one that
-/// cannot be trusted has its error in [`Units::shards`], and the others go on.
+/// The units of a class in order. A shard that cannot be trusted has its error in
+/// [`Units::shards`], and the others go on.
+///
+/// The snapshot of a shard is taken when the iterator reaches it. Its files are then open until the
+/// last unit of the shard is dropped; when [`crate::Descriptors`] does not allow more of them, the
+/// iterator waits for units to be dropped, so that shards are taken in waves.
 #[derive(Debug)]
 pub struct Units {
     directory: DataDirectory,
@@ -115,6 +120,8 @@ pub struct Units {
     cutter: Option<ShardCutter>,
     ranges: Vec<ShardRange>,
     ranges_bytes: u64,
+    /// Files that the shards of `ranges` and of `cutter` hold open.
+    open_files: usize,
     number: u64,
     shards: Vec<ShardSummary>,
 }
@@ -130,6 +137,7 @@ impl Units {
             cutter: None,
             ranges: Vec::new(),
             ranges_bytes: 0,
+            open_files: 0,
             number: 0,
             shards: Vec::new(),
         }
@@ -145,23 +153,43 @@ impl Units {
         self.shards
     }
 
-    /// Takes the snapshot of a shard; `None` when there is nothing to read, or nothing that can be
-    /// trusted.
-    fn begin_shard(&mut self, shard: String) -> Option<ShardCutter> {
+    /// Takes the snapshot of a shard, unless the unit that is being made must go first.
+    fn begin_shard(&mut self, shard: &Shard) -> Begun {
         let index = u32::try_from(self.next_shard).unwrap_or(u32::MAX);
-        self.next_shard = self.next_shard.saturating_add(1);
-        let bucket = self.directory.bucket(&self.class, &shard);
-        let (snapshot, findings, error) = match ShardSnapshot::take(bucket, index) {
-            Ok((snapshot, findings)) => (snapshot, Some(findings), None),
+        let taken = match &shard.skip_reason {
+            Some(_) => Ok(Some((None, Findings::not_looked_at()))),
+            None => {
+                let bucket = self.directory.bucket(&self.class, shard);
+                let descriptors = self.directory.descriptors();
+                // Whoever waits for descriptors must not hold what others wait for.
+                let room = descriptors.unit_files().saturating_sub(self.open_files);
+                let room = (!self.ranges.is_empty()).then_some(room);
+                ShardSnapshot::take(bucket, index, descriptors, room)
+            }
+        };
+        let (snapshot, findings, error) = match taken {
+            Ok(Some((snapshot, findings))) => (snapshot, Some(findings), None),
+            Ok(None) => return Begun::NoRoom,
             Err(error) => (None, None, Some(Arc::new(error))),
         };
-        let (cut_off, warnings, skip_reason) = match findings {
+        self.next_shard = self.next_shard.saturating_add(1);
+        let (cut_off, warnings, found_reason) = match findings {
             Some(found) => (Some(found.cut_off), found.warnings, found.skip_reason),
             None => (None, Vec::new(), None),
         };
-        let skip_reason = skip_reason.map(str::to_owned);
-        self.shards.push(ShardSummary { shard, index, cut_off, skip_reason, error, warnings });
-        snapshot.map(|snapshot| ShardCutter::new(Arc::new(snapshot), self.block_bytes))
+        let decided = shard.skip_reason.as_ref().map(ToString::to_string);
+        self.shards.push(ShardSummary {
+            shard: shard.name.to_string(),
+            index,
+            cut_off,
+            skip_reason: decided.or(found_reason.map(str::to_owned)),
+            error,
+            warnings,
+        });
+        Begun::Shard(snapshot.map(|snapshot| {
+            self.open_files = self.open_files.saturating_add(snapshot.open_files());
+            ShardCutter::new(Arc::new(snapshot), self.block_bytes)
+        }))
     }
 
     /// A shard whose trees turn out to be wrong while it is cut: what was cut before remains.
@@ -196,7 +224,10 @@ impl Units {
                     return self.finish_unit();
                 }
             } else if let Some(shard) = self.class.shards.get(self.next_shard).cloned() {
-                self.cutter = self.begin_shard(shard);
+                match self.begin_shard(&shard) {
+                    Begun::Shard(cutter) => self.cutter = cutter,
+                    Begun::NoRoom => return self.finish_unit(),
+                }
             } else {
                 return self.finish_unit();
             }
@@ -207,6 +238,7 @@ impl Units {
         if self.ranges.is_empty() {
             return None;
         }
+        self.open_files = self.cutter.as_ref().map_or(0, |cutter| cutter.snapshot.open_files());
         let parts = UnitParts {
             number: self.number,
             raw_bytes: std::mem::take(&mut self.ranges_bytes),
@@ -224,6 +256,14 @@ impl Iterator for Units {
     fn next(&mut self) -> Option<Unit> {
         self.next_unit()
     }
+}
+
+/// What came of taking a shard's snapshot.
+enum Begun {
+    /// `None` when there is nothing to read, or nothing that can be trusted.
+    Shard(Option<ShardCutter>),
+    /// There are too few descriptors while others are held.
+    NoRoom,
 }
 
 /// How far the ranges that were cut have come in one source.
@@ -375,7 +415,7 @@ impl ShardCutter {
         for source in &self.snapshot.sources {
             self.walks.push(match &source.content {
                 Content::Segment(layout) => Walk::Segment {
-                    tree: KeyTree::new(self.snapshot.open(source)?, layout),
+                    tree: KeyTree::new(source.file.clone(), layout),
                     sparse: SparseWalk::new(self.step_bytes),
                 },
                 Content::Log(_) => Walk::Log { next: 0, next_bytes: 0 },

@@ -54,9 +54,8 @@ fn print_class(class: &Class, shards: &[ShardSurvey]) {
     };
     let objects = shards.iter().map(|shard| shard.objects_estimate).fold(0, u64::saturating_add);
     let raw_bytes = shards.iter().map(|shard| shard.raw_bytes).fold(0, u64::saturating_add);
-    let unknown = if class.in_schema == Some(false) { "  NOT IN THE SCHEMA" } else { "" };
     println!(
-        "{}  ({kind}: {count}; at most {} objects, {}){unknown}",
+        "{}  ({kind}: {count}; at most {} objects, {})",
         class.name,
         HumanCount(objects),
         HumanBytes(raw_bytes),
@@ -111,7 +110,6 @@ fn class_json(class: &Class, shards: &[ShardSurvey]) -> Value {
         "name": &*class.name,
         "directory": &*class.directory,
         "multiTenant": class.multi_tenant,
-        "inSchema": class.in_schema,
         "shards": shards.iter().map(shard_json).collect::<Vec<_>>(),
     })
 }

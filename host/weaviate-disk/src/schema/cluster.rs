@@ -97,6 +97,24 @@ pub enum ShardStatus {
     Other(String),
 }
 
+impl fmt::Display for ReadFrom {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReadFrom::Raft { snapshot: None, entries: None } => formatter.write_str("RAFT, empty"),
+            ReadFrom::Raft { snapshot: Some(snapshot), entries: None } => {
+                write!(formatter, "RAFT snapshot {snapshot}")
+            }
+            ReadFrom::Raft { snapshot: None, entries: Some(entries) } => {
+                write!(formatter, "RAFT log up to entry {}", entries.end())
+            }
+            ReadFrom::Raft { snapshot: Some(snapshot), entries: Some(entries) } => {
+                write!(formatter, "RAFT snapshot {snapshot}, log up to entry {}", entries.end())
+            }
+            ReadFrom::SchemaDb { .. } => formatter.write_str("schema.db"),
+        }
+    }
+}
+
 impl ClusterSchema {
     /// The schema that the server kept: RAFT's, or that of `schema.db` when RAFT has no class,
     /// because servers of today leave an old `schema.db` behind (`data-directory.md` 5.4). `None`

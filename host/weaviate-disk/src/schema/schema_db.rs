@@ -12,6 +12,7 @@ use super::{
     retry,
     sharding::{self, PhysicalShard, ShardingState},
 };
+use crate::names;
 
 const FILE: &str = "schema.db";
 const BUCKET: &[u8] = b"schema";
@@ -153,7 +154,10 @@ fn class(
         return Err(fault(path, &record, "there is none".to_owned()));
     };
     let facts = match definition.facts() {
-        Ok(facts) if facts.name == name => facts,
+        Ok(facts) if facts.name == name && names::is_class_name(&name) => facts,
+        Ok(facts) if facts.name == name => {
+            return Err(fault(path, &record, "that is no class name".to_owned()));
+        }
         Ok(facts) => {
             return Err(fault(path, &record, format!("it is that of class {}", facts.name)));
         }

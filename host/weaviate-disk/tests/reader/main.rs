@@ -8,10 +8,19 @@
 )]
 mod allocations;
 mod bad_data;
+#[allow(dead_code, reason = "the schema's own tests use the rest")]
+#[path = "../schema/bbolt_file.rs"]
+mod bbolt_file;
+mod catalog;
 mod cutting;
 mod damage;
 mod directory;
 mod filters;
+mod flat;
+mod live;
+#[allow(dead_code, reason = "the schema's own tests use the rest")]
+#[path = "../schema/log.rs"]
+mod log;
 mod logs;
 mod model;
 mod objects;

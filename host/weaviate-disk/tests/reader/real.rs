@@ -2,7 +2,9 @@
 use std::collections::BTreeMap;
 
 use offloom_fixtures::{Fixture, SINGLE_NODES};
-use offloom_weaviate_disk::{DataDirectory, LogFault, SchemaFile, Warning};
+use offloom_weaviate_disk::{
+    Class, DataDirectory, Layout, LogFault, SchemaFile, SchemaSource, Warning,
+};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -127,7 +129,8 @@ fn inactive_tenants(fixture: &Fixture) -> Vec<(String, String)> {
     let mut inactive = Vec::new();
     for (class, tenants) in tenants {
         for tenant in tenants {
-            let status = tenant["activityStatus"].as_str().unwrap();
+            // 1.20 has no status yet: all are active.
+            let status = tenant.get("activityStatus").map_or("HOT", |text| text.as_str().unwrap());
             if !["HOT", "ACTIVE"].contains(&status) {
                 inactive.push((class.clone(), tenant["name"].as_str().unwrap().to_owned()));
             }
@@ -136,12 +139,20 @@ fn inactive_tenants(fixture: &Fixture) -> Vec<(String, String)> {
     inactive
 }
 
+fn without_schema_file(fixture: &Fixture) -> DataDirectory {
+    DataDirectory::open(&fixture.data_dir(), None).unwrap()
+}
+
+fn with_schema_file(fixture: &Fixture) -> DataDirectory {
+    let schema = SchemaFile::read(&fixture.schema_file()).unwrap();
+    DataDirectory::open(&fixture.data_dir(), Some(schema)).unwrap()
+}
+
 #[test]
 fn every_object_of_every_fixture_is_read_as_rest_shows_it() {
     for name in SINGLE_NODES {
         let fixture = offloom_fixtures::unpack(name).unwrap();
-        let schema = SchemaFile::read(&fixture.schema_file()).unwrap();
-        let directory = DataDirectory::open(&fixture.data_dir(), Some(schema)).unwrap();
+        let directory = without_schema_file(&fixture);
         let expected = sorted(rest_objects(&fixture));
         assert!(!expected.is_empty());
         assert_eq!(directory.warnings(), [], "{name}");
@@ -173,31 +184,101 @@ fn every_object_of_every_fixture_is_read_as_rest_shows_it() {
 }
 
 #[test]
-fn names_and_tenancy_without_a_schema_are_those_of_the_server() {
+fn the_classes_are_those_of_the_server_with_a_schema_file_and_without() {
     for name in SINGLE_NODES {
         let fixture = offloom_fixtures::unpack(name).unwrap();
-        let directory = DataDirectory::open(&fixture.data_dir(), None).unwrap();
-        let schema = SchemaFile::read(&fixture.schema_file()).unwrap();
-        let described = DataDirectory::open(&fixture.data_dir(), Some(schema)).unwrap();
-        for class in directory.classes() {
-            let known = described.classes().iter().find(|known| known.name == class.name);
-            match known {
-                Some(known) => {
-                    assert_eq!(class.multi_tenant, known.multi_tenant, "{name}: {}", class.name);
-                    assert_eq!(class.shards, known.shards);
-                }
-                // The names are not in the objects of `options`, nor of a class without any.
-                None => assert!(
-                    directory.warnings().iter().any(|warning| matches!(
-                        warning,
-                        Warning::ClassNameGuessed { name, .. } if *name == *class.name
-                    )),
-                    "{name}: {}",
-                    class.name
-                ),
-            }
+        let text = std::fs::read_to_string(fixture.schema_file()).unwrap();
+        let mut rest: Value = serde_json::from_str(&text).unwrap();
+        let rest: BTreeMap<String, bool> = rest["classes"]
+            .as_array_mut()
+            .unwrap()
+            .iter()
+            .map(|class| {
+                let tenancy = class["multiTenancyConfig"]["enabled"] == true;
+                (class["class"].as_str().unwrap().to_owned(), tenancy)
+            })
+            .collect();
+        let directory = without_schema_file(&fixture);
+        let described = with_schema_file(&fixture);
+        for directory in [&directory, &described] {
+            let classes = directory.classes().iter();
+            let classes: BTreeMap<String, bool> =
+                classes.map(|class| (class.name.to_string(), class.multi_tenant)).collect();
+            assert_eq!(classes, rest, "{name}");
+            assert_eq!(directory.warnings(), [], "{name}");
+        }
+        for (class, known) in directory.classes().iter().zip(described.classes()) {
+            assert_eq!(class.shards, known.shards, "{name}");
         }
     }
+}
+
+#[test]
+fn tenants_are_those_of_the_server_with_their_status() {
+    for name in SINGLE_NODES {
+        let fixture = offloom_fixtures::unpack(name).unwrap();
+        let text = std::fs::read_to_string(fixture.tenants_file()).unwrap();
+        let rest: BTreeMap<String, Value> = serde_json::from_str(&text).unwrap();
+        let directory = without_schema_file(&fixture);
+        for class in directory.classes().iter().filter(|class| class.multi_tenant) {
+            let mut expected: Vec<(String, String)> = rest[&*class.name]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|tenant| {
+                    let status = tenant["activityStatus"].as_str().unwrap_or("HOT");
+                    (tenant["name"].as_str().unwrap().to_owned(), status.to_owned())
+                })
+                .collect();
+            expected.sort();
+            let shards = class.shards.iter();
+            let tenants: Vec<(String, String)> = shards
+                .map(|shard| (shard.name.to_string(), shard.status.clone().unwrap().to_string()))
+                .collect();
+            assert_eq!(tenants, expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn where_the_schema_came_from_is_told() {
+    for (name, expected) in [
+        ("basic", "RAFT log up to entry "),
+        ("options", "RAFT snapshot 2-9-1795408308542"),
+        ("v1.24.26", "schema.db"),
+        ("v1.20.6", "schema.db"),
+    ] {
+        let fixture = offloom_fixtures::unpack(name).unwrap();
+        let told = without_schema_file(&fixture).schema_from().to_string();
+        assert!(told.starts_with(expected), "{told}");
+        let told = with_schema_file(&fixture).schema_from().to_string();
+        assert!(told.starts_with("schema file ") && told.ends_with("rest/schema.json"), "{told}");
+    }
+}
+
+#[test]
+fn the_flat_layout_is_read_like_the_other_one() {
+    let fixture = offloom_fixtures::unpack("v1.20.6").unwrap();
+    let directory = without_schema_file(&fixture);
+    assert_eq!(directory.layout(), Layout::Flat);
+    // Its logs are of version 0, and its objects tell their classes.
+    std::fs::remove_file(fixture.data_dir().join("schema.db")).unwrap();
+    let guessed = without_schema_file(&fixture);
+    assert_eq!(*guessed.schema_from(), SchemaSource::Objects);
+    assert_eq!(sorted(disk_objects(&guessed, 3_000)), sorted(disk_objects(&directory, 3_000)));
+    for class in guessed.classes() {
+        let known = rows::class(&directory, &class.name);
+        assert_eq!(class.multi_tenant, known.multi_tenant);
+        let names = |class: &Class| -> Vec<String> {
+            class.shards.iter().map(|shard| shard.name.to_string()).collect()
+        };
+        let mut known = names(known);
+        known.retain(|tenant| tenant != "never");
+        assert_eq!(names(class), known);
+    }
+    // Without an object nothing tells what it is, and nothing is lost.
+    let never = Warning::NoShards { directory: "shelf_never_lsm".to_owned() };
+    assert!(guessed.warnings().contains(&never), "{:?}", guessed.warnings());
 }
 
 #[test]

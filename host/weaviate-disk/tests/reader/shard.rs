@@ -1,11 +1,14 @@
 //! One shard of one class, written file by file, and what reading it comes to.
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use offloom_encoder::{
     DirectoryWriter, NameStyle, Node, Object, ObjectOptions, SegmentOptions, ShardWriter,
     WalVersion,
 };
-use offloom_weaviate_disk::{DataDirectory, DiskError, Unit, UnitOptions, Warning};
+use offloom_weaviate_disk::{DataDirectory, DiskError, SchemaFile, Unit, UnitOptions, Warning};
 use tempfile::TempDir;
 
 use crate::rows::{self, ClassRows, LIMITS, Row};
@@ -109,4 +112,24 @@ pub fn put(number: u8, properties: &str) -> Node {
 
 pub fn delete(number: u8) -> Node {
     Node::tombstone(id(number), None)
+}
+
+/// Adds an object of `class_name` to a shard of the class that lies in `directory`; the bucket.
+pub fn add(data: &Path, directory: &str, shard: &str, class_name: &str) -> PathBuf {
+    let mut writer = DirectoryWriter::create(data).unwrap();
+    let shard = writer.class(directory, false).unwrap().shard(shard).unwrap();
+    let mut object = object(1, "{}");
+    object.class_name = class_name.to_owned();
+    let node = Node::live(&object, &Default::default()).unwrap();
+    let mut log = shard.wal(1).unwrap();
+    log.append(&node, WalVersion::V1).unwrap();
+    log.finish().unwrap();
+    shard.path().to_owned()
+}
+
+/// A schema file beside the data.
+pub fn schema(root: &Path, text: &str) -> SchemaFile {
+    let path = root.join("schema.json");
+    fs::write(&path, text).unwrap();
+    SchemaFile::read(&path).unwrap()
 }

@@ -19,6 +19,10 @@ fn the_rows_of_named_tenants_are_those_that_they_have_in_the_whole_class() {
         let whole = rows::read(&directory, class, 32 << 20, LIMITS).unwrap().all();
         let tenants: BTreeSet<String> =
             whole.iter().map(|row| row.tenant.clone().unwrap()).collect();
+        if tenants.is_empty() {
+            assert_eq!(&*class.name, "EmptyMt");
+            continue;
+        }
         for tenant in &tenants {
             let class = class.with_tenants(&named(&[tenant])).unwrap();
             assert_eq!(class.shards.len(), 1);
