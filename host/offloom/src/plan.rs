@@ -109,7 +109,7 @@ async fn estimate(
         classes
             .into_iter()
             .map(|(class, reading)| {
-                let ClassEstimate { objects, raw_bytes } = directory.estimate(&class)?;
+                let ClassEstimate { objects, raw_bytes } = directory.estimate(&class);
                 Ok(PlannedClass { class, reading, objects_estimate: objects, raw_bytes })
             })
             .collect()

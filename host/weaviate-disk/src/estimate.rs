@@ -1,7 +1,6 @@
 //! How much a class holds, about: from the sizes of its files, without reading its logs.
 use crate::{
     bucket::Bucket,
-    error::DiskError,
     key_index::NODE_BYTES,
     leftovers::{self, ListedFile, SourceKind},
     segment::{HEADER_BYTES, SegmentLayout},
@@ -32,12 +31,12 @@ struct Logs {
     sampled_records: u64,
 }
 
-/// Files that cannot be read count as nothing: that is an error when their rows are read.
-pub(crate) fn estimate(buckets: impl Iterator<Item = Bucket>) -> Result<ClassEstimate, DiskError> {
+/// What cannot be listed or read counts as nothing: that is an error when their rows are read.
+pub(crate) fn estimate(buckets: impl Iterator<Item = Bucket>) -> ClassEstimate {
     let mut estimate = ClassEstimate::default();
     let mut logs = Logs::default();
     for bucket in buckets {
-        let listed = bucket.list()?.unwrap_or_default();
+        let listed = bucket.list().ok().flatten().unwrap_or_default();
         for chosen in leftovers::decide(listed).chosen {
             match chosen.kind {
                 SourceKind::Segment => estimate.add_segment(&bucket, &chosen.file),
@@ -47,7 +46,7 @@ pub(crate) fn estimate(buckets: impl Iterator<Item = Bucket>) -> Result<ClassEst
     }
     estimate.raw_bytes = estimate.raw_bytes.saturating_add(logs.bytes);
     estimate.objects = estimate.objects.saturating_add(logs.records());
-    Ok(estimate)
+    estimate
 }
 
 impl ClassEstimate {
