@@ -53,6 +53,9 @@ pub struct Settings {
     /// Where compiled guests are kept [default: $XDG_CACHE_HOME/offloom]
     #[arg(long, env = "OFFLOOM_CACHE_DIR", value_name = "DIR")]
     cache_dir: Option<PathBuf>,
+    /// Let quarantined objects keep their stored bytes, where no filter or tenant limit is active
+    #[arg(long, env = "OFFLOOM_QUARANTINE_RAW", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    quarantine_raw: Option<bool>,
     /// How long running exports may go on after SIGTERM, in seconds [default: 20]
     #[arg(long, env = "OFFLOOM_SHUTDOWN_GRACE_SECONDS", value_name = "N")]
     shutdown_grace_seconds: Option<u64>,
@@ -71,6 +74,8 @@ pub struct ServerConfig {
     pub sandbox: SandboxConfig,
     /// A component in place of the default guest.
     pub guest: Option<PathBuf>,
+    /// Whether quarantined objects may keep their stored bytes.
+    pub quarantine_raw: bool,
     /// Where the index lies.
     pub state_dir: PathBuf,
 }
@@ -117,6 +122,7 @@ impl Settings {
                 ..SandboxConfig::default()
             },
             guest: self.guest.or(below.guest),
+            quarantine_raw: self.quarantine_raw.or(below.quarantine_raw).unwrap_or_default(),
             state_dir: self
                 .state_dir
                 .or(below.state_dir)

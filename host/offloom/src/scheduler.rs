@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use offloom_protocol::claim::{Claim, ClaimError};
-use offloom_protocol::manifest::{Manifest, ManifestError, Outcome};
+use offloom_protocol::manifest::{Manifest, ManifestError, Missing, Outcome};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::{Destination, ExportFolder};
 use offloom_sandbox::{ExporterGuest, GuestError, GuestOptions};
@@ -18,7 +18,8 @@ use tokio_util::task::TaskTracker;
 use crate::authz::{Action, Authorizer, Principal};
 use crate::export::{ClaimedExport, Export, ExportError, Stop, StopReason, Workers};
 use crate::index::{Ended, Entry, Index, IndexError};
-use crate::plan::{PlanError, capitalised, plan};
+use crate::plan::{PlanError, plan};
+use crate::scope::Scope;
 use crate::status::{ClassView, Status};
 
 /// What runs, as the operator says.
@@ -59,10 +60,8 @@ pub struct Request {
     pub id: ExportId,
     /// Where the folder goes.
     pub destination: Destination,
-    /// Classes to export; empty for all that may be read.
-    pub include: Vec<String>,
-    /// Classes to leave out.
-    pub exclude: Vec<String>,
+    /// What it covers of what may be read.
+    pub scope: Scope,
     /// Options of the guest.
     pub options: GuestOptions,
 }
@@ -134,6 +133,8 @@ pub struct ExportView {
     pub completed_at: Option<DateTime<Utc>>,
     /// Why it failed.
     pub error: Option<String>,
+    /// What an export that succeeded lacks.
+    pub missing: Vec<Missing>,
     /// Its classes with their shards.
     pub classes: Vec<ClassView>,
 }
@@ -246,10 +247,11 @@ impl Scheduler {
         let config = inner.config.clone();
         let directory = tokio::task::spawn_blocking(move || config.open_directory()).await??;
         let readable = self.readable(principal, &directory, &request)?;
-        let Request { backend, id, destination, options, include, exclude } = request;
+        let Request { backend, id, destination, options, scope } = request;
         let guest = inner.guest.clone();
-        let classes = plan(&directory, &readable, &guest, &options, &include, &exclude).await?;
-        let export = Export { id, destination, directory, classes, guest, options };
+        let classes = plan(&directory, &readable, &guest, &options, &scope).await?;
+        let allow_partial = scope.allow_partial;
+        let export = Export { id, destination, directory, classes, guest, options, allow_partial };
         // A client that goes away must not leave an id that is taken and not run.
         let scheduler = self.clone();
         tokio::spawn(async move { scheduler.take_id(backend, export).await }).await?
@@ -299,14 +301,14 @@ impl Scheduler {
         inner.tasks.spawn(async move {
             let ended = scheduler.run(claimed, status, stop, &transfer).await;
             let noted = scheduler.inner.index.end(entry, ended.clone()).await;
-            end.send_replace(Some(ended));
             match noted {
                 // From here on its manifest tells.
                 Ok(()) => drop(scheduler.running().remove(&key)),
                 Err(error) => {
-                    tracing::error!(%error, id = %key.1, "the end of an export was not noted")
+                    tracing::error!(%error, id = %key.1, "the end of an export was not noted");
                 }
             }
+            end.send_replace(Some(ended));
         });
         Ok(running.view(&id))
     }
@@ -429,7 +431,7 @@ impl Scheduler {
     ) -> Result<Vec<Class>, StartError> {
         let permitted =
             |names: &[String]| self.inner.authorizer.permitted(principal, Action::Read, names);
-        let named: Vec<String> = request.include.iter().map(|name| capitalised(name)).collect();
+        let named: Vec<String> = request.scope.named_classes().into_iter().cloned().collect();
         let allowed = permitted(&named);
         if let Some(class) = named.iter().find(|name| !allowed.contains(name)) {
             return Err(StartError::Forbidden(format!("class {class}")));
@@ -465,6 +467,7 @@ impl Running {
             started_at: self.started_at,
             completed_at: ended.as_ref().map(|ended| ended.completed_at),
             error: ended.and_then(|ended| ended.error),
+            missing: Vec::new(),
             classes: self.status.classes(),
         }
     }
@@ -511,6 +514,7 @@ async fn of_entry(entry: &Entry) -> ExportView {
         started_at: entry.started_at,
         completed_at: ended.as_ref().map(|ended| ended.completed_at),
         error: ended.and_then(|ended| ended.error),
+        missing: Vec::new(),
         classes: entry.classes.iter().map(|class| ClassView::unknown(class)).collect(),
     }
 }
@@ -531,6 +535,7 @@ async fn of_store(id: &ExportId, destination: &Destination) -> Result<ExportView
             started_at: claim.started_at,
             completed_at: None,
             error: None,
+            missing: Vec::new(),
             classes: Vec::new(),
         }),
         None => Err(LookupError::NotFound(id.clone())),
@@ -548,5 +553,6 @@ async fn of_manifest(id: &ExportId, folder: &ExportFolder) -> Result<ExportView,
         completed_at: Some(manifest.completed_at),
         error: manifest.error.clone(),
         classes: ClassView::of_manifest(&manifest, &shards),
+        missing: manifest.missing,
     })
 }

@@ -74,7 +74,12 @@ impl Service {
             filesystem_root: Some(work.path().join("out")),
             ..BackendConfig::default()
         };
-        let router = router(ApiState { scheduler, backend: Arc::new(backend), authorizer });
+        let router = router(ApiState {
+            scheduler,
+            backend: Arc::new(backend),
+            quarantine_raw: false,
+            authorizer,
+        });
         Service { router, work, _fixture: fixture }
     }
 
