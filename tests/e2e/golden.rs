@@ -36,8 +36,12 @@ pub fn compare(export: &Path, fixture: &Fixture) {
 
 fn agrees(name: &str) {
     let fixture = offloom_fixtures::unpack(name).unwrap();
+    let data_dirs = match name {
+        "cluster" => ["node1", "node2", "node3"].map(|node| fixture.data_dir().join(node)).into(),
+        _ => vec![fixture.data_dir()],
+    };
     let to = tempfile::tempdir().unwrap();
-    let folder = export_alone(&[fixture.data_dir()], to.path()).expect_success().folder();
+    let folder = export_alone(&data_dirs, to.path()).expect_success().folder();
     compare(&folder, &fixture);
 
     let files: Vec<String> = std::fs::read_dir(&folder)
@@ -86,6 +90,7 @@ fixtures! {
     rbac: "rbac",
     crashed: "crashed",
     leftovers: "leftovers",
+    cluster: "cluster",
     v1_20_6: "v1.20.6",
     v1_24_26: "v1.24.26",
     v1_28_16: "v1.28.16",

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a panic is a failed test
 
 mod bad_data;
+mod cluster;
 mod commands;
 mod damage;
 mod filters;

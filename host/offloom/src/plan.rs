@@ -2,7 +2,8 @@
 use std::collections::BTreeSet;
 
 use offloom_sandbox::{ExporterGuest, GuestError, GuestOptions, OfferedClass, Selection};
-use offloom_weaviate_disk::{Class, ClassEstimate, DataDirectory, DiskError, ReadOptions};
+use offloom_weaviate_disk::{Class, ClassEstimate, DataDirectory, ReadOptions};
+use tokio::task::JoinError;
 
 use crate::scope::{Scope, ScopeError};
 
@@ -34,12 +35,9 @@ pub enum PlanError {
     /// The guest failed to choose.
     #[error("the guest could not plan the export: {0}")]
     Guest(#[from] GuestError),
-    /// The directory could not be read.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
     /// The estimate was stopped.
     #[error("the estimate of the data directory stopped: {0}")]
-    Stopped(#[from] tokio::task::JoinError),
+    Stopped(#[from] JoinError),
 }
 
 /// A class that will be exported.
@@ -103,18 +101,18 @@ pub async fn plan(
 async fn estimate(
     directory: &DataDirectory,
     classes: Vec<(Class, ReadOptions)>,
-) -> Result<Vec<PlannedClass>, PlanError> {
+) -> Result<Vec<PlannedClass>, JoinError> {
     let directory = directory.clone();
     tokio::task::spawn_blocking(move || {
         classes
             .into_iter()
             .map(|(class, reading)| {
                 let ClassEstimate { objects, raw_bytes } = directory.estimate(&class);
-                Ok(PlannedClass { class, reading, objects_estimate: objects, raw_bytes })
+                PlannedClass { class, reading, objects_estimate: objects, raw_bytes }
             })
             .collect()
     })
-    .await?
+    .await
 }
 
 /// The names of a request, checked.
