@@ -105,7 +105,12 @@ pub async fn commit(
         attachments: Vec::new(),
         guest: beginning.guest,
         source: Source {
-            directories: vec![beginning.directory.path().display().to_string()],
+            directories: beginning
+                .directory
+                .nodes()
+                .iter()
+                .map(|node| node.path().display().to_string())
+                .collect(),
             schema_from: beginning.directory.schema_from().to_string(),
             shards,
             shards_key: None,

@@ -98,8 +98,8 @@ async fn survey(
                 let sum = |of: fn(&ShardSurvey) -> u64| {
                     shards.iter().map(of).fold(0, u64::saturating_add)
                 };
-                let objects_estimate = sum(|shard| shard.objects_estimate);
-                let raw_bytes = sum(|shard| shard.raw_bytes);
+                let objects_estimate = sum(ShardSurvey::objects_estimate);
+                let raw_bytes = sum(ShardSurvey::raw_bytes);
                 Ok(PlannedClass { class, objects_estimate, raw_bytes })
             })
             .collect()

@@ -2,7 +2,7 @@
 use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
 use offloom_encoder::{DirectoryWriter, NameStyle, SegmentOptions, WalVersion};
-use offloom_weaviate_disk::{DataDirectory, DiskError, IgnoredReason, Warning};
+use offloom_weaviate_disk::{CopySurvey, DataDirectory, DiskError, IgnoredReason, Warning};
 
 use crate::{
     rows::{self, LIMITS},

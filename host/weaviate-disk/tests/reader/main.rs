@@ -20,6 +20,7 @@ mod flat;
 mod log;
 mod logs;
 mod model;
+mod nodes;
 mod objects;
 mod real;
 mod rows;
