@@ -20,9 +20,10 @@ use crate::worker::default_workers;
 /// What `offloom export` takes.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// Weaviate's data directory (PERSISTENCE_DATA_PATH); it is only read
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
+    /// Weaviate's data directory (PERSISTENCE_DATA_PATH); it is only read. Several times: those of
+    /// a cluster's nodes, which become one export
+    #[arg(long, value_name = "DIR", required = true)]
+    data_dir: Vec<PathBuf>,
     /// Where the export's folder goes, as file:///absolute/path/, a plain path, or s3://bucket/prefix/
     #[arg(long, value_name = "URL")]
     to: String,
@@ -110,10 +111,10 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens a data directory with an optional schema file.
-pub fn open(data_dir: &std::path::Path, schema: Option<PathBuf>) -> anyhow::Result<DataDirectory> {
+/// Opens data directories with an optional schema file.
+pub fn open(data_dirs: &[PathBuf], schema: Option<PathBuf>) -> anyhow::Result<DataDirectory> {
     let schema = schema.map(|path| SchemaFile::read(&path)).transpose()?;
-    Ok(DataDirectory::open(data_dir, schema)?)
+    Ok(DataDirectory::open_nodes(data_dirs, schema)?)
 }
 
 /// Ctrl-C and SIGTERM end the export in good order: uploads are dropped, the manifest says CANCELED.
