@@ -1,5 +1,8 @@
 //! Every named fixture, exported and compared row by row with what Weaviate itself made of it.
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use offloom_fixtures::Fixture;
 
 use crate::program::{Said, offloom, python};
 
@@ -13,16 +16,29 @@ pub fn export(data_dir: &Path, schema: &Path, to: &Path, more: &[&str]) -> Said 
     offloom(arguments)
 }
 
+/// Exports the data directories of a cluster's nodes, or a single one, into `to`; what they hold
+/// themselves tells the schema.
+fn export_alone(data_dirs: &[PathBuf], to: &Path) -> Said {
+    let mut arguments: Vec<&OsStr> = vec!["export".as_ref(), "--workers".as_ref(), "2".as_ref()];
+    for data_dir in data_dirs {
+        arguments.extend(["--data-dir".as_ref(), data_dir.as_os_str()]);
+    }
+    arguments.extend(["--to".as_ref(), to.as_os_str()]);
+    offloom(arguments)
+}
+
+/// Compares an export row by row with upstream's own export, and with what REST answered.
+#[track_caller]
+pub fn compare(export: &Path, fixture: &Fixture) {
+    let (export, fixture) = (export.as_os_str(), fixture.folder().as_os_str());
+    python("e2e/compare.py", ["golden".as_ref(), export, fixture]).expect_success();
+}
+
 fn agrees(name: &str) {
     let fixture = offloom_fixtures::unpack(name).unwrap();
     let to = tempfile::tempdir().unwrap();
-    let folder =
-        export(&fixture.data_dir(), &fixture.schema_file(), to.path(), &["--workers", "2"])
-            .expect_success()
-            .folder();
-    let folder_text = folder.display().to_string();
-    let fixture_text = fixture.folder().display().to_string();
-    python("e2e/compare.py", ["golden", &folder_text, &fixture_text]).expect_success();
+    let folder = export_alone(&[fixture.data_dir()], to.path()).expect_success().folder();
+    compare(&folder, &fixture);
 
     let files: Vec<String> = std::fs::read_dir(&folder)
         .unwrap()
@@ -35,7 +51,7 @@ fn agrees(name: &str) {
         reads_without_page_index(Path::new(file));
     }
     python("e2e/read_back.py", files).expect_success();
-    offloom(["verify", &folder_text]).expect_success();
+    offloom(["verify".as_ref(), folder.as_os_str()]).expect_success();
 }
 
 /// parquet-rs, asked for page indexes where there are any, finds none and reads every row.

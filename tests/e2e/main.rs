@@ -1,11 +1,20 @@
 //! Tests that start the program: real directories in, real files out, read by real readers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a panic is a failed test
 
+mod bad_data;
 mod commands;
 mod damage;
+mod filters;
 mod golden;
 mod guests;
 mod large_rows;
 mod program;
+mod races;
+mod rest;
+mod restart;
+mod s3;
+mod server;
 mod signals;
+mod tenants;
+mod weaviate_client;
 mod workers;

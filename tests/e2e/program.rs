@@ -89,7 +89,8 @@ fn cache() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
 }
 
-fn said(command: &mut Command) -> Said {
+/// Runs a command to its end.
+pub fn said(command: &mut Command) -> Said {
     let Output { status, stdout, stderr } =
         command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     Said {

@@ -79,10 +79,13 @@ impl ParquetFile {
         out: &mut W,
     ) -> Result<Block, Error> {
         let layout = &self.layout;
+        let Some(first) = rows.next(BATCH_ROWS, BATCH_BYTES)? else {
+            return Ok(Block { row_count: 0, note: Vec::new(), counters: Vec::new() });
+        };
         let mut writer = SerializedFileWriter::new(
             out,
             layout.parquet.root_schema_ptr(),
-            layout.properties.clone(),
+            layout.properties_of_block(&first)?.clone(),
         )
         .map_err(parquet_error)?;
         let factory = ArrowRowGroupWriterFactory::new(&writer, layout.arrow.clone());
@@ -90,9 +93,11 @@ impl ParquetFile {
         let mut row_count = 0_u64;
         let mut non_finite = vec![0_u64; chunks.len()];
 
-        while let Some(batch) = rows.next(BATCH_ROWS, BATCH_BYTES)? {
+        let mut next = Some(first);
+        while let Some(batch) = next {
             row_count = row_count.saturating_add(u64::from(batch.row_count));
             self.write_batch(batch, &mut chunks, &mut non_finite)?;
+            next = rows.next(BATCH_ROWS, BATCH_BYTES)?;
         }
         if row_count == 0 {
             return Ok(Block { row_count, note: Vec::new(), counters: Vec::new() });

@@ -1,9 +1,10 @@
 //! How the columns of a class lie in the file: names, Parquet types, encodings, pages.
+use std::io::Cursor;
 use std::sync::Arc;
 
 use arrow_schema::{DataType as ArrowType, Field as ArrowField, Schema as ArrowSchema, TimeUnit};
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::basic::Encoding;
+use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{
     EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion,
@@ -11,7 +12,8 @@ use parquet::file::properties::{
 use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 
 use crate::Settings;
-use crate::bindings::offloom::export::types::{DataType, Error, Field, Schema};
+use crate::bindings::offloom::export::types::{DataType, Error, Field, RowBatch, Schema, Values};
+use crate::options::VectorCompression;
 
 /// Name of the column that this exporter makes itself.
 pub(crate) const CLASS_NAME: &str = "class_name";
@@ -32,7 +34,11 @@ pub(crate) struct Layout {
     pub(crate) origins: Vec<Origin>,
     pub(crate) arrow: Arc<ArrowSchema>,
     pub(crate) parquet: Arc<SchemaDescriptor>,
+    /// Of a block whose vectors are compressed as the other columns are.
     pub(crate) properties: Arc<WriterProperties>,
+    /// Of a block whose vectors are not.
+    plain_vectors: Arc<WriterProperties>,
+    settings: Settings,
     pub(crate) key_values: Vec<KeyValue>,
 }
 
@@ -78,7 +84,15 @@ impl Layout {
             .set_offset_index_disabled(true);
         for (origin, field) in &columns {
             let path = ColumnPath::from(field.name().as_str());
-            properties = column_properties(properties, path, origin, field, settings);
+            properties = column_properties(properties, path, origin, field);
+        }
+        let mut plain_vectors = properties.clone();
+        for (origin, field) in &columns {
+            if matches!(origin, Origin::Batch(_, DataType::Vector(_))) {
+                let path = ColumnPath::from(field.name().as_str());
+                plain_vectors =
+                    plain_vectors.set_column_compression(path, Compression::UNCOMPRESSED);
+            }
         }
 
         let (origins, fields): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
@@ -93,9 +107,46 @@ impl Layout {
             arrow,
             parquet: Arc::new(parquet),
             properties: Arc::new(properties.build()),
+            plain_vectors: Arc::new(plain_vectors.build()),
+            settings: *settings,
             key_values: vec![KeyValue::new("collection".to_owned(), schema.class_name.clone())],
         })
     }
+}
+
+impl Layout {
+    /// How a block is written that begins with `batch`: by that alone, so that the same block is
+    /// written the same way each time.
+    pub(crate) fn properties_of_block(
+        &self,
+        batch: &RowBatch,
+    ) -> Result<&Arc<WriterProperties>, Error> {
+        let compressed = match self.settings.vector_compression {
+            VectorCompression::Same => true,
+            VectorCompression::Plain => false,
+            VectorCompression::Auto => vectors_shrink(batch, self.settings.compression)?,
+        };
+        Ok(if compressed { &self.properties } else { &self.plain_vectors })
+    }
+}
+
+/// So many bytes of vectors are tried out.
+const SAMPLE_BYTES: usize = 64 * 1024;
+
+/// Whether the first vectors of a batch lose a tenth of their size or more; true without any.
+fn vectors_shrink(batch: &RowBatch, compression: Compression) -> Result<bool, Error> {
+    let Compression::ZSTD(level) = compression else { return Ok(true) };
+    let vectors = batch.columns.iter().find_map(|column| match &column.values {
+        Values::Vector(values) => values.bytes.get(..values.bytes.len().min(SAMPLE_BYTES)),
+        _ => None,
+    });
+    let Some(sample) = vectors.filter(|sample| !sample.is_empty()) else { return Ok(true) };
+    let failed = |error: std::io::Error| Error::Other(error.to_string());
+    let mut frame = Vec::with_capacity(zstd::zstd_safe::compress_bound(sample.len()));
+    zstd::bulk::Compressor::new(level.compression_level())
+        .and_then(|mut zstd| zstd.compress_to_buffer(sample, &mut Cursor::new(&mut frame)))
+        .map_err(failed)?;
+    Ok(frame.len() <= sample.len() / 10 * 9)
 }
 
 /// Columns are mapped by type, so that those of a transform work too. The two times of an object are
@@ -127,7 +178,6 @@ fn column_properties(
     path: ColumnPath,
     origin: &Origin,
     field: &ArrowField,
-    settings: &Settings,
 ) -> WriterPropertiesBuilder {
     let repeats = matches!(origin, Origin::ClassName) || field.name() == "tenant";
     if repeats {
@@ -139,13 +189,11 @@ fn column_properties(
     let Origin::Batch(_, data_type) = origin else { return properties };
     match data_type {
         // Plain: one copy less, which a row of 32 MiB of vectors as text needs to fit in memory.
-        DataType::Vector(_) => properties
-            .set_column_encoding(path.clone(), Encoding::PLAIN)
-            .set_column_data_page_size_limit(path.clone(), VECTOR_PAGE_BYTES)
-            .set_column_compression(path, settings.vector_compression),
-        DataType::NamedVectors(_) | DataType::NamedMultiVectors(_) => properties
-            .set_column_encoding(path.clone(), Encoding::PLAIN)
-            .set_column_data_page_size_limit(path, VECTOR_PAGE_BYTES),
+        DataType::Vector(_) | DataType::NamedVectors(_) | DataType::NamedMultiVectors(_) => {
+            properties
+                .set_column_encoding(path.clone(), Encoding::PLAIN)
+                .set_column_data_page_size_limit(path, VECTOR_PAGE_BYTES)
+        }
         DataType::Uuid => properties
             .set_column_encoding(path.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY)
             .set_column_statistics_enabled(path, EnabledStatistics::Chunk),

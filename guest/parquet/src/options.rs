@@ -6,7 +6,8 @@ use crate::bindings::offloom::export::types::Error;
 /// The options, told when one is not understood.
 const KNOWN: &str = "known options: compression = zstd (default) | none; \
      compression-level = 1 to 9 (default 3, for zstd); \
-     vector-compression = same (default: as compression) | none (vectors hardly shrink: twice the speed)";
+     vector-compression = auto (default: as compression, in blocks whose vectors shrink by a tenth) | \
+     same (as compression) | none";
 
 /// The options of one export, parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +15,19 @@ pub struct Settings {
     /// Of every column but `vector`.
     pub compression: Compression,
     /// Of columns that hold one vector a row.
-    pub vector_compression: Compression,
+    pub vector_compression: VectorCompression,
+}
+
+/// How columns that hold one vector a row are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VectorCompression {
+    /// As the other columns in blocks whose vectors shrink, and not at all in others: those of most
+    /// embeddings shrink by 7 %, which took half of the time (`performance.md`).
+    Auto,
+    /// As the other columns.
+    Same,
+    /// Not at all.
+    Plain,
 }
 
 impl Settings {
@@ -22,7 +35,7 @@ impl Settings {
     /// errors that list what is known.
     pub fn parse(options: &[(String, String)]) -> Result<Settings, Error> {
         let mut compressed = true;
-        let mut vectors_compressed = true;
+        let mut vector_compression = VectorCompression::Auto;
         let mut level = 3;
         for (index, (key, value)) in options.iter().enumerate() {
             if options.iter().take(index).any(|(earlier, _)| earlier == key) {
@@ -38,8 +51,9 @@ impl Settings {
                         .filter(|level| (1..=9).contains(level))
                         .ok_or_else(|| bad_value(key, value))?;
                 }
-                ("vector-compression", "same") => vectors_compressed = true,
-                ("vector-compression", "none") => vectors_compressed = false,
+                ("vector-compression", "auto") => vector_compression = VectorCompression::Auto,
+                ("vector-compression", "same") => vector_compression = VectorCompression::Same,
+                ("vector-compression", "none") => vector_compression = VectorCompression::Plain,
                 ("compression" | "vector-compression", _) => return Err(bad_value(key, value)),
                 _ => {
                     return Err(Error::Unsupported(format!("unknown option `{key}`; {KNOWN}")));
@@ -50,8 +64,6 @@ impl Settings {
             ZstdLevel::try_new(level).map_err(|error| Error::Unsupported(error.to_string()))?;
         let compression =
             if compressed { Compression::ZSTD(level) } else { Compression::UNCOMPRESSED };
-        let vector_compression =
-            if vectors_compressed { compression } else { Compression::UNCOMPRESSED };
         Ok(Settings { compression, vector_compression })
     }
 }

@@ -26,12 +26,18 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
         );
     };
     let authorizer: Arc<dyn Authorizer> = Arc::new(anonymous);
+    // Every export opens it anew; a mistake is told now.
+    let reading = config.scheduler.clone();
+    let directory = tokio::task::spawn_blocking(move || reading.open_directory()).await??;
+    for warning in directory.warnings() {
+        eprintln!("warning: {warning}");
+    }
     let state_dir = config.state_dir.clone();
     let index = tokio::task::spawn_blocking(move || Index::open(&state_dir)).await??;
     let backend = Arc::new(config.backend);
-    for name in backend.known() {
-        let destination = backend.destination(name, None, None)?;
-        destination.check_access().await.with_context(|| format!("the backend {name}"))?;
+    for destination in backend.defaults()? {
+        let checked = destination.check_access().await;
+        checked.with_context(|| format!("the backend {}", destination.backend()))?;
     }
     let guest = guest::load(config.guest, config.sandbox).await?;
     let workers = Workers::new(config.scheduler.workers, guests);
@@ -41,7 +47,8 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
     let scheduler =
         Scheduler::new(config.scheduler, guest, Arc::clone(&authorizer), index, workers).await?;
     let address = listener.local_addr()?;
-    let state = ApiState { scheduler: scheduler.clone(), backend, authorizer };
+    let quarantine_raw = config.quarantine_raw;
+    let state = ApiState { scheduler: scheduler.clone(), backend, quarantine_raw, authorizer };
     let stop = told_to_stop()?;
     println!("listening on http://{address}");
     api::serve(listener, api::router(state), stop_exports(stop, scheduler)).await;

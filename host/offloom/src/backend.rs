@@ -36,6 +36,12 @@ pub enum BackendError {
         /// What is allowed.
         allowed: String,
     },
+    /// There is no default bucket, and the request names none.
+    #[error("this server has no default bucket: name one of {allowed} as config.bucket")]
+    BucketNeeded {
+        /// What is allowed.
+        allowed: String,
+    },
     /// The backend has no buckets.
     #[error("the backend filesystem has no buckets: leave 'bucket' out")]
     NoBuckets,
@@ -63,24 +69,24 @@ impl BackendConfig {
         bucket: Option<&str>,
         path: Option<&str>,
     ) -> Result<Destination, BackendError> {
-        match (backend, &self.filesystem_root, &self.bucket) {
-            ("filesystem", Some(root), _) => {
+        // Clients send what they were not told as empty.
+        let bucket = bucket.filter(|bucket| !bucket.is_empty());
+        match (backend, &self.filesystem_root) {
+            ("filesystem", Some(root)) => {
                 if bucket.is_some() {
                     return Err(BackendError::NoBuckets);
                 }
                 let path = path.map_or(Ok(String::new()), checked_path)?;
                 Ok(Destination::filesystem(&root.join(path))?)
             }
-            ("s3", _, Some(default)) => {
-                let bucket = bucket.unwrap_or(default);
-                let mut allowed = std::iter::once(default).chain(&self.allowed_buckets);
-                if !allowed.any(|allowed| allowed == bucket) {
-                    let allowed: Vec<_> =
-                        std::iter::once(default.as_str()).chain(self.allowed_buckets.iter().map(String::as_str)).collect();
-                    return Err(BackendError::Bucket {
-                        bucket: bucket.to_owned(),
-                        allowed: allowed.join(", "),
-                    });
+            ("s3", _) if self.has_s3() => {
+                let allowed = || self.buckets().collect::<Vec<_>>().join(", ");
+                let Some(bucket) = bucket.or(self.bucket.as_deref()) else {
+                    return Err(BackendError::BucketNeeded { allowed: allowed() });
+                };
+                if !self.buckets().any(|allowed| allowed == bucket) {
+                    let (bucket, allowed) = (bucket.to_owned(), allowed());
+                    return Err(BackendError::Bucket { bucket, allowed });
                 }
                 let path = self.prefixed(path)?;
                 Ok(Destination::s3(bucket, &path)?)
@@ -92,11 +98,30 @@ impl BackendConfig {
         }
     }
 
+    /// Where exports go that name no place of their own.
+    ///
+    /// # Errors
+    /// Settings that make no place.
+    pub fn defaults(&self) -> Result<Vec<Destination>, BackendError> {
+        let filesystem = self.filesystem_root.as_ref().map(|_| "filesystem");
+        let s3 = self.bucket.as_ref().map(|_| "s3");
+        let names = filesystem.into_iter().chain(s3);
+        names.map(|name| self.destination(name, None, None)).collect()
+    }
+
+    fn has_s3(&self) -> bool {
+        self.buckets().next().is_some()
+    }
+
+    /// Those that a request may name, the default one first.
+    fn buckets(&self) -> impl Iterator<Item = &str> {
+        self.bucket.iter().chain(&self.allowed_buckets).map(String::as_str)
+    }
+
     /// The backends that this server has.
     pub fn known(&self) -> Vec<&'static str> {
         let filesystem = self.filesystem_root.as_ref().map(|_| "filesystem");
-        let s3 = self.bucket.as_ref().map(|_| "s3");
-        filesystem.into_iter().chain(s3).collect()
+        filesystem.into_iter().chain(self.has_s3().then_some("s3")).collect()
     }
 
     /// A path of a request starts with the prefix; without one the prefix is the path.
@@ -117,7 +142,8 @@ impl BackendConfig {
 
 /// A relative path of plain names, without slashes around it.
 fn checked_path(path: &str) -> Result<String, BackendError> {
-    let bad = |reason: &str| BackendError::Path { path: path.to_owned(), reason: reason.to_owned() };
+    let bad =
+        |reason: &str| BackendError::Path { path: path.to_owned(), reason: reason.to_owned() };
     if path.starts_with('/') {
         return Err(bad("it must be relative"));
     }
@@ -158,7 +184,14 @@ mod tests {
         let config = config();
         assert!(config.destination("s3", None, None).is_ok());
         assert!(config.destination("s3", Some("other"), Some("weaviate/prod/team")).is_ok());
-        for path in ["weaviate", "weaviate/production", "elsewhere", "weaviate/prod/../x", "/weaviate/prod", "weaviate//prod"] {
+        for path in [
+            "weaviate",
+            "weaviate/production",
+            "elsewhere",
+            "weaviate/prod/../x",
+            "/weaviate/prod",
+            "weaviate//prod",
+        ] {
             let refused = config.destination("s3", None, Some(path));
             assert!(matches!(refused, Err(BackendError::Path { .. })), "{path}: {refused:?}");
         }
@@ -187,5 +220,17 @@ mod tests {
             let refused = only_s3.destination(backend, None, None);
             assert!(matches!(refused, Err(BackendError::NotAvailable { .. })), "{refused:?}");
         }
+        assert_eq!(only_s3.known(), ["s3"]);
+    }
+
+    #[test]
+    fn without_a_default_bucket_a_request_names_one() {
+        let config = BackendConfig { bucket: None, ..config() };
+        assert!(config.destination("s3", Some("other"), None).is_ok());
+        for bucket in [None, Some("")] {
+            let refused = config.destination("s3", bucket, None);
+            assert!(matches!(refused, Err(BackendError::BucketNeeded { .. })), "{refused:?}");
+        }
+        assert_eq!(config.defaults().unwrap().len(), 1);
     }
 }

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use offloom_sandbox::SandboxConfig;
 use serde::Deserialize;
@@ -53,6 +53,9 @@ pub struct Settings {
     /// Where compiled guests are kept [default: $XDG_CACHE_HOME/offloom]
     #[arg(long, env = "OFFLOOM_CACHE_DIR", value_name = "DIR")]
     cache_dir: Option<PathBuf>,
+    /// Let quarantined objects keep their stored bytes, where no filter or tenant limit is active
+    #[arg(long, env = "OFFLOOM_QUARANTINE_RAW", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    quarantine_raw: Option<bool>,
     /// How long running exports may go on after SIGTERM, in seconds [default: 20]
     #[arg(long, env = "OFFLOOM_SHUTDOWN_GRACE_SECONDS", value_name = "N")]
     shutdown_grace_seconds: Option<u64>,
@@ -71,6 +74,8 @@ pub struct ServerConfig {
     pub sandbox: SandboxConfig,
     /// A component in place of the default guest.
     pub guest: Option<PathBuf>,
+    /// Whether quarantined objects may keep their stored bytes.
+    pub quarantine_raw: bool,
     /// Where the index lies.
     pub state_dir: PathBuf,
 }
@@ -91,7 +96,7 @@ impl Settings {
             allowed_buckets: self.allowed_buckets.or(below.allowed_buckets).unwrap_or_default(),
             path: self.path.or(below.path).unwrap_or_default(),
         };
-        if backend.filesystem_root.is_none() && backend.bucket.is_none() {
+        if backend.known().is_empty() {
             bail!("nowhere to export to: give --filesystem-root for a folder, or --bucket for S3");
         }
         let workers = self.workers.or(below.workers);
@@ -117,6 +122,7 @@ impl Settings {
                 ..SandboxConfig::default()
             },
             guest: self.guest.or(below.guest),
+            quarantine_raw: self.quarantine_raw.or(below.quarantine_raw).unwrap_or_default(),
             state_dir: self
                 .state_dir
                 .or(below.state_dir)
@@ -128,12 +134,17 @@ impl Settings {
     fn read(path: &Path) -> anyhow::Result<Settings> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("the settings {} cannot be read", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("the settings {}", path.display()))
+        toml::from_str(&text).map_err(|error: toml::de::Error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count().saturating_add(1);
+            anyhow!("the settings {}, line {line}: {}", path.display(), error.message())
+        })
     }
 }
 
 fn default_state_dir() -> Option<PathBuf> {
-    let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let of =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     of("XDG_STATE_HOME")
         .or_else(|| of("HOME").map(|home| home.join(".local/state")))
         .map(|state| state.join("offloom"))
@@ -151,7 +162,8 @@ mod tests {
 
     #[test]
     fn a_flag_stands_above_the_file_and_the_file_above_the_default() {
-        let file = file("data_dir = '/a'\nfilesystem_root = '/out'\nworkers = 3\nmax_exports = 9\n");
+        let file =
+            file("data_dir = '/a'\nfilesystem_root = '/out'\nworkers = 3\nmax_exports = 9\n");
         let settings = Settings { workers: Some(7), ..Settings::default() };
         let config = settings.resolve(Some(file.path())).unwrap();
         assert_eq!(config.scheduler.workers, 7);

@@ -2,14 +2,16 @@
 use std::collections::BTreeMap;
 
 use offloom_protocol::error::StoreError;
-use offloom_protocol::manifest::{Block, ClassFile, FileFormat};
+use offloom_protocol::manifest::{Attachment, Block, ClassFile, FileFormat, ManifestError};
 use offloom_protocol::names::{NameError, ObjectKey};
 use offloom_protocol::store::ExportFolder;
-use offloom_protocol::upload::Upload;
+use offloom_protocol::upload::{Upload, Uploaded};
 use offloom_protocol::verify::{FooterError, check_parquet_footer};
 use offloom_rows::ShardRun;
 use offloom_sandbox::{EncodedBlock, FileEncoder, Format, GuestError, PlacedBlock};
+use offloom_weaviate_disk::Faults;
 use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::task::JoinHandle;
 
 /// Readers break at 32,767 row groups, and notes and footers must stay bounded (`architecture.md`).
 const BLOCKS_A_FILE: usize = 8_192;
@@ -24,7 +26,7 @@ const PARQUET_MAGIC: &[u8] = b"PAR1";
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The store refused.
-    #[error(transparent)]
+    #[error("write to backend failed: {0}")]
     Store(#[from] StoreError),
     /// The guest failed to begin or end the file.
     #[error("{key}: {source}")]
@@ -48,6 +50,9 @@ pub enum FileError {
         /// What does not fit.
         source: FooterError,
     },
+    /// The list of quarantined objects could not be written.
+    #[error(transparent)]
+    Quarantine(#[from] ManifestError),
     /// The class's name or the guest's extension may not become an object key.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -69,7 +74,15 @@ pub struct ClassFiles {
 #[derive(Default)]
 struct Written {
     open: Option<OpenFile>,
+    finishing: Option<Finishing>,
     class: WrittenClass,
+}
+
+/// A file whose last bytes are under way. The task goes on when its worker is stopped, so that a
+/// file never becomes visible without being listed.
+struct Finishing {
+    task: JoinHandle<Result<Uploaded, StoreError>>,
+    file: ClassFile,
 }
 
 struct OpenFile {
@@ -88,6 +101,10 @@ pub struct WrittenClass {
     pub files: Vec<ClassFile>,
     /// Rows, first and last id of every shard that had rows, by shard index.
     pub shards: BTreeMap<u32, ShardRun>,
+    /// What was wrong in its units; the objects that were listed are in `quarantine`.
+    pub faults: Faults,
+    /// The list of objects that broke their format, when there are any.
+    pub quarantine: Option<Attachment>,
 }
 
 impl ClassFiles {
@@ -108,7 +125,8 @@ impl ClassFiles {
         }
     }
 
-    /// Waits for the ticket's turn and appends the block. A block without rows leaves no bytes.
+    /// Waits for the ticket's turn and appends the block, and notes what was wrong in its unit. A
+    /// block without rows leaves no bytes.
     /// `encoder` begins and ends files; any encoder of the class does, since blocks do not depend
     /// on their place.
     pub async fn append(
@@ -116,8 +134,10 @@ impl ClassFiles {
         ticket: u64,
         encoder: &mut FileEncoder,
         encoded: EncodedBlock,
+        faults: Faults,
     ) -> Result<(), FileError> {
         let mut written = self.turn(ticket).await?;
+        written.class.faults.add(faults);
         if encoded.length > 0 {
             if written.open.as_ref().is_some_and(|file| file.blocks.len() >= BLOCKS_A_FILE) {
                 self.close(&mut written, encoder).await?;
@@ -146,14 +166,38 @@ impl ClassFiles {
             written.open = Some(self.begin(0, encoder).await?);
         }
         self.close(&mut written, encoder).await?;
+        self.write_quarantine(&mut written).await?;
         let sizes = written.class.files.iter().map(|file| file.size_bytes);
         Ok(sizes.fold(0, u64::saturating_add))
+    }
+
+    /// The list goes out when it is complete, so that it does not stay in memory.
+    async fn write_quarantine(&self, written: &mut Written) -> Result<(), FileError> {
+        let listed = std::mem::take(&mut written.class.faults.listed);
+        if listed.is_empty() {
+            return Ok(());
+        }
+        let mut lines = Vec::new();
+        for object in listed {
+            serde_json::to_writer(&mut lines, &object).map_err(ManifestError::Encode)?;
+            lines.push(b'\n');
+        }
+        let key = ObjectKey::quarantine(&self.class)?;
+        let attachment = Attachment::write(&self.folder, &key, lines).await?;
+        written.class.quarantine = Some(attachment);
+        Ok(())
     }
 
     /// What is complete; a file that was begun and not ended is dropped.
     pub async fn end(&self) -> WrittenClass {
         let mut written = self.written.lock().await;
+        // Its worker was stopped while it waited for the store.
+        if let Err(error) = written.finished().await {
+            tracing::warn!(class = %self.class, %error, "a file could not be finished");
+        }
         if let Some(file) = written.open.take() {
+            // Its rows do not count.
+            written.class.shards.clear();
             // The outcome is decided already, and the store may be the reason for it.
             if let Err(error) = file.upload.abort().await {
                 tracing::warn!(key = %file.key, %error, "an unfinished file could not be dropped");
@@ -206,27 +250,44 @@ impl ClassFiles {
             file.upload.append(chunk).await?;
         }
         let Some(file) = written.open.take() else { return Ok(()) };
-        let uploaded = file.upload.finish().await?;
-        written.class.files.push(ClassFile {
-            class: self.class.clone(),
-            key: file.key.to_string(),
-            format: FileFormat {
-                name: self.format.name.clone(),
-                extension: self.format.extension.clone(),
-                media_type: self.format.media_type.clone(),
+        written.finishing = Some(Finishing {
+            file: ClassFile {
+                class: self.class.clone(),
+                key: file.key.to_string(),
+                format: FileFormat {
+                    name: self.format.name.clone(),
+                    extension: self.format.extension.clone(),
+                    media_type: self.format.media_type.clone(),
+                },
+                size_bytes: 0,
+                sha256: String::new(),
+                rows: file.rows,
+                counters: file.counters,
+                blocks,
             },
-            size_bytes: uploaded.size_bytes,
-            sha256: uploaded.sha256,
-            rows: file.rows,
-            counters: file.counters,
-            blocks,
+            task: tokio::spawn(file.upload.finish()),
         });
-        Ok(())
+        written.finished().await
     }
 }
 
 fn guest_failed(key: &ObjectKey, source: GuestError) -> FileError {
     FileError::Guest { key: key.to_string(), source }
+}
+
+impl Written {
+    /// Waits for the file whose last bytes are under way, if there is one, and lists it.
+    async fn finished(&mut self) -> Result<(), FileError> {
+        let Some(finishing) = &mut self.finishing else { return Ok(()) };
+        // Dropped while it waits, it can wait again.
+        let finished = (&mut finishing.task).await;
+        let Some(Finishing { mut file, .. }) = self.finishing.take() else { return Ok(()) };
+        let uploaded = finished.map_err(|_stopped| FileError::Ended)??;
+        file.size_bytes = uploaded.size_bytes;
+        file.sha256 = uploaded.sha256;
+        self.class.files.push(file);
+        Ok(())
+    }
 }
 
 impl OpenFile {

@@ -3,8 +3,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use offloom_protocol::error::StoreError;
 use offloom_protocol::manifest::Outcome;
 use offloom_protocol::names::ExportId;
+use offloom_protocol::store::{Destination, ExportFolder};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +77,16 @@ pub struct Entry {
     pub ended: Option<Ended>,
 }
 
+impl Entry {
+    /// The folder that the export lies in, for reading.
+    ///
+    /// # Errors
+    /// When its place cannot be reached any more, such as without the variables of its store.
+    pub fn folder(&self) -> Result<Option<ExportFolder>, StoreError> {
+        Destination::parse(&self.destination)?.existing_export_folder(&self.id)
+    }
+}
+
 /// How an export ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -104,7 +116,9 @@ impl Index {
             .map_err(|source| IndexError::Directory { path: state_dir.to_owned(), source })?;
         let path: Arc<Path> = state_dir.join(FILE_NAME).into();
         let database = Database::create(&path).map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => IndexError::InUse { path: path.to_path_buf() },
+            redb::DatabaseError::DatabaseAlreadyOpen => {
+                IndexError::InUse { path: path.to_path_buf() }
+            }
             error => failed(&path, error),
         })?;
         let index = Index { path, database: Arc::new(database) };
@@ -166,7 +180,8 @@ impl Index {
     pub async fn get(&self, backend: &str, id: &ExportId) -> Result<Option<Entry>, IndexError> {
         let key = key(backend, id);
         self.blocking(move |index| {
-            let found = index.read(|table| Ok(table.get(key.as_str())?.map(|v| v.value().to_vec())))?;
+            let found =
+                index.read(|table| Ok(table.get(key.as_str())?.map(|v| v.value().to_vec())))?;
             found.map(|json| index.decoded(&key, &json)).transpose()
         })
         .await

@@ -12,6 +12,7 @@ mod guest;
 mod index;
 mod plan;
 mod scheduler;
+mod scope;
 mod status;
 mod worker;
 
@@ -37,6 +38,8 @@ fn share_one_arena() {}
 
 fn main() -> ExitCode {
     share_one_arena();
+    // Each shard of a snapshot has files open. With fewer than there could be, it takes longer.
+    let _ = offloom_weaviate_disk::raise_descriptor_limit();
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("OFFLOOM_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

@@ -2,7 +2,9 @@
 use std::collections::BTreeSet;
 
 use offloom_sandbox::{ExporterGuest, GuestError, GuestOptions, OfferedClass, Selection};
-use offloom_weaviate_disk::{Class, DataDirectory, DiskError, ShardSurvey};
+use offloom_weaviate_disk::{Class, DataDirectory, DiskError, ReadOptions, ShardSurvey};
+
+use crate::scope::{Scope, ScopeError};
 
 /// Why no export can be made of what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +22,9 @@ pub enum PlanError {
         /// What exists, as text.
         known: String,
     },
+    /// Filters or tenants cannot be meant.
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
     /// Nothing is left to export.
     #[error("nothing to export: {reason}")]
     Nothing {
@@ -40,34 +45,44 @@ pub enum PlanError {
 /// A class that will be exported.
 #[derive(Debug, Clone)]
 pub struct PlannedClass {
-    /// The class as it lies on disk.
+    /// The class as it lies on disk, with the tenants that are exported.
     pub class: Class,
+    /// What of its objects goes out.
+    pub reading: ReadOptions,
     /// Keys in its files: an upper bound of its objects.
     pub objects_estimate: u64,
     /// Bytes of its rows as they are stored.
     pub raw_bytes: u64,
 }
 
-/// Checks `include` and `exclude` against what exists, asks the guest, and surveys what it chose.
-/// Names are taken with their first letter capitalised; an unknown class in `exclude` is ignored.
+/// Checks the scope against `readable`, the classes of `directory` that may be read, surveys what
+/// is left, and lets the guest choose. An unknown class in `exclude` is ignored.
 pub async fn plan(
     directory: &DataDirectory,
+    readable: &[Class],
     guest: &ExporterGuest,
     options: &GuestOptions,
-    include: &[String],
-    exclude: &[String],
+    scope: &Scope,
 ) -> Result<Vec<PlannedClass>, PlanError> {
-    let selection = select(directory.classes(), include, exclude)?;
+    let selection = select(readable, &scope.include, &scope.exclude)?;
+    if let Some(class) =
+        scope.named_classes().into_iter().find(|name| !exists(readable, name.as_str()))
+    {
+        return Err(PlanError::UnknownClass { class: class.clone(), known: known(readable) });
+    }
     let candidates: Vec<Class> =
-        directory.classes().iter().filter(|class| selection.offers(&class.name)).cloned().collect();
+        readable.iter().filter(|class| selection.offers(&class.name)).cloned().collect();
     if candidates.is_empty() {
-        let reason = if directory.classes().is_empty() {
+        let reason = if readable.is_empty() {
             "the data directory holds no classes"
         } else {
             "every class is excluded"
         };
         return Err(PlanError::Nothing { reason });
     }
+    scope.check_classes(&candidates)?;
+    let candidates =
+        candidates.into_iter().map(|class| scope.apply(class)).collect::<Result<_, _>>()?;
     let surveyed = survey(directory, candidates).await?;
     let offered: Vec<OfferedClass> = surveyed
         .iter()
@@ -87,27 +102,27 @@ pub async fn plan(
 
 async fn survey(
     directory: &DataDirectory,
-    classes: Vec<Class>,
+    classes: Vec<(Class, ReadOptions)>,
 ) -> Result<Vec<PlannedClass>, PlanError> {
     let directory = directory.clone();
     tokio::task::spawn_blocking(move || {
         classes
             .into_iter()
-            .map(|class| {
+            .map(|(class, reading)| {
                 let shards = directory.survey(&class)?.shards;
                 let sum = |of: fn(&ShardSurvey) -> u64| {
                     shards.iter().map(of).fold(0, u64::saturating_add)
                 };
                 let objects_estimate = sum(ShardSurvey::objects_estimate);
                 let raw_bytes = sum(ShardSurvey::raw_bytes);
-                Ok(PlannedClass { class, objects_estimate, raw_bytes })
+                Ok(PlannedClass { class, reading, objects_estimate, raw_bytes })
             })
             .collect()
     })
     .await?
 }
 
-/// Checked and capitalised names of a request.
+/// The names of a request, checked.
 struct Checked {
     include: Vec<String>,
     exclude: Vec<String>,
@@ -128,13 +143,12 @@ fn select(classes: &[Class], include: &[String], exclude: &[String]) -> Result<C
     if !include.is_empty() && !exclude.is_empty() {
         return Err(PlanError::IncludeAndExclude);
     }
-    let exists = |name: &String| classes.iter().any(|class| *class.name == **name);
-    let include: Vec<String> = include.iter().map(|name| capitalised(name)).collect();
-    if let Some(class) = include.iter().find(|name| !exists(name)) {
-        return Err(PlanError::UnknownClass { class: class.clone(), known: known(classes) });
-    }
-    let exclude = exclude.iter().map(|name| capitalised(name)).filter(exists).collect();
-    Ok(Checked { include, exclude })
+    let exclude = exclude.iter().filter(|name| exists(classes, name)).cloned().collect();
+    Ok(Checked { include: include.to_vec(), exclude })
+}
+
+fn exists(classes: &[Class], name: &str) -> bool {
+    classes.iter().any(|class| *class.name == *name)
 }
 
 /// Weaviate's clients capitalise the first letter of a class name; so do we.

@@ -1,16 +1,16 @@
 //! Which exports run: takes requests, lets a few run at once, answers how far they are, cancels.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use offloom_protocol::claim::{Claim, ClaimError};
-use offloom_protocol::manifest::{Manifest, ManifestError, Outcome};
+use offloom_protocol::manifest::{Manifest, ManifestError, Missing, Outcome};
 use offloom_protocol::names::ExportId;
-use offloom_protocol::store::Destination;
+use offloom_protocol::store::{Destination, ExportFolder};
 use offloom_sandbox::{ExporterGuest, GuestError, GuestOptions};
-use offloom_weaviate_disk::{DataDirectory, DiskError, SchemaFile};
+use offloom_weaviate_disk::{Class, DataDirectory, Descriptors, DiskError, SchemaFile};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,7 +18,8 @@ use tokio_util::task::TaskTracker;
 use crate::authz::{Action, Authorizer, Principal};
 use crate::export::{ClaimedExport, Export, ExportError, Stop, StopReason, Workers};
 use crate::index::{Ended, Entry, Index, IndexError};
-use crate::plan::{PlanError, capitalised, plan};
+use crate::plan::{PlanError, plan};
+use crate::scope::Scope;
 use crate::status::{ClassView, Status};
 
 /// What runs, as the operator says.
@@ -36,6 +37,18 @@ pub struct SchedulerConfig {
     pub shutdown_grace: Duration,
 }
 
+impl SchedulerConfig {
+    /// Opens the data directory as it is now. Blocking.
+    ///
+    /// # Errors
+    /// What makes it, or the schema file, unreadable.
+    pub fn open_directory(&self) -> Result<DataDirectory, DiskError> {
+        let schema = self.schema.as_deref().map(SchemaFile::read).transpose()?;
+        let directory = DataDirectory::open(&self.data_dir, schema)?;
+        Ok(directory.with_descriptors(Descriptors::of_process(self.max_exports)))
+    }
+}
+
 /// What a client asks for.
 #[derive(Debug)]
 pub struct Request {
@@ -45,10 +58,8 @@ pub struct Request {
     pub id: ExportId,
     /// Where the folder goes.
     pub destination: Destination,
-    /// Classes to export; empty for all that may be read.
-    pub include: Vec<String>,
-    /// Classes to leave out.
-    pub exclude: Vec<String>,
+    /// What it covers of what may be read.
+    pub scope: Scope,
     /// Options of the guest.
     pub options: GuestOptions,
 }
@@ -120,6 +131,8 @@ pub struct ExportView {
     pub completed_at: Option<DateTime<Utc>>,
     /// Why it failed.
     pub error: Option<String>,
+    /// What an export that succeeded lacks.
+    pub missing: Vec<Missing>,
     /// Its classes with their shards.
     pub classes: Vec<ClassView>,
 }
@@ -148,12 +161,11 @@ impl ExportState {
     }
 }
 
-/// An export that this process runs, or has run.
+/// An export that this process runs.
 #[derive(Clone)]
 struct Running {
     path: String,
     started_at: DateTime<Utc>,
-    classes: Vec<String>,
     status: Arc<Status>,
     stop: Stop,
     transferring: watch::Receiver<bool>,
@@ -230,34 +242,34 @@ impl Scheduler {
         if inner.index.get(&request.backend, &request.id).await?.is_some() {
             return Err(StartError::IdInUse(request.id));
         }
-        let (data_dir, schema) = (inner.config.data_dir.clone(), inner.config.schema.clone());
-        let directory = tokio::task::spawn_blocking(move || {
-            let schema = schema.map(|path| SchemaFile::read(&path)).transpose()?;
-            DataDirectory::open(&data_dir, schema)
-        })
-        .await??;
-        let permitted = self.permitted(principal, &directory, &request)?;
-        let Request { backend, id, destination, options, exclude, .. } = request;
-        let (include, exclude) = match permitted {
-            Permitted::Named(include) => (include, exclude),
-            Permitted::All => (Vec::new(), exclude),
-            Permitted::Some(readable) => (readable, Vec::new()),
-        };
-        let classes = plan(&directory, &inner.guest, &options, &include, &exclude).await?;
-        let names: Vec<String> = classes.iter().map(|class| class.class.name.to_string()).collect();
+        let config = inner.config.clone();
+        let directory = tokio::task::spawn_blocking(move || config.open_directory()).await??;
+        let readable = self.readable(principal, &directory, &request)?;
+        let Request { backend, id, destination, options, scope } = request;
+        let guest = inner.guest.clone();
+        let classes = plan(&directory, &readable, &guest, &options, &scope).await?;
+        let allow_partial = scope.allow_partial;
+        let export = Export { id, destination, directory, classes, guest, options, allow_partial };
+        // A client that goes away must not leave an id that is taken and not run.
+        let scheduler = self.clone();
+        tokio::spawn(async move { scheduler.take_id(backend, export).await }).await?
+    }
+
+    /// Takes the id here and on the store, and has the export run in its turn.
+    async fn take_id(&self, backend: String, export: Export) -> Result<ExportView, StartError> {
+        let inner = &self.inner;
+        let id = export.id.clone();
         let entry = Entry {
             backend: backend.clone(),
             id: id.clone(),
-            destination: destination.url(),
+            destination: export.destination.url(),
             started_at: Utc::now(),
-            classes: names.clone(),
+            classes: export.classes.iter().map(|class| class.class.name.to_string()).collect(),
             ended: None,
         };
         if !inner.index.insert(entry.clone()).await? {
             return Err(StartError::IdInUse(id));
         }
-        let guest = inner.guest.clone();
-        let export = Export { id: id.clone(), destination, directory, classes, guest, options };
         let claimed = match export.claim().await {
             Ok(claimed) => claimed,
             Err(error) => {
@@ -275,19 +287,24 @@ impl Scheduler {
         let running = Running {
             path: claimed.folder().url().to_owned(),
             started_at: claimed.started_at(),
-            classes: names,
             status: Arc::clone(&status),
             stop: Stop::default(),
             transferring,
             ended,
         };
-        self.running().insert((backend, id.clone()), running.clone());
+        let key = (backend, id.clone());
+        self.running().insert(key.clone(), running.clone());
         let scheduler = self.clone();
         let stop = running.stop.clone();
         inner.tasks.spawn(async move {
             let ended = scheduler.run(claimed, status, stop, &transfer).await;
-            if let Err(error) = scheduler.inner.index.end(entry.clone(), ended.clone()).await {
-                tracing::error!(%error, id = %entry.id, "the end of an export was not noted");
+            let noted = scheduler.inner.index.end(entry, ended.clone()).await;
+            match noted {
+                // From here on its manifest tells.
+                Ok(()) => drop(scheduler.running().remove(&key)),
+                Err(error) => {
+                    tracing::error!(%error, id = %key.1, "the end of an export was not noted");
+                }
             }
             end.send_replace(Some(ended));
         });
@@ -375,9 +392,7 @@ impl Scheduler {
         let outcome = ended.ok().and_then(|ended| ended.as_ref().map(|ended| ended.outcome));
         match outcome {
             Some(Outcome::Canceled) => Ok(()),
-            outcome => {
-                Err(LookupError::Finished(id.clone(), outcome.unwrap_or(Outcome::Failed)))
-            }
+            outcome => Err(LookupError::Finished(id.clone(), outcome.unwrap_or(Outcome::Failed))),
         }
     }
 
@@ -404,36 +419,28 @@ impl Scheduler {
         self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What of a request the principal may read; decided before anything tells whether a class
+    /// The classes that the principal may read; decided before anything tells whether a class
     /// exists.
-    fn permitted(
+    fn readable(
         &self,
         principal: &Principal,
         directory: &DataDirectory,
         request: &Request,
-    ) -> Result<Permitted, StartError> {
-        let authorizer = &self.inner.authorizer;
-        if !request.include.is_empty() {
-            let named: Vec<String> = request.include.iter().map(|name| capitalised(name)).collect();
-            let allowed = authorizer.permitted(principal, Action::Read, &named);
-            return match named.iter().find(|name| !allowed.contains(name)) {
-                Some(class) => Err(StartError::Forbidden(format!("class {class}"))),
-                None => Ok(Permitted::Named(named)),
-            };
+    ) -> Result<Vec<Class>, StartError> {
+        let permitted =
+            |names: &[String]| self.inner.authorizer.permitted(principal, Action::Read, names);
+        let named: Vec<String> = request.scope.named_classes().into_iter().cloned().collect();
+        let allowed = permitted(&named);
+        if let Some(class) = named.iter().find(|name| !allowed.contains(name)) {
+            return Err(StartError::Forbidden(format!("class {class}")));
         }
-        let all: Vec<String> =
-            directory.classes().iter().map(|class| class.name.to_string()).collect();
-        let allowed = authorizer.permitted(principal, Action::Read, &all);
-        if allowed.len() == all.len() {
-            return Ok(Permitted::All);
+        let all = directory.classes();
+        let names: Vec<String> = all.iter().map(|class| class.name.to_string()).collect();
+        let allowed: HashSet<String> = permitted(&names).into_iter().collect();
+        if allowed.is_empty() && !all.is_empty() {
+            return Err(StartError::Forbidden("any class".to_owned()));
         }
-        let excluded: Vec<String> = request.exclude.iter().map(|name| capitalised(name)).collect();
-        let readable: Vec<String> =
-            allowed.into_iter().filter(|class| !excluded.contains(class)).collect();
-        if readable.is_empty() {
-            return Err(StartError::Forbidden("any class of this request".to_owned()));
-        }
-        Ok(Permitted::Some(readable))
+        Ok(all.iter().filter(|class| allowed.contains(&*class.name)).cloned().collect())
     }
 
     fn may_see(&self, principal: &Principal, view: &ExportView) -> Result<(), LookupError> {
@@ -441,16 +448,6 @@ impl Scheduler {
         let allowed = self.inner.authorizer.permitted(principal, Action::Read, &classes);
         if allowed.len() == classes.len() { Ok(()) } else { Err(LookupError::Forbidden) }
     }
-}
-
-/// What of a request may be read.
-enum Permitted {
-    /// All that was named.
-    Named(Vec<String>),
-    /// Everything.
-    All,
-    /// These, of a request that named nothing.
-    Some(Vec<String>),
 }
 
 impl Running {
@@ -468,24 +465,25 @@ impl Running {
             started_at: self.started_at,
             completed_at: ended.as_ref().map(|ended| ended.completed_at),
             error: ended.and_then(|ended| ended.error),
+            missing: Vec::new(),
             classes: self.status.classes(),
         }
     }
 }
 
-/// What an export of the last process has come to: its manifest, or nothing.
+/// What an export of the last process has come to: what its manifest says, or nothing.
 async fn left_behind(entry: &Entry) -> Ended {
-    let manifest = match Destination::parse(&entry.destination) {
-        Ok(destination) => match destination.export_folder(&entry.id) {
-            Ok(folder) => Manifest::read(&folder).await.ok(),
-            Err(_unreachable) => None,
-        },
-        Err(_unreadable) => None,
+    let manifest = match entry.folder() {
+        Ok(Some(folder)) => Manifest::read(&folder).await.ok(),
+        Ok(None) | Err(_) => None,
     };
     manifest.map_or_else(
         || Ended {
             outcome: Outcome::Failed,
-            error: Some("the server stopped while the export was running".to_owned()),
+            error: Some(
+                "the server stopped while the export was running: start it again under another id"
+                    .to_owned(),
+            ),
             completed_at: Utc::now(),
         },
         |manifest| Ended {
@@ -496,57 +494,63 @@ async fn left_behind(entry: &Entry) -> Ended {
     )
 }
 
-/// An export of an earlier process: as its manifest says, or as the index does.
+/// An export that this process does not run: as its manifest says, or, without one, as the index
+/// does. One that has not ended is just being claimed.
 async fn of_entry(entry: &Entry) -> ExportView {
-    let stored = match Destination::parse(&entry.destination) {
-        Ok(destination) => of_store(&entry.id, &destination).await.ok(),
-        Err(_unreadable) => None,
-    };
-    stored.unwrap_or_else(|| {
-        let ended = entry.ended.clone();
-        ExportView {
-            id: entry.id.clone(),
-            path: entry.destination.clone(),
-            state: ended
-                .as_ref()
-                .map_or(ExportState::Transferring, |ended| ExportState::Ended(ended.outcome)),
-            started_at: entry.started_at,
-            completed_at: ended.as_ref().map(|ended| ended.completed_at),
-            error: ended.and_then(|ended| ended.error),
-            classes: entry.classes.iter().map(|class| ClassView::unknown(class)).collect(),
-        }
-    })
+    if let Ok(Some(folder)) = entry.folder()
+        && let Ok(view) = of_manifest(&entry.id, &folder).await
+    {
+        return view;
+    }
+    let ended = entry.ended.clone();
+    ExportView {
+        id: entry.id.clone(),
+        path: format!("{}{}/", entry.destination, entry.id),
+        state: ended
+            .as_ref()
+            .map_or(ExportState::Started, |ended| ExportState::Ended(ended.outcome)),
+        started_at: entry.started_at,
+        completed_at: ended.as_ref().map(|ended| ended.completed_at),
+        error: ended.and_then(|ended| ended.error),
+        missing: Vec::new(),
+        classes: entry.classes.iter().map(|class| ClassView::unknown(class)).collect(),
+    }
 }
 
 /// An export as the store has it. A claim without a manifest is another server's, which runs it.
 async fn of_store(id: &ExportId, destination: &Destination) -> Result<ExportView, LookupError> {
-    let folder = destination.export_folder(id).map_err(ManifestError::from)?;
-    match Manifest::read(&folder).await {
-        Ok(manifest) => {
-            let shards = manifest.shards(&folder).await?;
-            Ok(ExportView {
-                id: id.clone(),
-                path: folder.url().to_owned(),
-                state: ExportState::Ended(manifest.status),
-                started_at: manifest.started_at,
-                completed_at: Some(manifest.completed_at),
-                error: manifest.error.clone(),
-                classes: ClassView::of_manifest(&manifest, &shards),
-            })
-        }
-        Err(ManifestError::Missing { .. }) => match Claim::read(&folder).await {
-            Ok(Some(claim)) => Ok(ExportView {
-                id: id.clone(),
-                path: folder.url().to_owned(),
-                state: ExportState::Transferring,
-                started_at: claim.started_at,
-                completed_at: None,
-                error: None,
-                classes: Vec::new(),
-            }),
-            Ok(None) => Err(LookupError::NotFound(id.clone())),
-            Err(error) => Err(ManifestError::from(error).into()),
-        },
-        Err(error) => Err(error.into()),
+    let folder = destination.existing_export_folder(id).map_err(ManifestError::from)?;
+    let Some(folder) = folder else { return Err(LookupError::NotFound(id.clone())) };
+    match of_manifest(id, &folder).await {
+        Err(LookupError::Manifest(ManifestError::Missing { .. })) => {}
+        found => return found,
     }
+    match Claim::read(&folder).await.map_err(ManifestError::from)? {
+        Some(claim) => Ok(ExportView {
+            id: id.clone(),
+            path: folder.url().to_owned(),
+            state: ExportState::Transferring,
+            started_at: claim.started_at,
+            completed_at: None,
+            error: None,
+            missing: Vec::new(),
+            classes: Vec::new(),
+        }),
+        None => Err(LookupError::NotFound(id.clone())),
+    }
+}
+
+async fn of_manifest(id: &ExportId, folder: &ExportFolder) -> Result<ExportView, LookupError> {
+    let manifest = Manifest::read(folder).await?;
+    let shards = manifest.shards(folder).await?;
+    Ok(ExportView {
+        id: id.clone(),
+        path: folder.url().to_owned(),
+        state: ExportState::Ended(manifest.status),
+        started_at: manifest.started_at,
+        completed_at: Some(manifest.completed_at),
+        error: manifest.error.clone(),
+        classes: ClassView::of_manifest(&manifest, &shards),
+        missing: manifest.missing,
+    })
 }

@@ -185,6 +185,12 @@ pub struct Shard {
     /// Why it was left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip_reason: Option<String>,
+    /// Why it could not be read, or not to its end: `rows` are then not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Objects that broke their format and were left out; absent when there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects_left_out: Option<u64>,
 }
 
 /// Where the rows came from.
@@ -214,6 +220,9 @@ pub struct Missing {
     /// Shard or tenant; absent when the whole class is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<String>,
+    /// How many objects; absent when it is all of the shard, or from some place on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<u64>,
     /// Why.
     pub reason: String,
 }
@@ -295,9 +304,9 @@ pub enum ManifestError {
         /// The bound.
         max_bytes: u64,
     },
-    /// The list of shards was written by somebody else.
+    /// An attachment was written by somebody else.
     #[error("{url} exists already with other content: another coordinator writes to this export")]
-    ShardsTaken {
+    AttachmentTaken {
         /// The address of the object.
         url: String,
     },
@@ -401,14 +410,30 @@ async fn write_shards(
         serde_json::to_writer(&mut content, shard).map_err(ManifestError::Encode)?;
         content.push(b'\n');
     }
-    let key = ObjectKey::shards();
-    let attachment = Attachment {
-        key: key.as_str().to_owned(),
-        size_bytes: content.len() as u64,
-        sha256: hex::encode(Sha256::digest(&content)),
-    };
-    match folder.create(&key, Bytes::from(content)).await? {
-        Created::Ours => Ok(attachment),
-        Created::Theirs(_) => Err(ManifestError::ShardsTaken { url: folder.object_url(&key) }),
+    Attachment::write(folder, &ObjectKey::shards(), content).await
+}
+
+impl Attachment {
+    /// Writes an object that the manifest will list.
+    ///
+    /// # Errors
+    /// [`ManifestError::AttachmentTaken`] when it is there with other content, and
+    /// [`ManifestError::Store`].
+    pub async fn write(
+        folder: &ExportFolder,
+        key: &ObjectKey,
+        content: Vec<u8>,
+    ) -> Result<Attachment, ManifestError> {
+        let attachment = Attachment {
+            key: key.as_str().to_owned(),
+            size_bytes: content.len() as u64,
+            sha256: hex::encode(Sha256::digest(&content)),
+        };
+        match folder.create(key, Bytes::from(content)).await? {
+            Created::Ours => Ok(attachment),
+            Created::Theirs(_) => {
+                Err(ManifestError::AttachmentTaken { url: folder.object_url(key) })
+            }
+        }
     }
 }

@@ -84,8 +84,8 @@ impl Patience {
         };
         let init_backoff = Duration::from_millis(100);
         let backoff = BackoffConfig { init_backoff, max_backoff, base: 2.0 };
-        // More tries than fit: the time decides.
-        RetryConfig { backoff, max_retries: 100, retry_timeout }
+        // More tries than fit, however short the random pauses are: the time decides.
+        RetryConfig { backoff, max_retries: 10_000, retry_timeout }
     }
 
     /// A request that takes longer hangs, and has used up the time for tries: a part of 8 MiB in 90

@@ -135,6 +135,27 @@ impl Destination {
         Ok(ExportFolder { prefix: parent.prefix.join(id.as_str()), url, ..parent })
     }
 
+    /// The folder of the export `id`, for reading: nothing is created. `None` where the file system
+    /// has no such folder; a bucket is not asked.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] with [`Operation::Open`], [`StoreError::BadS3Options`].
+    pub fn existing_export_folder(
+        &self,
+        id: &ExportId,
+    ) -> Result<Option<ExportFolder>, StoreError> {
+        match &self.place {
+            Place::S3(_) => self.export_folder(id).map(Some),
+            Place::Filesystem(path) => {
+                match Destination::filesystem(&path.join(id.as_str()))?.as_export_folder() {
+                    Ok(folder) => Ok(Some(folder)),
+                    Err(error) if error.cause() == Some(Cause::NotFound) => Ok(None),
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
     /// Takes this destination for the folder of one export, for reading.
     ///
     /// # Errors

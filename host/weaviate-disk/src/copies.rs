@@ -131,24 +131,41 @@ impl Ruling {
     }
 }
 
-/// Takes the snapshot of a shard from every directory that holds it.
+/// Takes the snapshot of a shard from every directory that holds it; `room` is as for
+/// [`ShardSnapshot::take`], for all of them together.
 pub(crate) fn take(
     directory: &DataDirectory,
     class: &Class,
     shard: &Shard,
     index: u32,
-) -> Result<(Option<ShardSnapshot>, Findings), DiskError> {
+    room: Option<usize>,
+) -> Result<Option<(Option<ShardSnapshot>, Findings)>, DiskError> {
+    let descriptors = directory.descriptors();
     let mut buckets = directory.buckets(class, shard);
     if directory.nodes().len() == 1
         && let Some((_, bucket)) = buckets.next()
     {
-        return ShardSnapshot::take(bucket, index);
+        return ShardSnapshot::take(bucket, index, descriptors, room);
     }
+    let allowed_files = room.unwrap_or(descriptors.total());
+    let mut held_files = 0_usize;
     let mut taken = Vec::new();
     let mut joined = Findings::not_looked_at();
     let mut copies = Vec::new();
     for (node, bucket) in buckets {
-        let (snapshot, mut findings) = ShardSnapshot::take(bucket, index)?;
+        let place = bucket.place("");
+        // What the copies before hold does not come back while this waits.
+        let left_files = allowed_files.saturating_sub(held_files);
+        let copy = ShardSnapshot::take(bucket, index, descriptors, Some(left_files))?;
+        let Some((snapshot, mut findings)) = copy else {
+            if room.is_some() {
+                return Ok(None);
+            }
+            let needed_files = allowed_files.saturating_add(1);
+            return Err(DiskError::TooManyFiles { place, needed_files, allowed_files });
+        };
+        held_files =
+            held_files.saturating_add(snapshot.as_ref().map_or(0, ShardSnapshot::open_files));
         joined.warnings.append(&mut findings.warnings);
         joined.skip_reason = findings.skip_reason;
         joined.cut_off.at = joined.cut_off.at.min(findings.cut_off.at);
@@ -161,7 +178,7 @@ pub(crate) fn take(
         joined.skip_reason = None;
     }
     joined.copies = Some(ShardCopies { copies, differences });
-    Ok((snapshot, joined))
+    Ok(Some((snapshot, joined)))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::{
     bucket::Bucket,
     catalog,
     class::{Class, Shard},
+    descriptors::Descriptors,
     error::DiskError,
     inspect::{self, Survey},
     nodes::{self, Node, OpenedNode},
@@ -25,6 +26,7 @@ pub struct DataDirectory {
     schema_from: SchemaSource,
     classes: Arc<[Class]>,
     warnings: Arc<[Warning]>,
+    descriptors: Descriptors,
 }
 
 impl DataDirectory {
@@ -72,7 +74,19 @@ impl DataDirectory {
             schema_from: known.source,
             classes: classes.into(),
             warnings: warnings.into(),
+            descriptors: Descriptors::of_process(1),
         })
+    }
+
+    /// The same directory with another budget of open files than this process's whole. An export
+    /// that runs beside others needs one of its own.
+    #[must_use]
+    pub fn with_descriptors(self, descriptors: Descriptors) -> DataDirectory {
+        DataDirectory { descriptors, ..self }
+    }
+
+    pub(crate) fn descriptors(&self) -> &Descriptors {
+        &self.descriptors
     }
 
     /// The directories in the order in which they were given, at least one.

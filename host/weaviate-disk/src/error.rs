@@ -139,6 +139,31 @@ pub enum DiskError {
         /// The file.
         place: Place,
     },
+    /// The files of a shard were never the same for long enough (`wal.md` 7).
+    #[error(
+        "{place}: its files changed between all of {looks} looks at them, so no consistent view \
+         could be had: too busy; try again when the server writes less, or export a snapshot of \
+         the file system"
+    )]
+    Busy {
+        /// The bucket.
+        place: Place,
+        /// How often it was looked at.
+        looks: u32,
+    },
+    /// A shard has more files than may be open at once.
+    #[error(
+        "{place}: {needed_files} files have to be open at once, and {allowed_files} may be: raise \
+         the limit of open files (`ulimit -n`, `LimitNOFILE=`), or let fewer exports run at once"
+    )]
+    TooManyFiles {
+        /// The bucket.
+        place: Place,
+        /// Segments and larger logs of the shard; at least so many, where it has several copies.
+        needed_files: usize,
+        /// What one export may hold.
+        allowed_files: usize,
+    },
     /// The one state of an interrupted compaction that Weaviate itself refuses (`wal.md` 5).
     #[error(
         "{place}: left by an interrupted compaction whose left half exists and right half does \
@@ -191,7 +216,9 @@ impl From<DiskError> for CursorError {
             | DiskError::Link { .. }
             | DiskError::List { .. }
             | DiskError::Read { .. }
-            | DiskError::Changed { .. } => CursorError::Unavailable(Box::new(error)),
+            | DiskError::Changed { .. }
+            | DiskError::Busy { .. }
+            | DiskError::TooManyFiles { .. } => CursorError::Unavailable(Box::new(error)),
             DiskError::NotADataDirectory { .. }
             | DiskError::NoDirectory
             | DiskError::DirectoryTwice { .. }
@@ -378,6 +405,9 @@ pub enum ObjectFault {
         /// What the parser says.
         reason: String,
     },
+    /// The stored properties are JSON without members, so that no filter can apply to them.
+    #[error("the properties are no JSON object, so that they cannot be filtered")]
+    PropertiesNoObject,
     /// The row would be larger than what may cross to a guest.
     #[error("the row has {row_bytes} bytes, more than the {limit_bytes} that a row may have")]
     TooLarge {

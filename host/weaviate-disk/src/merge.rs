@@ -36,7 +36,7 @@ const LEAST_READ_AHEAD_BYTES: usize = 16 * 1024;
 struct LogRun {
     snapshot: Arc<ShardSnapshot>,
     source: usize,
-    file: BucketFile,
+    file: Arc<BucketFile>,
     /// Behind the current entry.
     next: usize,
     end: usize,
@@ -189,7 +189,7 @@ struct MergedCopies {
 const KEPT_VALUE_BYTES: usize = 1024 * 1024;
 
 impl Merge {
-    /// Opens the files that hold something in the range.
+    /// Starts in the files that hold something in the range.
     pub fn open(range: &ShardRange) -> Result<Merge, DiskError> {
         let snapshot = &range.snapshot;
         let used = range.parts.iter().filter(|part| !part.is_empty()).count();
@@ -206,7 +206,7 @@ impl Merge {
             if snapshot.copies.is_some() {
                 of_runs.push(source.copy);
             }
-            let file = snapshot.open(source)?;
+            let file = source.file.clone();
             runs.push(match &source.content {
                 Content::Segment(layout) => Run::Segment(SegmentRun::new(
                     file,

@@ -108,6 +108,14 @@ impl VectorEntries {
         })
     }
 
+    /// Drops the vectors whose names `keeps` refuses.
+    pub fn retain(&mut self, keeps: impl Fn(&str) -> bool) {
+        let VectorEntries { names, named, multi } = self;
+        let kept = |entry: &Entry| names.get(entry.name.clone()).is_some_and(&keeps);
+        named.retain(kept);
+        multi.retain(kept);
+    }
+
     fn name(&self, entry: &Entry) -> &str {
         self.names.get(entry.name.clone()).unwrap_or_default()
     }

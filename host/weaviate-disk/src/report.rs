@@ -1,11 +1,11 @@
 //! What a reader tells of a directory besides its rows: cut-offs, warnings, skipped shards.
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
 use crate::{
     copies::ShardCopies,
-    error::{LogFault, Place},
+    error::{DiskError, LogFault, Place},
     schema::{ReadFrom, SchemaWarning},
 };
 
@@ -36,10 +36,12 @@ pub struct ShardSummary {
     pub shard: String,
     /// Its index in the class's shards.
     pub index: u32,
-    /// Up to where its writes are in the export.
-    pub cut_off: CutOff,
+    /// Up to where its writes are in the export; absent when its files could not be trusted.
+    pub cut_off: Option<CutOff>,
     /// Why there is nothing to read, when there is nothing.
     pub skip_reason: Option<String>,
+    /// Why nothing of it is read, or nothing from some key on.
+    pub error: Option<Arc<DiskError>>,
     /// What was odd.
     pub warnings: Vec<Warning>,
     /// The directories that held it, where there are several directories. [`Self::cut_off`] then

@@ -1,7 +1,7 @@
 //! Segment files: header, checksum, and reading the nodes of a key range forward.
 //!
 //! The format is that of `lsm-segment.md` 1; all integers are little-endian but the checksum.
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use uuid::Uuid;
 
@@ -133,7 +133,7 @@ impl SegmentLayout {
 /// The nodes of a segment between two of its node borders, in key order.
 #[derive(Debug)]
 pub(crate) struct SegmentRun {
-    file: BucketFile,
+    file: Arc<BucketFile>,
     secondary_indices: u16,
     buffer: Vec<u8>,
     /// What the buffer may grow to; a node that is larger is not held.
@@ -161,7 +161,7 @@ struct Node {
 impl SegmentRun {
     /// Reads the nodes at `range`, whose keys must lie in `keys` (the end is not part of it).
     pub fn new(
-        file: BucketFile,
+        file: Arc<BucketFile>,
         secondary_indices: u16,
         range: Range<u64>,
         keys: Range<Option<u128>>,

@@ -1,7 +1,10 @@
 //! The one place that turns errors into HTTP: status codes and bodies.
 use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use offloom_protocol::claim::ClaimError;
+use offloom_protocol::error::StoreError;
 use offloom_protocol::names::NameError;
 use serde_json::json;
 
@@ -36,7 +39,7 @@ pub enum ApiError {
     #[error("export not found: {0}")]
     NotFound(String),
     /// The store refused.
-    #[error("write to backend failed: {0}")]
+    #[error("{0}")]
     WriteFailed(String),
     /// The request is understood and wrong.
     #[error("{0}")]
@@ -44,6 +47,9 @@ pub enum ApiError {
     /// The body is no JSON, or a field has the wrong type.
     #[error("the request body is not what is expected: {0}")]
     Malformed(String),
+    /// A parameter behind the `?` has the wrong type.
+    #[error("the query is not what is expected: {0}")]
+    Query(String),
     /// The body is too large.
     #[error("the request body is larger than {0} bytes")]
     TooLarge(usize),
@@ -71,10 +77,10 @@ impl ApiError {
             ApiError::Forbidden(_) => StatusCode::FORBIDDEN,
             ApiError::IdInUse(_) | ApiError::Finished(_) => StatusCode::CONFLICT,
             ApiError::NotFound(_) | ApiError::NoSuchPath => StatusCode::NOT_FOUND,
-            ApiError::BackendNotAvailable(_)
-            | ApiError::UnknownClass(_)
-            | ApiError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            ApiError::Malformed(_) => StatusCode::BAD_REQUEST,
+            ApiError::BackendNotAvailable(_) | ApiError::UnknownClass(_) | ApiError::Invalid(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            ApiError::Malformed(_) | ApiError::Query(_) => StatusCode::BAD_REQUEST,
             ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
@@ -116,6 +122,7 @@ impl From<StartError> for ApiError {
             StartError::Export(ExportError::Guest(_) | ExportError::Name(_)) => {
                 ApiError::Invalid(error.to_string())
             }
+            StartError::Export(ExportError::Claim(ClaimError::Store(error))) => error.into(),
             StartError::Export(_) => ApiError::WriteFailed(error.to_string()),
             StartError::Index(_) | StartError::Stopped(_) => ApiError::Internal(error.to_string()),
         }
@@ -147,6 +154,24 @@ impl From<BackendError> for ApiError {
 impl From<Unauthenticated> for ApiError {
     fn from(error: Unauthenticated) -> ApiError {
         ApiError::Unauthenticated(error.to_string())
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> ApiError {
+        ApiError::WriteFailed(format!("write to backend failed: {error}"))
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(_error: PathRejection) -> ApiError {
+        ApiError::NoSuchPath
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(error: QueryRejection) -> ApiError {
+        ApiError::Query(error.body_text())
     }
 }
 

@@ -2,10 +2,11 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use chrono::{DateTime, SecondsFormat, Utc};
-use offloom_protocol::manifest::ProgressStatus;
+use offloom_protocol::manifest::{Missing, ProgressStatus};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::ApiState;
 use super::body::JsonBody;
 use super::error::ApiError;
+use super::scope::ScopeBody;
 use crate::authz::Principal;
 use crate::scheduler::{ExportState, ExportView, Request};
 use crate::status::ClassView;
@@ -24,10 +26,8 @@ const MAX_SHARDS_SHOWN: usize = 1_000;
 #[derive(Debug, Deserialize)]
 pub struct CreateBody {
     id: Option<String>,
-    #[serde(default)]
-    include: Option<Vec<String>>,
-    #[serde(default)]
-    exclude: Option<Vec<String>>,
+    #[serde(flatten)]
+    scope: ScopeBody,
     file_format: Option<String>,
     #[serde(default)]
     config: Option<Place>,
@@ -68,6 +68,10 @@ pub struct ExportBody {
     error: Option<String>,
     classes: Vec<String>,
     progress: BTreeMap<String, ClassBody>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<Missing>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shard_status: Option<BTreeMap<String, BTreeMap<String, ShardBody>>>,
 }
@@ -92,15 +96,18 @@ struct ShardBody {
     objects_exported: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     skip_reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 /// POST `/v1/export/{backend}`.
 pub async fn create(
     State(state): State<ApiState>,
-    Path(backend): Path<String>,
+    backend: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     JsonBody(body): JsonBody<CreateBody>,
 ) -> Result<Json<ExportBody>, ApiError> {
+    let Path(backend) = backend?;
     let principal = principal(&state, &headers)?;
     let id = body.id.as_deref().unwrap_or_default();
     if id.is_empty() {
@@ -113,12 +120,12 @@ pub async fn create(
     }
     let place = body.config.unwrap_or_default();
     let destination = destination(&state, &backend, &place)?;
+    destination.check_access().await?;
     let request = Request {
         backend: backend.clone(),
         id,
         destination,
-        include: body.include.unwrap_or_default(),
-        exclude: body.exclude.unwrap_or_default(),
+        scope: body.scope.into_scope(state.quarantine_raw)?,
         options: body.guest_options.unwrap_or_default().into_iter().collect(),
     };
     let view = state.scheduler.start(&principal, request).await?;
@@ -128,10 +135,11 @@ pub async fn create(
 /// GET `/v1/export/{backend}/{id}`.
 pub async fn status(
     State(state): State<ApiState>,
-    Path((backend, id)): Path<(String, String)>,
-    Query(query): Query<StatusQuery>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    query: Result<Query<StatusQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Json<ExportBody>, ApiError> {
+    let (Path((backend, id)), Query(query)) = (path?, query?);
     let principal = principal(&state, &headers)?;
     let id = checked_id(&id)?;
     let place = Place { bucket: query.bucket, path: query.path };
@@ -145,9 +153,10 @@ pub async fn status(
 /// DELETE `/v1/export/{backend}/{id}`.
 pub async fn cancel(
     State(state): State<ApiState>,
-    Path((backend, id)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
+    let Path((backend, id)) = path?;
     let principal = principal(&state, &headers)?;
     let id = checked_id(&id)?;
     destination(&state, &backend, &Place::default())?;
@@ -172,7 +181,9 @@ fn destination(state: &ApiState, backend: &str, place: &Place) -> Result<Destina
 
 impl ExportBody {
     fn new(backend: String, view: ExportView, with_shards: bool) -> ExportBody {
-        let took = view.completed_at.map(|at| (at - view.started_at).num_milliseconds());
+        // Of the times as they are shown, whose parts of a millisecond are cut off.
+        let started_ms = view.started_at.timestamp_millis();
+        let took = view.completed_at.map(|at| at.timestamp_millis().saturating_sub(started_ms));
         let shard_status = with_shards.then(|| {
             let of_class = |class: &ClassView| {
                 let shards = class.shards.iter().map(|shard| {
@@ -180,6 +191,7 @@ impl ExportBody {
                         status: shard.status,
                         objects_exported: shard.objects_exported,
                         skip_reason: shard.skip_reason.clone(),
+                        error: shard.error.clone(),
                     };
                     (shard.name.clone(), body)
                 });
@@ -211,6 +223,8 @@ impl ExportBody {
             },
             classes: view.classes.iter().map(|class| class.name.clone()).collect(),
             progress: progress.collect(),
+            partial: !view.missing.is_empty(),
+            missing: view.missing,
             shard_status,
             path: view.path,
         }

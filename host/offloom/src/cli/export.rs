@@ -3,7 +3,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::bail;
 use clap::Args;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
@@ -11,9 +10,10 @@ use offloom_sandbox::{GuestOptions, SandboxConfig};
 use offloom_weaviate_disk::{DataDirectory, SchemaFile};
 
 use super::progress::Progress;
-use crate::plan::plan;
+use super::scope::ScopeArgs;
 use crate::export::{Export, Stop, StopReason, Workers};
 use crate::guest;
+use crate::plan::plan;
 use crate::status::Status;
 use crate::worker::default_workers;
 
@@ -30,12 +30,8 @@ pub struct ExportArgs {
     /// Name of the export and of its folder: lowercase letters, digits, _ and - [default: export- and the UTC time]
     #[arg(long)]
     id: Option<String>,
-    /// Export only these classes
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
-    include: Vec<String>,
-    /// Export all classes but these
-    #[arg(long, value_name = "C", value_delimiter = ',')]
-    exclude: Vec<String>,
+    #[command(flatten)]
+    scope: ScopeArgs,
     /// A saved answer of GET /v1/schema: exact class names, and which are multi-tenant
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
@@ -65,11 +61,7 @@ fn guest_option(text: &str) -> Result<(String, String), String> {
 
 /// Runs the command. The folder of the export is the last line of standard output.
 pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
-    if !args.include.is_empty() && !args.exclude.is_empty() {
-        bail!(
-            "--include and --exclude cannot be used together: name the classes to export, or the ones to leave out"
-        );
-    }
+    let scope = args.scope.into_scope()?;
     let destination = Destination::parse(&args.to)?;
     let id = args
         .id
@@ -85,11 +77,20 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     let sandbox = SandboxConfig { cache_dir: args.cache_dir, ..SandboxConfig::default() };
     let guest = guest::load(args.guest, sandbox).await?;
     let options: GuestOptions = args.guest_options;
-    let classes = plan(&directory, &guest, &options, &args.include, &args.exclude).await?;
+    let classes = plan(&directory, directory.classes(), &guest, &options, &scope).await?;
 
     let count = args.workers.map_or_else(default_workers, usize::from);
     let workers = Workers::new(count, tokio::runtime::Handle::current());
-    let export = Export { id, destination, directory, classes, guest, options };
+    destination.check_access().await?;
+    let export = Export {
+        id,
+        destination,
+        directory,
+        classes,
+        guest,
+        options,
+        allow_partial: scope.allow_partial,
+    };
     let claimed = export.claim().await?;
     let folder = claimed.folder().url().to_owned();
     let status = Arc::new(Status::default());

@@ -364,6 +364,44 @@ async fn options_choose_the_compression_and_unknown_ones_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn vectors_are_compressed_where_they_shrink() {
+    use parquet::basic::Compression;
+    let schema = Schema::of_class("Article", false, None);
+    let vectors = |noisy: bool| -> Vec<Object> {
+        let number = |index: u32| match noisy {
+            true => (f64::from(index) * 0.618_033_988_749_895).fract() as f32 - 0.5,
+            false => (index % 7) as f32,
+        };
+        let object = |row: u32| {
+            let vector = (0..256).map(|index| number(row * 256 + index)).collect();
+            Object { vector: Some(vector), ..Object::new(row.into()) }
+        };
+        (0..400).map(object).collect()
+    };
+    // The blocks of one file each have their own way.
+    let blocks = vec![vectors(true), vectors(false), vectors(true)];
+    for (chosen, wanted) in [
+        (&[][..], [false, true, false]),
+        (&[("vector-compression", "auto")], [false, true, false]),
+        (&[("vector-compression", "same")], [true, true, true]),
+        (&[("vector-compression", "none")], [false, false, false]),
+        (&[("compression", "none"), ("vector-compression", "auto")], [false, false, false]),
+    ] {
+        let (file, _) = export(&parquet_guest(), &schema, &options(chosen), blocks.clone()).await;
+        assert_eq!(rows(&file).len(), 1200);
+        let compressed: Vec<bool> = metadata(&file)
+            .row_groups()
+            .iter()
+            .map(|group| {
+                let vector = group.columns().iter().find(|c| c.column_descr().name() == "vector");
+                vector.unwrap().compression() != Compression::UNCOMPRESSED
+            })
+            .collect();
+        assert_eq!(compressed, wanted, "{chosen:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_class_filter_follows_the_selection() {
     use offloom_sandbox::{OfferedClass, Selection};
     let offered: Vec<OfferedClass> = ["Author", "Article", "Shelf"]

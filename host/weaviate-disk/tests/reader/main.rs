@@ -7,6 +7,7 @@
     reason = "a failed unwrap is a failed test"
 )]
 mod allocations;
+mod bad_data;
 #[allow(dead_code, reason = "the schema's own tests use the rest")]
 #[path = "../schema/bbolt_file.rs"]
 mod bbolt_file;
@@ -14,7 +15,9 @@ mod catalog;
 mod cutting;
 mod damage;
 mod directory;
+mod filters;
 mod flat;
+mod live;
 #[allow(dead_code, reason = "the schema's own tests use the rest")]
 #[path = "../schema/log.rs"]
 mod log;
@@ -25,3 +28,4 @@ mod objects;
 mod real;
 mod rows;
 mod shard;
+mod tenants;

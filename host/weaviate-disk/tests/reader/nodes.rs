@@ -11,7 +11,7 @@ use offloom_encoder::{
     WalVersion,
 };
 use offloom_weaviate_disk::{
-    DataDirectory, DiskError, SchemaFile, ShardCopies, UnitOptions, Warning,
+    DataDirectory, Descriptors, DiskError, SchemaFile, ShardCopies, UnitOptions, Warning,
 };
 use proptest::{collection::vec, prelude::*};
 use tempfile::TempDir;
@@ -180,7 +180,7 @@ fn a_unit_that_is_read_again_counts_once_and_one_that_is_not_read_does_not_count
     let directory = open(&copies);
     let class = rows::class(&directory, CLASS);
     let mut units = directory.units(class, UnitOptions { block_bytes: 1 });
-    let all: Vec<_> = units.by_ref().map(Result::unwrap).collect();
+    let all: Vec<_> = units.by_ref().collect();
     assert_eq!(all.len(), 2);
     let shards = units.shards().to_vec();
     let differing = || shards[0].copies.as_ref().map(ShardCopies::differing_objects);
@@ -272,7 +272,7 @@ fn the_nodes_of_a_real_cluster_are_one_export() {
                 for copy in &held.copies {
                     assert!(copy.directory.join(name.to_lowercase()).join(&shard.shard).is_dir());
                     assert!(copy.cut_off.newest_segment.is_some() || !copy.cut_off.logs.is_empty());
-                    assert!(copy.cut_off.at >= shard.cut_off.at);
+                    assert!(copy.cut_off.at >= shard.cut_off.as_ref().unwrap().at);
                 }
             }
         }
@@ -423,4 +423,19 @@ fn an_error_names_the_directory() {
     assert_eq!(survey.shards[0].copies.len(), 2);
     assert_eq!(survey.shards[0].objects_estimate(), 1);
     assert!(survey.shards[0].fault().unwrap().to_string().contains(&expected));
+}
+
+#[test]
+fn copies_hold_their_files_from_one_budget() {
+    let files = |number| (false, file(&[(number, Put(1))]));
+    let copies = [Copy::of(&[files(1), files(2)]), Copy::of(&[files(3), files(4)])];
+    let class_of = |directory: &DataDirectory| rows::class(directory, CLASS).clone();
+    let directory = open(&copies).with_descriptors(Descriptors::new(4));
+    let read = rows::read(&directory, &class_of(&directory), 1, LIMITS).unwrap();
+    assert_eq!(read.all().len(), 4);
+    // Fewer than both need, and more than each does: an error, and no waiting for ever.
+    let directory = open(&copies).with_descriptors(Descriptors::new(3));
+    let error = rows::read(&directory, &class_of(&directory), 1, LIMITS).unwrap_err();
+    let DiskError::TooManyFiles { place, allowed_files: 3, .. } = &error else { panic!("{error}") };
+    assert_eq!(place.node.as_deref(), Some(copies[1].root.path()));
 }

@@ -1,0 +1,267 @@
+//! Exports to a real S3 server: from the command line, over REST, and what is said when it refuses.
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use offloom_encoder::{Workload, write_workload};
+use offloom_fixtures::{Fixture, unpack};
+use offloom_test_parts::{Keys, Proxy, SeaweedFs};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::golden::compare;
+use crate::program::{Said, program, said};
+use crate::server::{Server, serve};
+
+/// A bucket of this name alone is what the read-only keys may see.
+const READABLE_BUCKET: &str = "exports";
+
+fn bucket(name: &'static str) -> &'static str {
+    static THERE: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    if THERE.lock().unwrap().insert(name) {
+        SeaweedFs::shared().create_bucket(name);
+    }
+    name
+}
+
+/// `offloom` with the store's variables.
+fn offloom(keys: Keys, arguments: &[&str]) -> Said {
+    said(program().envs(SeaweedFs::shared().environment(keys)).args(arguments))
+}
+
+/// Copies the objects below a prefix into a folder, for readers of files.
+fn fetch(bucket: &str, prefix: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for key in SeaweedFs::shared().objects(bucket, prefix).keys() {
+        let content = SeaweedFs::shared().read(bucket, key);
+        std::fs::write(folder.path().join(key.rsplit('/').next().unwrap()), content).unwrap();
+    }
+    folder
+}
+
+fn serve_s3(
+    fixture: &Fixture,
+    work: &TempDir,
+    endpoint: &str,
+    keys: Keys,
+) -> std::process::Command {
+    let mut command = serve(&fixture.data_dir(), work.path());
+    command
+        .envs(keys.environment(endpoint))
+        .args(["--schema".as_ref(), fixture.schema_file().as_os_str()]);
+    command
+}
+
+#[test]
+fn the_command_line_exports_to_a_bucket_and_proves_it() {
+    let bucket = bucket("command-line");
+    let fixture = unpack("basic").unwrap();
+    let (data, schema) = (fixture.data_dir(), fixture.schema_file());
+    let to = format!("s3://{bucket}/lake/weaviate/");
+    let export = |id: &str| {
+        let data = data.to_str().unwrap();
+        let schema = schema.to_str().unwrap();
+        offloom(
+            Keys::ReadWrite,
+            &["export", "--data-dir", data, "--schema", schema, "--to", &to, "--id", id],
+        )
+    };
+    let said = export("first").expect_success();
+    assert_eq!(said.out.lines().last(), Some("s3://command-line/lake/weaviate/first/"));
+    compare(fetch(bucket, "lake/weaviate/first/").path(), &fixture);
+    let folder = "s3://command-line/lake/weaviate/first/";
+    offloom(Keys::ReadWrite, &["verify", folder]).expect_success();
+    offloom(Keys::ReadWrite, &["verify", "--quick", folder]).expect_success();
+    let again = export("first").expect_error();
+    assert!(again.contains("the export id 'first' is in use"), "{again}");
+
+    let key = "lake/weaviate/first/Note.parquet";
+    let mut damaged = SeaweedFs::shared().read(bucket, key).to_vec();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    SeaweedFs::shared().write(bucket, key, damaged);
+    let found = offloom(Keys::ReadWrite, &["verify", folder]);
+    assert!(!found.ok && format!("{found:?}").contains("Note.parquet"), "{found:#?}");
+}
+
+#[test]
+fn the_command_line_says_what_is_missing_before_it_reads_a_row() {
+    let fixture = unpack("basic").unwrap();
+    let data = fixture.data_dir().display().to_string();
+    bucket(READABLE_BUCKET);
+    for (keys, place, expected) in [
+        (Keys::ReadWrite, "s3://no-such-bucket/", "create the bucket"),
+        (Keys::Wrong, "s3://exports/", "AWS_SECRET_ACCESS_KEY"),
+        (Keys::ReadOnly, "s3://exports/", "its access key, the right to do this"),
+    ] {
+        let error = offloom(keys, &["export", "--data-dir", &data, "--to", place]).expect_error();
+        assert!(error.contains(expected) && error.contains(place), "{keys:?}: {error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn an_export_over_rest_lies_in_the_bucket() {
+    let (bucket, other) = (bucket("over-rest"), bucket("over-rest-too"));
+    let (fixture, work) = (unpack("tenants").unwrap(), tempfile::tempdir().unwrap());
+    let mut command = serve_s3(&fixture, &work, SeaweedFs::shared().endpoint(), Keys::ReadWrite);
+    command.args(["--bucket", bucket, "--allowed-buckets", other, "--path", "prod"]);
+    let server = Server::start(&mut command);
+    let create = |body: Value| server.post("/v1/export/s3", &body);
+
+    let created = create(json!({ "id": "day-1" })).ok();
+    assert_eq!(created["path"], "s3://over-rest/prod/day-1/");
+    assert_eq!(created["backend"], "s3");
+    let ended = server.wait("s3", "day-1");
+    assert_eq!(ended["status"], "SUCCESS", "{ended:#}");
+    compare(fetch(bucket, "prod/day-1/").path(), &fixture);
+    offloom(Keys::ReadWrite, &["verify", "s3://over-rest/prod/day-1/"]).expect_success();
+
+    let elsewhere = json!({ "bucket": other, "path": "prod/team" });
+    let created = create(json!({ "id": "day-2", "config": elsewhere })).ok();
+    assert_eq!(created["path"], "s3://over-rest-too/prod/team/day-2/");
+    assert_eq!(server.wait("s3", "day-2")["status"], "SUCCESS");
+    assert_eq!(
+        create(json!({ "id": "day-1" })).error(409).split(':').next().unwrap(),
+        "export already in progress"
+    );
+    for place in [json!({ "bucket": "theirs" }), json!({ "path": "production" })] {
+        let message = create(json!({ "id": "day-3", "config": place })).error(422);
+        assert!(message.contains("is not allowed"), "{message}");
+    }
+    assert!(SeaweedFs::shared().open_uploads(bucket).is_empty());
+    assert!(
+        SeaweedFs::shared().objects(bucket, "").keys().all(|key| !key.contains("access-check"))
+    );
+}
+
+#[test]
+fn the_server_says_at_its_start_what_is_missing() {
+    bucket(READABLE_BUCKET);
+    let (fixture, work) = (unpack("basic").unwrap(), tempfile::tempdir().unwrap());
+    for (keys, bucket, expected) in [
+        (Keys::ReadWrite, "no-such-bucket", "create the bucket"),
+        (Keys::Wrong, READABLE_BUCKET, "AWS_SECRET_ACCESS_KEY"),
+        (Keys::ReadOnly, READABLE_BUCKET, "its access key, the right to do this"),
+    ] {
+        let mut command = serve_s3(&fixture, &work, SeaweedFs::shared().endpoint(), keys);
+        let error = said(command.args(["--bucket", bucket])).expect_error();
+        assert!(error.contains(expected) && error.contains(bucket), "{keys:?}: {error}");
+    }
+}
+
+#[test]
+fn a_request_to_a_bucket_that_refuses_is_told_and_leaves_its_id_free() {
+    let good = bucket("refusing-good");
+    let (fixture, work) = (unpack("basic").unwrap(), tempfile::tempdir().unwrap());
+    let mut command = serve_s3(&fixture, &work, SeaweedFs::shared().endpoint(), Keys::ReadWrite);
+    command.args(["--bucket", good, "--allowed-buckets", "not-yet-there"]);
+    let server = Server::start(&mut command);
+    let body = json!({ "id": "x", "include": ["Note"], "config": { "bucket": "not-yet-there" } });
+    let message = server.post("/v1/export/s3", &body).error(500);
+    assert!(message.starts_with("write to backend failed: "), "{message}");
+    assert!(message.contains("create the bucket"), "{message}");
+    server.get("/v1/export/s3/x").error(404);
+    server.post("/v1/export/s3", &json!({ "id": "x", "include": ["Note"] })).ok();
+    assert_eq!(server.wait("s3", "x")["status"], "SUCCESS");
+}
+
+/// A server that exports 20,000 objects (160 MB) through a proxy before the store.
+struct Slow {
+    _source: TempDir,
+    proxy: Proxy,
+    server: Server,
+}
+
+fn slow(bucket: &str, bytes_per_second: u64) -> Slow {
+    let source = tempfile::tempdir().unwrap();
+    write_workload(Workload::W1, 20_000, source.path()).unwrap();
+    let proxy = Proxy::start(SeaweedFs::shared().endpoint());
+    let mut command = serve(&source.path().join("data"), source.path());
+    command.envs(Keys::ReadWrite.environment(&proxy.endpoint())).args(["--bucket", bucket]);
+    let server = Server::start(&mut command);
+    proxy.throttle(bytes_per_second);
+    Slow { _source: source, proxy, server }
+}
+
+/// Waits until `holds` does, for a minute.
+#[track_caller]
+fn eventually(holds: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !holds() {
+        assert!(begun.elapsed().as_secs() < 60);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_store_that_goes_away_in_mid_upload_fails_the_export_and_not_the_server() {
+    let bucket = bucket("goes-away");
+    let slow = slow(bucket, 20 << 20);
+    slow.server.post("/v1/export/s3", &json!({ "id": "lost" })).ok();
+    eventually(|| !SeaweedFs::shared().open_uploads(bucket).is_empty());
+    slow.proxy.refuse_connections();
+    let ended = slow.server.wait("s3", "lost");
+    assert_eq!(ended["status"], "FAILED", "{ended:#}");
+    let error = ended["error"].as_str().unwrap();
+    assert!(error.starts_with("write to backend failed: "), "{error}");
+    assert!(error.contains("s3://goes-away/lost/"), "{error}");
+
+    slow.proxy.pass();
+    slow.server.post("/v1/export/s3", &json!({ "id": "found" })).ok();
+    assert_eq!(slow.server.wait("s3", "found")["status"], "SUCCESS");
+    offloom(Keys::ReadWrite, &["verify", "s3://goes-away/found/"]).expect_success();
+    assert_eq!(slow.server.get("/v1/export/s3/lost").ok()["status"], "FAILED");
+}
+
+#[test]
+fn a_canceled_export_stops_at_once_and_leaves_no_open_upload() {
+    let bucket = bucket("canceled");
+    let slow = slow(bucket, 4 << 20);
+    slow.server.post("/v1/export/s3", &json!({ "id": "stopped" })).ok();
+    eventually(|| !SeaweedFs::shared().open_uploads(bucket).is_empty());
+    let begun = std::time::Instant::now();
+    assert_eq!(slow.server.delete("/v1/export/s3/stopped").status, 204);
+    assert!(begun.elapsed().as_secs() < 10, "canceling took {:?}", begun.elapsed());
+    let status = slow.server.get("/v1/export/s3/stopped").ok();
+    assert_eq!(status["status"], "CANCELED");
+    assert!(status["completedAt"].is_string(), "{status:#}");
+    assert!(SeaweedFs::shared().open_uploads(bucket).is_empty());
+    let left = SeaweedFs::shared().objects(bucket, "");
+    let left: Vec<&str> = left.keys().map(String::as_str).collect();
+    assert_eq!(left, ["stopped/_claim.json", "stopped/export_metadata.json"]);
+    let tombstone = SeaweedFs::shared().read(bucket, "stopped/export_metadata.json");
+    let tombstone: Value = serde_json::from_slice(&tombstone).unwrap();
+    assert_eq!(tombstone["status"], "CANCELED");
+    assert!(slow.server.delete("/v1/export/s3/stopped").error(409).contains("already finished"));
+    slow.server.post("/v1/export/s3", &json!({ "id": "stopped" })).error(409);
+}
+
+#[test]
+fn sigterm_ends_a_running_export_as_failed_and_leaves_no_open_upload() {
+    let bucket = bucket("terminated");
+    let slow = slow(bucket, 4 << 20);
+    slow.server.post("/v1/export/s3", &json!({ "id": "cut" })).ok();
+    eventually(|| !SeaweedFs::shared().open_uploads(bucket).is_empty());
+    slow.server.signal("-TERM");
+    assert!(slow.server.ended().success());
+    assert!(SeaweedFs::shared().open_uploads(bucket).is_empty());
+    let tombstone = SeaweedFs::shared().read(bucket, "cut/export_metadata.json");
+    let tombstone: Value = serde_json::from_slice(&tombstone).unwrap();
+    assert_eq!(tombstone["status"], "FAILED", "{tombstone:#}");
+    assert_eq!(tombstone["error"], "server stopped");
+}
+
+/// Each open upload holds three parts of 8 MiB at most, whatever the store's pace.
+#[test]
+fn a_slow_store_does_not_fill_the_memory() {
+    let slow = slow(bucket("slow"), 12 << 20);
+    slow.server.post("/v1/export/s3", &json!({ "id": "slow" })).ok();
+    let ended = slow.server.wait("s3", "slow");
+    assert_eq!(ended["status"], "SUCCESS", "{ended:#}");
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", slow.server.process_id())).unwrap();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let kib: u64 = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
+    println!("peak memory behind a slow store: {} MiB with two workers", kib / 1024);
+    assert!(kib / 1024 < 2 * 200, "{peak} with two workers");
+}
