@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 
 use offloom_sandbox::{ExporterGuest, GuestError, GuestOptions, OfferedClass, Selection};
-use offloom_weaviate_disk::{Class, DataDirectory, DiskError, ReadOptions, ShardSurvey};
+use offloom_weaviate_disk::{Class, ClassEstimate, DataDirectory, DiskError, ReadOptions};
 
 use crate::scope::{Scope, ScopeError};
 
@@ -37,8 +37,8 @@ pub enum PlanError {
     /// The directory could not be read.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The survey was stopped.
-    #[error("the survey of the data directory stopped: {0}")]
+    /// The estimate was stopped.
+    #[error("the estimate of the data directory stopped: {0}")]
     Stopped(#[from] tokio::task::JoinError),
 }
 
@@ -49,13 +49,13 @@ pub struct PlannedClass {
     pub class: Class,
     /// What of its objects goes out.
     pub reading: ReadOptions,
-    /// Keys in its files: an upper bound of its objects.
+    /// How many objects it has, about: replaced and deleted ones may count too.
     pub objects_estimate: u64,
-    /// Bytes of its rows as they are stored.
+    /// Bytes of its rows as they are stored, about.
     pub raw_bytes: u64,
 }
 
-/// Checks the scope against `readable`, the classes of `directory` that may be read, surveys what
+/// Checks the scope against `readable`, the classes of `directory` that may be read, estimates what
 /// is left, and lets the guest choose. An unknown class in `exclude` is ignored.
 pub async fn plan(
     directory: &DataDirectory,
@@ -83,8 +83,8 @@ pub async fn plan(
     scope.check_classes(&candidates)?;
     let candidates =
         candidates.into_iter().map(|class| scope.apply(class)).collect::<Result<_, _>>()?;
-    let surveyed = survey(directory, candidates).await?;
-    let offered: Vec<OfferedClass> = surveyed
+    let estimated = estimate(directory, candidates).await?;
+    let offered: Vec<OfferedClass> = estimated
         .iter()
         .map(|planned| OfferedClass {
             name: planned.class.name.to_string(),
@@ -97,10 +97,10 @@ pub async fn plan(
     if chosen.is_empty() {
         return Err(PlanError::Nothing { reason: "the guest chose no class" });
     }
-    Ok(surveyed.into_iter().filter(|planned| chosen.contains(&*planned.class.name)).collect())
+    Ok(estimated.into_iter().filter(|planned| chosen.contains(&*planned.class.name)).collect())
 }
 
-async fn survey(
+async fn estimate(
     directory: &DataDirectory,
     classes: Vec<(Class, ReadOptions)>,
 ) -> Result<Vec<PlannedClass>, PlanError> {
@@ -109,13 +109,8 @@ async fn survey(
         classes
             .into_iter()
             .map(|(class, reading)| {
-                let shards = directory.survey(&class)?.shards;
-                let sum = |of: fn(&ShardSurvey) -> u64| {
-                    shards.iter().map(of).fold(0, u64::saturating_add)
-                };
-                let objects_estimate = sum(ShardSurvey::objects_estimate);
-                let raw_bytes = sum(ShardSurvey::raw_bytes);
-                Ok(PlannedClass { class, reading, objects_estimate, raw_bytes })
+                let ClassEstimate { objects, raw_bytes } = directory.estimate(&class);
+                Ok(PlannedClass { class, reading, objects_estimate: objects, raw_bytes })
             })
             .collect()
     })

@@ -45,6 +45,8 @@ impl SchedulerConfig {
     pub fn open_directory(&self) -> Result<DataDirectory, DiskError> {
         let schema = self.schema.as_deref().map(SchemaFile::read).transpose()?;
         let directory = DataDirectory::open(&self.data_dir, schema)?;
+        // Every export has files of its own to count on: whoever waits for those of another could
+        // wait for one that waits for a worker.
         Ok(directory.with_descriptors(Descriptors::of_process(self.max_exports)))
     }
 }

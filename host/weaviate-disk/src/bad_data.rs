@@ -206,10 +206,10 @@ mod tests {
         BadObject {
             id: Uuid::from_u128(number.into()),
             place: Place {
+                node: None,
                 class: "Article".into(),
                 shard: "s".into(),
                 file: "f.db".into(),
-                node: None,
             },
             offset: 25,
             reason: "the \"value\" is empty".to_owned(),

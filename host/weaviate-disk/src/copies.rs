@@ -131,8 +131,8 @@ impl Ruling {
     }
 }
 
-/// Takes the snapshot of a shard from every directory that holds it; `room` is as for
-/// [`ShardSnapshot::take`], for all of them together.
+/// Takes the snapshot of a shard from every directory that holds it, as [`ShardSnapshot::take`]
+/// does from one.
 pub(crate) fn take(
     directory: &DataDirectory,
     class: &Class,
@@ -147,25 +147,26 @@ pub(crate) fn take(
     {
         return ShardSnapshot::take(bucket, index, descriptors, room);
     }
-    let allowed_files = room.unwrap_or(descriptors.total());
-    let mut held_files = 0_usize;
     let mut taken = Vec::new();
     let mut joined = Findings::not_looked_at();
     let mut copies = Vec::new();
+    let mut open_files = 0_usize;
     for (node, bucket) in buckets {
+        // The copies together must fit: the first is never given back while a second waits.
+        let total = room.or_else(|| (open_files > 0).then(|| descriptors.total()));
+        let left = total.map(|total| total.saturating_sub(open_files));
         let place = bucket.place("");
-        // What the copies before hold does not come back while this waits.
-        let left_files = allowed_files.saturating_sub(held_files);
-        let copy = ShardSnapshot::take(bucket, index, descriptors, Some(left_files))?;
-        let Some((snapshot, mut findings)) = copy else {
+        let Some((snapshot, mut findings)) = ShardSnapshot::take(bucket, index, descriptors, left)?
+        else {
             if room.is_some() {
                 return Ok(None);
             }
+            let allowed_files = descriptors.total();
             let needed_files = allowed_files.saturating_add(1);
             return Err(DiskError::TooManyFiles { place, needed_files, allowed_files });
         };
-        held_files =
-            held_files.saturating_add(snapshot.as_ref().map_or(0, ShardSnapshot::open_files));
+        open_files =
+            open_files.saturating_add(snapshot.as_ref().map_or(0, ShardSnapshot::open_files));
         joined.warnings.append(&mut findings.warnings);
         joined.skip_reason = findings.skip_reason;
         joined.cut_off.at = joined.cut_off.at.min(findings.cut_off.at);

@@ -44,13 +44,13 @@ pub(crate) struct ShardSnapshot {
     pub shard_index: u32,
     /// Those of one copy together.
     pub sources: Vec<SourceFile>,
-    /// Set for a shard that several directories hold.
-    pub copies: Option<Copies>,
     /// For the descriptors among the sources.
     permits: Vec<Permits>,
+    /// Set for a shard that several directories hold.
+    pub copies: Option<Copies>,
 }
 
-/// What several copies of a shard have together.
+/// The copies of a shard.
 #[derive(Debug)]
 pub(crate) struct Copies {
     /// How many there are, those without data included.
@@ -86,8 +86,9 @@ impl ShardSnapshot {
             };
             Some(SourceFile { file: Arc::new(file), copy: 0, content })
         });
-        let (sources, permits) = (sources.collect(), Vec::new());
-        Some(ShardSnapshot { bucket, shard_index: 0, sources, copies: None, permits })
+        let sources = sources.collect();
+        let permits = Vec::new();
+        Some(ShardSnapshot { bucket, shard_index: 0, sources, permits, copies: None })
     }
 
     /// Chooses, opens and checks the shard's files; the rows themselves are not read. With `room`
@@ -130,7 +131,7 @@ impl ShardSnapshot {
         }
         findings.skip_reason = None;
         let permits = vec![permits];
-        let snapshot = ShardSnapshot { bucket, shard_index, sources, copies: None, permits };
+        let snapshot = ShardSnapshot { bucket, shard_index, sources, permits, copies: None };
         Ok(Some((Some(snapshot), findings)))
     }
 
@@ -143,9 +144,9 @@ impl ShardSnapshot {
         let mut copies = copies.into_iter().flatten();
         let mut joined = copies.next()?;
         for (copy, other) in (1..).zip(copies) {
-            joined.permits.extend(other.permits);
             let sources = other.sources.into_iter();
             joined.sources.extend(sources.map(|source| SourceFile { copy, ..source }));
+            joined.permits.extend(other.permits);
         }
         joined.copies = (count > 1).then_some(Copies { count, differences });
         Some(joined)

@@ -161,8 +161,8 @@ impl Units {
             Some(_) => Ok(Some((None, Findings::not_looked_at()))),
             None => {
                 // Whoever waits for descriptors must not hold what others wait for.
-                let unit_files = self.directory.descriptors().unit_files();
-                let room = unit_files.saturating_sub(self.open_files);
+                let room =
+                    self.directory.descriptors().unit_files().saturating_sub(self.open_files);
                 let room = (!self.ranges.is_empty()).then_some(room);
                 copies::take(&self.directory, &self.class, shard, index, room)
             }

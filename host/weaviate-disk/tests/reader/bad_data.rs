@@ -45,9 +45,10 @@ fn shard(in_log: bool) -> Shard {
 
 #[test]
 fn without_a_policy_the_first_bad_object_ends_the_reading() {
-    let DiskError::Object { id: key, .. } = shard(false).error() else { panic!("another error") };
+    let shard = shard(false);
+    let DiskError::Object { id: key, .. } = shard.error() else { panic!("another error") };
     assert_eq!(key, Uuid::from_bytes(id(2)));
-    let cursor = shard(false).unit().open(&ReadOptions::default());
+    let cursor = shard.unit().open(&ReadOptions::default());
     let faults = cursor.faults();
     rows::read_cursor(cursor, LIMITS).unwrap_err();
     // The object is bad, not the shard: there is nothing to be read without.
@@ -57,7 +58,8 @@ fn without_a_policy_the_first_bad_object_ends_the_reading() {
 #[test]
 fn bad_objects_are_left_out_and_counted() {
     for in_log in [false, true] {
-        let cursor = shard(in_log).unit().open(&options(OnBadObject::Skip));
+        let shard = shard(in_log);
+        let cursor = shard.unit().open(&options(OnBadObject::Skip));
         let faults = cursor.faults();
         assert_eq!(ids(&rows::read_cursor(cursor, LIMITS).unwrap()), [1, 3, 5]);
         let faults = faults.take();
@@ -95,7 +97,8 @@ fn a_quarantined_object_is_listed_with_its_place_and_reason() {
 #[test]
 fn stored_bytes_are_kept_only_where_that_is_asked_for() {
     let keep = ReadOptions { keep_raw: true, ..options(OnBadObject::Quarantine) };
-    let cursor = shard(false).unit().open(&keep);
+    let shard = shard(false);
+    let cursor = shard.unit().open(&keep);
     let faults = cursor.faults();
     rows::read_cursor(cursor, LIMITS).unwrap();
     let raw: Vec<_> = faults.take().listed.into_iter().map(|bad| bad.raw.unwrap()).collect();
@@ -104,7 +107,8 @@ fn stored_bytes_are_kept_only_where_that_is_asked_for() {
 
 #[test]
 fn another_try_does_not_count_again_and_small_batches_do_not_either() {
-    let unit = shard(false).unit();
+    let shard = shard(false);
+    let unit = shard.unit();
     let options = options(OnBadObject::Quarantine);
     let first = unit.open(&options);
     let first_faults = first.faults();

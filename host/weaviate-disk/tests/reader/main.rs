@@ -14,9 +14,11 @@ mod bbolt_file;
 mod catalog;
 mod cutting;
 mod damage;
+mod descriptors;
 mod directory;
 mod filters;
 mod flat;
+mod leftovers;
 mod live;
 #[allow(dead_code, reason = "the schema's own tests use the rest")]
 #[path = "../schema/log.rs"]
@@ -29,3 +31,4 @@ mod real;
 mod rows;
 mod shard;
 mod tenants;
+mod untouched;

@@ -36,6 +36,9 @@ fn the_rows_of_named_tenants_are_those_that_they_have_in_the_whole_class() {
             assert_eq!(rows, expected);
             restricted += rows.len();
         }
+        if tenants.is_empty() {
+            continue;
+        }
         let all = class.with_tenants(&tenants).unwrap();
         assert_eq!(
             rows::read(&directory, &all, 32 << 20, LIMITS).unwrap().all().len(),
