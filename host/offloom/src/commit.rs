@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use offloom_protocol::manifest::{
     Attachment, ClassProgress, Commit, CutOff, Guest, LogCutOff, Manifest, ManifestError, Missing,
-    Outcome, Shard, Source,
+    Outcome, Shard, ShardCopies, ShardCopy, Source,
 };
 use offloom_protocol::names::{ExportId, ObjectKey};
 use offloom_protocol::store::ExportFolder;
@@ -173,13 +173,16 @@ impl ShardOutcome {
 
     fn into_shard(self) -> Shard {
         let id = |id: [u8; 16]| Uuid::from_bytes(id).to_string();
-        let cut_off = self.summary.cut_off.map(|cut_off| CutOff {
-            at: cut_off.at,
-            newest_segment: cut_off.newest_segment,
-            logs: cut_off
-                .logs
+        let copies = self.summary.copies.map(|copies| ShardCopies {
+            differing_objects: copies.differing_objects(),
+            kept_against_deletes: copies.kept_against_deletes(),
+            directories: copies
+                .copies
                 .into_iter()
-                .map(|log| LogCutOff { name: log.name, bytes: log.bytes })
+                .map(|copy| ShardCopy {
+                    directory: copy.directory.display().to_string(),
+                    cut_off: cut_off(copy.cut_off),
+                })
                 .collect(),
         });
         Shard {
@@ -188,11 +191,21 @@ impl ShardOutcome {
             rows: self.run.as_ref().map_or(0, |run| run.rows),
             first_id: self.run.as_ref().map(|run| id(run.first_id)),
             last_id: self.run.as_ref().map(|run| id(run.last_id)),
-            cut_off,
+            cut_off: self.summary.cut_off.map(cut_off),
             skip_reason: self.summary.skip_reason,
             error: self.error,
             objects_left_out: Some(self.objects_left_out).filter(|count| *count > 0),
+            copies,
         }
+    }
+}
+
+fn cut_off(cut_off: offloom_weaviate_disk::CutOff) -> CutOff {
+    let logs = cut_off.logs.into_iter();
+    CutOff {
+        at: cut_off.at,
+        newest_segment: cut_off.newest_segment,
+        logs: logs.map(|log| LogCutOff { name: log.name, bytes: log.bytes }).collect(),
     }
 }
 

@@ -16,8 +16,13 @@ use crate::scheduler::SchedulerConfig;
 #[derive(Debug, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Weaviate's data directory (PERSISTENCE_DATA_PATH); it is only read
-    #[arg(long, env = "OFFLOOM_DATA_DIR", value_name = "DIR")]
+    /// Weaviate's data directory (PERSISTENCE_DATA_PATH); it is only read. Several times (in the
+    /// file: `sources`, a list): those of a cluster's nodes, which become one export
+    #[arg(long = "data-dir", env = "OFFLOOM_DATA_DIR", value_name = "DIR")]
+    #[serde(default)]
+    sources: Vec<PathBuf>,
+    /// In the file, the data directory when there is one.
+    #[arg(skip)]
     data_dir: Option<PathBuf>,
     /// Where to listen [default: 127.0.0.1:8080]
     #[arg(long, env = "OFFLOOM_LISTEN", value_name = "ADDRESS")]
@@ -87,9 +92,17 @@ impl Settings {
     /// A file that cannot be read, an unknown key, a setting that is missing or makes no sense.
     pub fn resolve(self, file: Option<&Path>) -> anyhow::Result<ServerConfig> {
         let below = file.map_or_else(|| Ok(Settings::default()), Settings::read)?;
-        let Some(data_dir) = self.data_dir.or(below.data_dir) else {
-            bail!("no data directory: give --data-dir, OFFLOOM_DATA_DIR, or data_dir in the file");
+        if below.data_dir.is_some() && !below.sources.is_empty() {
+            bail!("data_dir and sources are both in the file: give one directory, or a list");
+        }
+        let sources = match (self.sources, below.data_dir) {
+            (given, _) if !given.is_empty() => given,
+            (_, Some(data_dir)) => vec![data_dir],
+            (_, None) => below.sources,
         };
+        if sources.is_empty() {
+            bail!("no data directory: give --data-dir, OFFLOOM_DATA_DIR, or data_dir in the file");
+        }
         let backend = BackendConfig {
             filesystem_root: self.filesystem_root.or(below.filesystem_root),
             bucket: self.bucket.or(below.bucket),
@@ -109,7 +122,7 @@ impl Settings {
             },
             backend,
             scheduler: SchedulerConfig {
-                data_dir,
+                sources,
                 schema: self.schema.or(below.schema),
                 workers: workers.map_or_else(crate::worker::default_workers, usize::from),
                 max_exports: self.max_exports.or(below.max_exports).unwrap_or(4).into(),
@@ -168,8 +181,21 @@ mod tests {
         let config = settings.resolve(Some(file.path())).unwrap();
         assert_eq!(config.scheduler.workers, 7);
         assert_eq!(config.scheduler.max_exports, 9);
-        assert_eq!(config.scheduler.data_dir, Path::new("/a"));
+        assert_eq!(config.scheduler.sources, [Path::new("/a")]);
         assert_eq!(config.api.listen, "127.0.0.1:8080".parse().unwrap());
+    }
+
+    #[test]
+    fn directories_of_the_command_line_stand_above_those_of_the_file() {
+        let several = file("sources = ['/a', '/b']\nbucket = 'lake'\n");
+        let config = Settings::default().resolve(Some(several.path())).unwrap();
+        assert_eq!(config.scheduler.sources, [Path::new("/a"), Path::new("/b")]);
+        let settings = Settings { sources: vec!["/c".into()], ..Settings::default() };
+        let config = settings.resolve(Some(several.path())).unwrap();
+        assert_eq!(config.scheduler.sources, [Path::new("/c")]);
+        let both = file("sources = ['/a']\ndata_dir = '/b'\nbucket = 'lake'\n");
+        let error = Settings::default().resolve(Some(both.path())).unwrap_err();
+        assert!(error.to_string().contains("data_dir and sources"), "{error}");
     }
 
     #[test]
@@ -183,7 +209,7 @@ mod tests {
     fn what_is_missing_is_named_with_its_remedy() {
         let error = Settings::default().resolve(None).unwrap_err();
         assert!(error.to_string().contains("--data-dir"), "{error}");
-        let settings = Settings { data_dir: Some("/a".into()), ..Settings::default() };
+        let settings = Settings { sources: vec!["/a".into()], ..Settings::default() };
         assert!(settings.resolve(None).unwrap_err().to_string().contains("--filesystem-root"));
     }
 }

@@ -25,8 +25,8 @@ use crate::status::{ClassView, Status};
 /// What runs, as the operator says.
 #[derive(Debug, Clone)]
 pub struct SchedulerConfig {
-    /// Weaviate's data directory, opened anew for every export.
-    pub data_dir: PathBuf,
+    /// Weaviate's data directory, or those of a cluster's nodes, opened anew for every export.
+    pub sources: Vec<PathBuf>,
     /// A saved answer of `GET /v1/schema`.
     pub schema: Option<PathBuf>,
     /// Guests that encode at the same time, over all exports.
@@ -38,13 +38,13 @@ pub struct SchedulerConfig {
 }
 
 impl SchedulerConfig {
-    /// Opens the data directory as it is now. Blocking.
+    /// Opens the data directories as they are now. Blocking.
     ///
     /// # Errors
     /// What makes it, or the schema file, unreadable.
     pub fn open_directory(&self) -> Result<DataDirectory, DiskError> {
         let schema = self.schema.as_deref().map(SchemaFile::read).transpose()?;
-        let directory = DataDirectory::open(&self.data_dir, schema)?;
+        let directory = DataDirectory::open_nodes(&self.sources, schema)?;
         // Every export has files of its own to count on: whoever waits for those of another could
         // wait for one that waits for a worker.
         Ok(directory.with_descriptors(Descriptors::of_process(self.max_exports)))

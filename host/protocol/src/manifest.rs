@@ -191,6 +191,32 @@ pub struct Shard {
     /// Objects that broke their format and were left out; absent when there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects_left_out: Option<u64>,
+    /// Where it lay and how its copies differed, when it was read from several directories.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<ShardCopies>,
+}
+
+/// The copies of a shard in the directories of several nodes, read as one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShardCopies {
+    /// Those that held it, with up to where each was read.
+    pub directories: Vec<ShardCopy>,
+    /// Objects that not all copies had in the same version.
+    pub differing_objects: u64,
+    /// Those of them that were exported although a copy had deleted them at a time that it had not
+    /// kept.
+    pub kept_against_deletes: u64,
+}
+
+/// The copy of a shard in one directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShardCopy {
+    /// The data directory.
+    pub directory: String,
+    /// Up to where it was read.
+    pub cut_off: CutOff,
 }
 
 /// Where the rows came from.

@@ -58,7 +58,7 @@ impl Service {
         let fixture = unpack("basic").unwrap();
         let authorizer: Arc<dyn Authorizer> = Arc::new(Tokens);
         let config = SchedulerConfig {
-            data_dir: fixture.data_dir(),
+            sources: vec![fixture.data_dir()],
             schema: Some(fixture.schema_file()),
             workers: 1,
             max_exports: 1,

@@ -20,8 +20,8 @@ use crate::worker::default_workers;
 /// What `offloom export` takes.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// Weaviate's data directory (PERSISTENCE_DATA_PATH); it is only read. Several times: those of
-    /// a cluster's nodes, which become one export
+    /// Weaviate's data directory (PERSISTENCE_DATA_PATH); it is only read. Several times: those of a
+    /// cluster's nodes, which become one export
     #[arg(long, value_name = "DIR", required = true)]
     data_dir: Vec<PathBuf>,
     /// Where the export's folder goes, as file:///absolute/path/, a plain path, or s3://bucket/prefix/

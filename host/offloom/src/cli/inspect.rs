@@ -1,4 +1,4 @@
-//! `offloom inspect`: what a data directory holds, for a person or as JSON.
+//! `offloom inspect`: what data directories hold, for a person or as JSON.
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -24,32 +24,29 @@ pub struct InspectArgs {
 /// Runs the command. It exits with a status other than 0 when a shard could not be exported.
 pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
     let directory = super::export::open(&args.data_dir, args.schema)?;
-    let several = directory.nodes().len() > 1;
-    let mut classes = Vec::new();
-    let mut whole = true;
     if !args.json {
         print_directory(&directory);
     }
+    let mut classes = Vec::new();
+    let mut whole = true;
     for class in directory.classes() {
         let shards = directory.survey(class)?.shards;
         whole &= shards.iter().all(|shard| shard.fault().is_none());
         if args.json {
             classes.push(class_json(class, &shards));
         } else {
-            print_class(class, &shards, several);
+            print_class(class, &shards);
         }
     }
     if args.json {
-        let nodes: Vec<Value> = directory.nodes().iter().map(node_json).collect();
         let warnings: Vec<String> = directory.warnings().iter().map(ToString::to_string).collect();
-        let schema_from = directory.schema_from().to_string();
-        let told = json!({
-            "nodes": nodes,
-            "schemaFrom": schema_from,
+        let shown = json!({
+            "directories": directory.nodes().iter().map(node_json).collect::<Vec<_>>(),
+            "schemaFrom": directory.schema_from().to_string(),
             "classes": classes,
             "warnings": warnings,
         });
-        println!("{told:#}");
+        println!("{shown:#}");
     } else {
         for warning in directory.warnings() {
             println!("note: {warning}");
@@ -60,40 +57,40 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
 
 fn print_directory(directory: &DataDirectory) {
     for node in directory.nodes() {
-        println!("{}", node.path().display());
-        println!("  layout: {}", node.layout());
-        if !node.names().is_empty() {
-            println!("  node: {}", names(node).join(" or "));
-        }
+        let names: Vec<&str> = node.names().iter().map(|name| &**name).collect();
+        let called = match names.as_slice() {
+            [] => String::new(),
+            [name] => format!(", node {name}"),
+            names => format!(", node {}", names.join(" or ")),
+        };
+        println!("{}{called}: {}", node.path().display(), node.layout());
     }
-    println!("schema: {}", directory.schema_from());
-    println!();
+    println!("schema: {}\n", directory.schema_from());
 }
 
-fn print_class(class: &Class, shards: &[ShardSurvey], several: bool) {
-    let kind = if class.multi_tenant { "multi-tenant, tenants" } else { "shards" };
-    let objects = shards.iter().map(ShardSurvey::objects_estimate).fold(0, u64::saturating_add);
-    let raw_bytes = shards.iter().map(ShardSurvey::raw_bytes).fold(0, u64::saturating_add);
+fn print_class(class: &Class, shards: &[ShardSurvey]) {
+    let (kind, count) = if class.multi_tenant {
+        ("multi-tenant, tenants", shards.len())
+    } else {
+        ("shards", shards.len())
+    };
+    let sum = |of: fn(&ShardSurvey) -> u64| shards.iter().map(of).fold(0, u64::saturating_add);
     println!(
-        "{}  ({kind}: {}; at most {} objects, {})",
+        "{}  ({kind}: {count}; at most {} objects, {})",
         class.name,
-        shards.len(),
-        HumanCount(objects),
-        HumanBytes(raw_bytes),
+        HumanCount(sum(ShardSurvey::objects_estimate)),
+        HumanBytes(sum(ShardSurvey::raw_bytes)),
     );
     for shard in shards {
-        print_shard(class, shard, several);
+        print_shard(shard);
     }
     println!();
 }
 
-fn print_shard(class: &Class, shard: &ShardSurvey, several: bool) {
-    let status = match &shard.status {
-        Some(status) if class.multi_tenant => format!(" ({status})"),
-        _ => String::new(),
-    };
+fn print_shard(shard: &ShardSurvey) {
+    let status = shard.status.as_ref().map(|status| format!("  {status}")).unwrap_or_default();
     if let Some(reason) = &shard.skip_reason {
-        println!("  {}{status}  skipped: {reason}", shard.shard);
+        println!("  {}{status}  left out: {reason}", shard.shard);
         return;
     }
     println!(
@@ -102,9 +99,10 @@ fn print_shard(class: &Class, shard: &ShardSurvey, several: bool) {
         HumanCount(shard.objects_estimate()),
         HumanBytes(shard.raw_bytes()),
     );
+    let several = shard.copies.len() > 1;
     for copy in &shard.copies {
         if several {
-            println!("    in {}", copy.directory.display());
+            println!("    copy in {}", copy.directory.display());
         }
         print_copy(copy);
     }
@@ -142,15 +140,12 @@ fn print_copy(copy: &CopySurvey) {
 }
 
 fn node_json(node: &Node) -> Value {
+    let names: Vec<&str> = node.names().iter().map(|name| &**name).collect();
     json!({
-        "directory": node.path().display().to_string(),
+        "path": node.path().display().to_string(),
         "layout": node.layout().to_string(),
-        "names": names(node),
+        "nodeNames": names,
     })
-}
-
-fn names(node: &Node) -> Vec<&str> {
-    node.names().iter().map(|name| &**name).collect()
 }
 
 fn class_json(class: &Class, shards: &[ShardSurvey]) -> Value {
@@ -169,6 +164,7 @@ fn shard_json(shard: &ShardSurvey) -> Value {
         "skipReason": shard.skip_reason.as_ref().map(ToString::to_string),
         "objectsEstimate": shard.objects_estimate(),
         "rawBytes": shard.raw_bytes(),
+        "fault": shard.fault().map(ToString::to_string),
         "copies": shard.copies.iter().map(copy_json).collect::<Vec<_>>(),
     })
 }

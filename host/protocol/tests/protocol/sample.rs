@@ -22,6 +22,7 @@ pub fn shard(class: &str, name: &str, rows: u64) -> Shard {
         skip_reason: None,
         error: None,
         objects_left_out: None,
+        copies: None,
     }
 }
 
