@@ -159,7 +159,7 @@ pub enum DiskError {
     TooManyFiles {
         /// The bucket.
         place: Place,
-        /// Segments and larger logs of the shard.
+        /// Segments and larger logs of the shard; at least so many, where it has several copies.
         needed_files: usize,
         /// What one export may hold.
         allowed_files: usize,

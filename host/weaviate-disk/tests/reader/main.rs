@@ -25,6 +25,7 @@ mod live;
 mod log;
 mod logs;
 mod model;
+mod nodes;
 mod objects;
 mod real;
 mod rows;
