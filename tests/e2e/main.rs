@@ -9,6 +9,7 @@ mod filters;
 mod golden;
 mod guests;
 mod large_rows;
+mod many_tenants;
 mod program;
 mod races;
 mod rest;

@@ -6,7 +6,7 @@ use offloom_protocol::manifest::{
     Attachment, ClassProgress, Commit, CutOff, Guest, LogCutOff, Manifest, ManifestError, Missing,
     Outcome, Shard, ShardCopies, ShardCopy, Source,
 };
-use offloom_protocol::names::{ExportId, ObjectKey};
+use offloom_protocol::names::ExportId;
 use offloom_protocol::store::ExportFolder;
 use offloom_rows::ShardRun;
 use offloom_sandbox::{ExporterGuest, GuestOptions};
@@ -14,7 +14,6 @@ use offloom_weaviate_disk::{DataDirectory, ShardSummary};
 use uuid::Uuid;
 
 use crate::file::WrittenClass;
-use crate::plan::PlannedClass;
 
 /// Why an outcome could not be committed.
 #[derive(Debug, thiserror::Error)]
@@ -207,22 +206,4 @@ fn cut_off(cut_off: offloom_weaviate_disk::CutOff) -> CutOff {
         newest_segment: cut_off.newest_segment,
         logs: logs.map(|log| LogCutOff { name: log.name, bytes: log.bytes }).collect(),
     }
-}
-
-/// Writes what is needed to create the classes again, as far as it is known.
-///
-/// # Errors
-/// [`ManifestError`].
-pub async fn write_schema(
-    folder: &ExportFolder,
-    classes: &[PlannedClass],
-) -> Result<Option<Attachment>, ManifestError> {
-    let definitions: Vec<&str> =
-        classes.iter().filter_map(|planned| planned.class.definition.as_deref()).collect();
-    if definitions.is_empty() {
-        return Ok(None);
-    }
-    // Each is JSON as the server wrote it, and stays so.
-    let schema = format!("{{\"classes\":[{}]}}\n", definitions.join(","));
-    Attachment::write(folder, &ObjectKey::schema(), schema.into_bytes()).await.map(Some)
 }

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use crate::commit::{self, Beginning, CommitError, Ending, ShardOutcome};
 use crate::file::{ClassFiles, WrittenClass};
 use crate::plan::PlannedClass;
+use crate::schema;
 use crate::status::Status;
 use crate::worker::{ClassRun, Job, Work, WorkerError, Workplace, work};
 
@@ -220,7 +221,7 @@ impl ClaimedExport {
         tell_shards(&status, &shards);
         let error = stopped.or_else(|| self.unreadable(&status, &shards));
         let (schema, error) = match error {
-            None => match commit::write_schema(&self.folder, &self.export.classes).await {
+            None => match schema::write(&self.folder, &self.export.classes).await {
                 Ok(schema) => (schema, None),
                 Err(error) => (None, Some(error.into())),
             },

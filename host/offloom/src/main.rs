@@ -12,6 +12,7 @@ mod guest;
 mod index;
 mod plan;
 mod scheduler;
+mod schema;
 mod scope;
 mod status;
 mod worker;
