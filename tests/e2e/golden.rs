@@ -1,5 +1,7 @@
 //! Every named fixture, exported and compared row by row with what Weaviate itself made of it.
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use offloom_fixtures::Fixture;
@@ -41,7 +43,9 @@ fn agrees(name: &str) {
         _ => vec![fixture.data_dir()],
     };
     let to = tempfile::tempdir().unwrap();
+    let before = listing(&fixture.data_dir());
     let folder = export_alone(&data_dirs, to.path()).expect_success().folder();
+    assert_eq!(listing(&fixture.data_dir()), before, "the data directory was changed");
     compare(&folder, &fixture);
 
     let files: Vec<String> = std::fs::read_dir(&folder)
@@ -56,6 +60,27 @@ fn agrees(name: &str) {
     }
     python("e2e/read_back.py", files).expect_success();
     offloom(["verify".as_ref(), folder.as_os_str()]).expect_success();
+}
+
+/// Every file and directory below `top` with its inode, size, and times of its last changes.
+fn listing(top: &Path) -> BTreeMap<PathBuf, (u64, u64, i128, i128)> {
+    let mut found = BTreeMap::new();
+    let mut directories = vec![top.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            let meta = entry.metadata().unwrap();
+            let nanos =
+                |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+            let modified = nanos(meta.mtime(), meta.mtime_nsec());
+            let changed = nanos(meta.ctime(), meta.ctime_nsec());
+            found.insert(entry.path(), (meta.ino(), meta.len(), modified, changed));
+            if meta.is_dir() {
+                directories.push(entry.path());
+            }
+        }
+    }
+    found
 }
 
 /// parquet-rs, asked for page indexes where there are any, finds none and reads every row.

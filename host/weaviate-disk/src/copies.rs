@@ -132,7 +132,7 @@ impl Ruling {
 }
 
 /// Takes the snapshot of a shard from every directory that holds it, as [`ShardSnapshot::take`]
-/// does from one.
+/// does from one. A copy that cannot be trusted is told of, and the others are read.
 pub(crate) fn take(
     directory: &DataDirectory,
     class: &Class,
@@ -156,14 +156,18 @@ pub(crate) fn take(
         let total = room.or_else(|| (open_files > 0).then(|| descriptors.total()));
         let left = total.map(|total| total.saturating_sub(open_files));
         let place = bucket.place("");
-        let Some((snapshot, mut findings)) = ShardSnapshot::take(bucket, index, descriptors, left)?
-        else {
-            if room.is_some() {
-                return Ok(None);
+        let (snapshot, mut findings) = match ShardSnapshot::take(bucket, index, descriptors, left) {
+            Ok(Some(taken)) => taken,
+            Ok(None) if room.is_some() => return Ok(None),
+            Ok(None) => {
+                let allowed_files = descriptors.total();
+                let needed_files = allowed_files.saturating_add(1);
+                return Err(DiskError::TooManyFiles { place, needed_files, allowed_files });
             }
-            let allowed_files = descriptors.total();
-            let needed_files = allowed_files.saturating_add(1);
-            return Err(DiskError::TooManyFiles { place, needed_files, allowed_files });
+            Err(error) => {
+                joined.broken_copy.get_or_insert(error);
+                continue;
+            }
         };
         open_files =
             open_files.saturating_add(snapshot.as_ref().map_or(0, ShardSnapshot::open_files));
@@ -172,6 +176,9 @@ pub(crate) fn take(
         joined.cut_off.at = joined.cut_off.at.min(findings.cut_off.at);
         copies.push(ShardCopy { directory: node.shared_path(), cut_off: findings.cut_off });
         taken.push(snapshot);
+    }
+    if let Some(error) = joined.broken_copy.take_if(|_| taken.is_empty()) {
+        return Err(error);
     }
     let differences = Differences::default();
     let snapshot = ShardSnapshot::joined(taken, differences.clone());

@@ -40,7 +40,7 @@ pub struct ShardSummary {
     pub cut_off: Option<CutOff>,
     /// Why there is nothing to read, when there is nothing.
     pub skip_reason: Option<String>,
-    /// Why nothing of it is read, or nothing from some key on.
+    /// Why nothing of it is read, or nothing from some key on, or not all of its copies.
     pub error: Option<Arc<DiskError>>,
     /// What was odd.
     pub warnings: Vec<Warning>,

@@ -67,6 +67,8 @@ pub(crate) struct Findings {
     pub skip_reason: Option<&'static str>,
     /// Where there are several directories.
     pub copies: Option<ShardCopies>,
+    /// Why one of several copies cannot be trusted; the others are read.
+    pub broken_copy: Option<DiskError>,
 }
 
 impl ShardSnapshot {
@@ -179,12 +181,24 @@ impl Findings {
     /// Of a shard that is skipped for a reason of its class's.
     pub fn not_looked_at() -> Findings {
         let cut_off = CutOff { at: Utc::now(), newest_segment: None, logs: Vec::new() };
-        Findings { cut_off, warnings: Vec::new(), skip_reason: None, copies: None }
+        Findings {
+            cut_off,
+            warnings: Vec::new(),
+            skip_reason: None,
+            copies: None,
+            broken_copy: None,
+        }
     }
 
     fn nothing(at: DateTime<Utc>, reason: &'static str) -> Findings {
         let cut_off = CutOff { at, newest_segment: None, logs: Vec::new() };
-        Findings { cut_off, warnings: Vec::new(), skip_reason: Some(reason), copies: None }
+        Findings {
+            cut_off,
+            warnings: Vec::new(),
+            skip_reason: Some(reason),
+            copies: None,
+            broken_copy: None,
+        }
     }
 
     /// Header, checksum and trees; the data nodes are checked as they are read.

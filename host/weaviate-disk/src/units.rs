@@ -168,7 +168,10 @@ impl Units {
             }
         };
         let (snapshot, findings, error) = match taken {
-            Ok(Some((snapshot, findings))) => (snapshot, Some(findings), None),
+            Ok(Some((snapshot, mut findings))) => {
+                let error = findings.broken_copy.take().map(Arc::new);
+                (snapshot, Some(findings), error)
+            }
             Ok(None) => return Begun::NoRoom,
             Err(error) => (None, None, Some(Arc::new(error))),
         };

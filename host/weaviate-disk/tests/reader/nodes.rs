@@ -426,6 +426,25 @@ fn an_error_names_the_directory() {
 }
 
 #[test]
+fn of_a_shard_with_a_broken_copy_the_others_are_read_and_it_is_told_of() {
+    let left = Copy::of(&[(false, file(&[(1, Put(1)), (2, Put(2))]))]);
+    let right = Copy::of(&[(false, file(&[(1, Put(1))]))]);
+    fs::write(left.shard.path().join("segment-0000000000000000009.db"), b"x").unwrap();
+    let copies = [left, right];
+    let directory = open(&copies);
+    let class = rows::class(&directory, CLASS);
+    let mut units = directory.units(class, UnitOptions { block_bytes: 1 << 20 });
+    let read: Vec<_> =
+        units.by_ref().flat_map(|unit| rows::read_unit(&unit, LIMITS).unwrap()).collect();
+    assert_eq!(read.iter().map(|row| row.id[15]).collect::<Vec<_>>(), [1]);
+    let [shard] = units.shards() else { panic!("{:?}", units.shards()) };
+    assert!(shard.error.as_ref().unwrap().to_string().contains("segment-0000000000000000009.db"));
+    let told = shard.copies.as_ref().unwrap();
+    assert_eq!(told.copies.len(), 1);
+    assert_eq!(*told.copies[0].directory, *copies[1].root.path());
+}
+
+#[test]
 fn copies_hold_their_files_from_one_budget() {
     let files = |number| (false, file(&[(number, Put(1))]));
     let copies = [Copy::of(&[files(1), files(2)]), Copy::of(&[files(3), files(4)])];
