@@ -31,7 +31,7 @@ pub fn raise_descriptor_limit() -> io::Result<Option<u64>> {
 /// A shard's files are taken from it when its snapshot is taken, and come back when the last
 /// [`crate::Unit`] of the shard is dropped; a snapshot for which too few are left waits. This
 /// cannot wait for ever as long as units that were handed out are finished and dropped without
-/// waiting for later ones: whoever waits has at most [`MAX_UNIT_FILES`] files in the unit that it
+/// waiting for later ones: whoever waits has at most 1,024 files in the unit that it
 /// makes, together with those that it waits for no more than there are, and all others belong to
 /// units that were handed out. Two exports must not share one: each would count on the other's.
 #[derive(Debug, Clone)]

@@ -29,7 +29,7 @@ pub struct ScopeArgs {
     #[arg(long, value_name = "CLASS=A,B", value_parser = tenants)]
     tenants: Vec<(String, BTreeSet<String>)>,
     /// What becomes of an object that cannot be decoded: `fail` ends the export, `skip` leaves it
-    /// out and counts it, `quarantine` also lists it in quarantine/<Class>.jsonl
+    /// out and counts it, `quarantine` also lists it in quarantine/
     #[arg(long, value_name = "POLICY", default_value = "fail")]
     on_bad_object: OnBadObject,
     /// Keep the stored bytes of quarantined objects, unless a filter or a tenant limit is active
