@@ -52,6 +52,7 @@ fn all_classes_go_out_and_the_folder_is_named_last() {
             "Target.parquet",
             "_claim.json",
             "export_metadata.json",
+            "schema.json",
         ]
     );
 }
@@ -62,7 +63,7 @@ fn include_takes_names_with_their_first_letter_capitalised() {
     let said = basic.export(&["--include", "note,target"]).expect_success();
     assert_eq!(
         files(&said.folder()),
-        ["Note.parquet", "Target.parquet", "_claim.json", "export_metadata.json"]
+        ["Note.parquet", "Target.parquet", "_claim.json", "export_metadata.json", "schema.json"]
     );
 }
 
@@ -74,7 +75,7 @@ fn exclude_ignores_what_does_not_exist() {
         .expect_success();
     assert_eq!(
         files(&said.folder()),
-        ["Note.parquet", "Target.parquet", "_claim.json", "export_metadata.json"]
+        ["Note.parquet", "Target.parquet", "_claim.json", "export_metadata.json", "schema.json"]
     );
 }
 

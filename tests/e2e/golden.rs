@@ -1,5 +1,7 @@
 //! Every named fixture, exported and compared row by row with what Weaviate itself made of it.
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use offloom_fixtures::Fixture;
@@ -36,8 +38,14 @@ pub fn compare(export: &Path, fixture: &Fixture) {
 
 fn agrees(name: &str) {
     let fixture = offloom_fixtures::unpack(name).unwrap();
+    let data_dirs = match name {
+        "cluster" => ["node1", "node2", "node3"].map(|node| fixture.data_dir().join(node)).into(),
+        _ => vec![fixture.data_dir()],
+    };
     let to = tempfile::tempdir().unwrap();
-    let folder = export_alone(&[fixture.data_dir()], to.path()).expect_success().folder();
+    let before = listing(&fixture.data_dir());
+    let folder = export_alone(&data_dirs, to.path()).expect_success().folder();
+    assert_eq!(listing(&fixture.data_dir()), before, "the data directory was changed");
     compare(&folder, &fixture);
 
     let files: Vec<String> = std::fs::read_dir(&folder)
@@ -52,6 +60,27 @@ fn agrees(name: &str) {
     }
     python("e2e/read_back.py", files).expect_success();
     offloom(["verify".as_ref(), folder.as_os_str()]).expect_success();
+}
+
+/// Every file and directory below `top` with its inode, size, and times of its last changes.
+fn listing(top: &Path) -> BTreeMap<PathBuf, (u64, u64, i128, i128)> {
+    let mut found = BTreeMap::new();
+    let mut directories = vec![top.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            let meta = entry.metadata().unwrap();
+            let nanos =
+                |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+            let modified = nanos(meta.mtime(), meta.mtime_nsec());
+            let changed = nanos(meta.ctime(), meta.ctime_nsec());
+            found.insert(entry.path(), (meta.ino(), meta.len(), modified, changed));
+            if meta.is_dir() {
+                directories.push(entry.path());
+            }
+        }
+    }
+    found
 }
 
 /// parquet-rs, asked for page indexes where there are any, finds none and reads every row.
@@ -86,6 +115,7 @@ fixtures! {
     rbac: "rbac",
     crashed: "crashed",
     leftovers: "leftovers",
+    cluster: "cluster",
     v1_20_6: "v1.20.6",
     v1_24_26: "v1.24.26",
     v1_28_16: "v1.28.16",

@@ -1,11 +1,15 @@
 //! Tests that start the program: real directories in, real files out, read by real readers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a panic is a failed test
 
+mod bad_data;
+mod cluster;
 mod commands;
 mod damage;
+mod filters;
 mod golden;
 mod guests;
 mod large_rows;
+mod many_tenants;
 mod program;
 mod races;
 mod rest;

@@ -47,7 +47,8 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
     let scheduler =
         Scheduler::new(config.scheduler, guest, Arc::clone(&authorizer), index, workers).await?;
     let address = listener.local_addr()?;
-    let state = ApiState { scheduler: scheduler.clone(), backend, authorizer };
+    let quarantine_raw = config.quarantine_raw;
+    let state = ApiState { scheduler: scheduler.clone(), backend, quarantine_raw, authorizer };
     let stop = told_to_stop()?;
     println!("listening on http://{address}");
     api::serve(listener, api::router(state), stop_exports(stop, scheduler)).await;

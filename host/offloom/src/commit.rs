@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use offloom_protocol::manifest::{
-    ClassProgress, Commit, CutOff, Guest, LogCutOff, Manifest, ManifestError, Outcome, Shard,
-    Source,
+    Attachment, ClassProgress, Commit, CutOff, Guest, LogCutOff, Manifest, ManifestError, Missing,
+    Outcome, Shard, ShardCopies, ShardCopy, Source,
 };
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::ExportFolder;
@@ -55,8 +55,26 @@ pub struct Ending {
     pub progress: BTreeMap<String, ClassProgress>,
     /// Complete files and the runs of shards, class by class.
     pub written: Vec<(String, WrittenClass)>,
-    /// All shards that were reached, with their class, class by class.
-    pub shards: Vec<(String, ShardSummary)>,
+    /// All shards that were reached, class by class.
+    pub shards: Vec<ShardOutcome>,
+    /// The classes' definitions, as they were stored beside the files.
+    pub schema: Option<Attachment>,
+}
+
+/// What became of a shard.
+pub struct ShardOutcome {
+    /// Its class.
+    pub class: String,
+    /// What was found when it was cut.
+    pub summary: ShardSummary,
+    /// Its rows in the class's files.
+    pub run: Option<ShardRun>,
+    /// Why it could not be read, or not to its end.
+    pub error: Option<String>,
+    /// Objects that broke their format and were left out.
+    pub objects_left_out: u64,
+    /// Rows of objects with more bytes than fields.
+    pub rows_with_trailing_bytes: u64,
 }
 
 /// Digest and options, as the manifest keeps them.
@@ -75,22 +93,24 @@ pub async fn commit(
 ) -> Result<Manifest, CommitError> {
     let mut warnings: Vec<String> =
         beginning.directory.warnings().iter().map(ToString::to_string).collect();
-    let of_shards = ending.shards.iter().flat_map(|(_, shard)| &shard.warnings);
-    warnings.extend(of_shards.map(ToString::to_string));
-    let runs: BTreeMap<(&str, u32), &ShardRun> = ending
-        .written
-        .iter()
-        .flat_map(|(class, written)| {
-            written.shards.iter().map(move |(shard, run)| ((class.as_str(), *shard), run))
-        })
-        .collect();
-    let shards = ending
-        .shards
-        .iter()
-        .map(|(class, summary)| {
-            shard(class, summary, runs.get(&(class.as_str(), summary.index)).copied())
-        })
-        .collect();
+    for shard in &ending.shards {
+        warnings.extend(shard.summary.warnings.iter().map(ToString::to_string));
+        warnings.extend(shard.warning());
+    }
+    for (class, written) in &ending.written {
+        let unlisted = written.faults.unlisted;
+        if unlisted > 0 {
+            warnings.push(format!(
+                "class {class}: {unlisted} more objects broke their format than quarantine/ lists"
+            ));
+        }
+    }
+    let missing: Vec<Missing> = match ending.outcome {
+        Outcome::Success => ending.shards.iter().flat_map(ShardOutcome::missing).collect(),
+        Outcome::Failed | Outcome::Canceled => Vec::new(),
+    };
+    let quarantines = ending.written.iter().filter_map(|(_, written)| written.quarantine.clone());
+    let attachments = ending.schema.into_iter().chain(quarantines).collect();
     let manifest = Manifest {
         id: beginning.id,
         backend: beginning.backend.to_owned(),
@@ -102,17 +122,22 @@ pub async fn commit(
         progress: ending.progress,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         files: ending.written.into_iter().flat_map(|(_, written)| written.files).collect(),
-        attachments: Vec::new(),
+        attachments,
         guest: beginning.guest,
         source: Source {
-            directories: vec![beginning.directory.path().display().to_string()],
+            directories: beginning
+                .directory
+                .nodes()
+                .iter()
+                .map(|node| node.path().display().to_string())
+                .collect(),
             schema_from: beginning.directory.schema_from().to_string(),
-            shards,
+            shards: ending.shards.into_iter().map(ShardOutcome::into_shard).collect(),
             shards_key: None,
         },
         warnings,
-        partial: false,
-        missing: Vec::new(),
+        partial: !missing.is_empty(),
+        missing,
     };
     match manifest.clone().commit(folder).await? {
         Commit::Won => Ok(manifest),
@@ -120,24 +145,65 @@ pub async fn commit(
     }
 }
 
-fn shard(class: &str, summary: &ShardSummary, run: Option<&ShardRun>) -> Shard {
-    let id = |id: [u8; 16]| Uuid::from_bytes(id).to_string();
-    Shard {
-        class: class.to_owned(),
-        shard: summary.shard.clone(),
-        rows: run.map_or(0, |run| run.rows),
-        first_id: run.map(|run| id(run.first_id)),
-        last_id: run.map(|run| id(run.last_id)),
-        cut_off: Some(CutOff {
-            at: summary.cut_off.at,
-            newest_segment: summary.cut_off.newest_segment.clone(),
-            logs: summary
-                .cut_off
-                .logs
-                .iter()
-                .map(|log| LogCutOff { name: log.name.clone(), bytes: log.bytes })
+impl ShardOutcome {
+    /// What of it an export lacks that goes without.
+    fn missing(&self) -> impl Iterator<Item = Missing> {
+        let missing = |objects, reason: String| Missing {
+            class: self.class.clone(),
+            shard: Some(self.summary.shard.clone()),
+            objects,
+            reason,
+        };
+        let unread = self.error.clone().map(|error| missing(None, error));
+        let left_out = (self.objects_left_out > 0)
+            .then(|| missing(Some(self.objects_left_out), "they break their format".to_owned()));
+        unread.into_iter().chain(left_out)
+    }
+
+    fn warning(&self) -> Option<String> {
+        (self.rows_with_trailing_bytes > 0).then(|| {
+            format!(
+                "class {}, shard {}: {} objects have bytes behind their last field, which are left \
+                 out, as Weaviate does",
+                self.class, self.summary.shard, self.rows_with_trailing_bytes
+            )
+        })
+    }
+
+    fn into_shard(self) -> Shard {
+        let id = |id: [u8; 16]| Uuid::from_bytes(id).to_string();
+        let copies = self.summary.copies.map(|copies| ShardCopies {
+            differing_objects: copies.differing_objects(),
+            kept_against_deletes: copies.kept_against_deletes(),
+            directories: copies
+                .copies
+                .into_iter()
+                .map(|copy| ShardCopy {
+                    directory: copy.directory.display().to_string(),
+                    cut_off: cut_off(copy.cut_off),
+                })
                 .collect(),
-        }),
-        skip_reason: summary.skip_reason.clone(),
+        });
+        Shard {
+            class: self.class,
+            shard: self.summary.shard,
+            rows: self.run.as_ref().map_or(0, |run| run.rows),
+            first_id: self.run.as_ref().map(|run| id(run.first_id)),
+            last_id: self.run.as_ref().map(|run| id(run.last_id)),
+            cut_off: self.summary.cut_off.map(cut_off),
+            skip_reason: self.summary.skip_reason,
+            error: self.error,
+            objects_left_out: Some(self.objects_left_out).filter(|count| *count > 0),
+            copies,
+        }
+    }
+}
+
+fn cut_off(cut_off: offloom_weaviate_disk::CutOff) -> CutOff {
+    let logs = cut_off.logs.into_iter();
+    CutOff {
+        at: cut_off.at,
+        newest_segment: cut_off.newest_segment,
+        logs: logs.map(|log| LogCutOff { name: log.name, bytes: log.bytes }).collect(),
     }
 }

@@ -16,8 +16,13 @@ use crate::scheduler::SchedulerConfig;
 #[derive(Debug, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Weaviate's data directory (PERSISTENCE_DATA_PATH); it is only read
-    #[arg(long, env = "OFFLOOM_DATA_DIR", value_name = "DIR")]
+    /// Weaviate's data directory (PERSISTENCE_DATA_PATH); it is only read. Several times (in the
+    /// file: `sources`, a list): those of a cluster's nodes, which become one export
+    #[arg(long = "data-dir", env = "OFFLOOM_DATA_DIR", value_name = "DIR")]
+    #[serde(default)]
+    sources: Vec<PathBuf>,
+    /// In the file, the data directory when there is one.
+    #[arg(skip)]
     data_dir: Option<PathBuf>,
     /// Where to listen [default: 127.0.0.1:8080]
     #[arg(long, env = "OFFLOOM_LISTEN", value_name = "ADDRESS")]
@@ -53,6 +58,9 @@ pub struct Settings {
     /// Where compiled guests are kept [default: $XDG_CACHE_HOME/offloom]
     #[arg(long, env = "OFFLOOM_CACHE_DIR", value_name = "DIR")]
     cache_dir: Option<PathBuf>,
+    /// Let quarantined objects keep their stored bytes, where no filter or tenant limit is active
+    #[arg(long, env = "OFFLOOM_QUARANTINE_RAW", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    quarantine_raw: Option<bool>,
     /// How long running exports may go on after SIGTERM, in seconds [default: 20]
     #[arg(long, env = "OFFLOOM_SHUTDOWN_GRACE_SECONDS", value_name = "N")]
     shutdown_grace_seconds: Option<u64>,
@@ -71,6 +79,8 @@ pub struct ServerConfig {
     pub sandbox: SandboxConfig,
     /// A component in place of the default guest.
     pub guest: Option<PathBuf>,
+    /// Whether quarantined objects may keep their stored bytes.
+    pub quarantine_raw: bool,
     /// Where the index lies.
     pub state_dir: PathBuf,
 }
@@ -82,9 +92,17 @@ impl Settings {
     /// A file that cannot be read, an unknown key, a setting that is missing or makes no sense.
     pub fn resolve(self, file: Option<&Path>) -> anyhow::Result<ServerConfig> {
         let below = file.map_or_else(|| Ok(Settings::default()), Settings::read)?;
-        let Some(data_dir) = self.data_dir.or(below.data_dir) else {
-            bail!("no data directory: give --data-dir, OFFLOOM_DATA_DIR, or data_dir in the file");
+        if below.data_dir.is_some() && !below.sources.is_empty() {
+            bail!("data_dir and sources are both in the file: give one directory, or a list");
+        }
+        let sources = match (self.sources, below.data_dir) {
+            (given, _) if !given.is_empty() => given,
+            (_, Some(data_dir)) => vec![data_dir],
+            (_, None) => below.sources,
         };
+        if sources.is_empty() {
+            bail!("no data directory: give --data-dir, OFFLOOM_DATA_DIR, or data_dir in the file");
+        }
         let backend = BackendConfig {
             filesystem_root: self.filesystem_root.or(below.filesystem_root),
             bucket: self.bucket.or(below.bucket),
@@ -104,7 +122,7 @@ impl Settings {
             },
             backend,
             scheduler: SchedulerConfig {
-                data_dir,
+                sources,
                 schema: self.schema.or(below.schema),
                 workers: workers.map_or_else(crate::worker::default_workers, usize::from),
                 max_exports: self.max_exports.or(below.max_exports).unwrap_or(4).into(),
@@ -117,6 +135,7 @@ impl Settings {
                 ..SandboxConfig::default()
             },
             guest: self.guest.or(below.guest),
+            quarantine_raw: self.quarantine_raw.or(below.quarantine_raw).unwrap_or_default(),
             state_dir: self
                 .state_dir
                 .or(below.state_dir)
@@ -162,8 +181,21 @@ mod tests {
         let config = settings.resolve(Some(file.path())).unwrap();
         assert_eq!(config.scheduler.workers, 7);
         assert_eq!(config.scheduler.max_exports, 9);
-        assert_eq!(config.scheduler.data_dir, Path::new("/a"));
+        assert_eq!(config.scheduler.sources, [Path::new("/a")]);
         assert_eq!(config.api.listen, "127.0.0.1:8080".parse().unwrap());
+    }
+
+    #[test]
+    fn directories_of_the_command_line_stand_above_those_of_the_file() {
+        let several = file("sources = ['/a', '/b']\nbucket = 'lake'\n");
+        let config = Settings::default().resolve(Some(several.path())).unwrap();
+        assert_eq!(config.scheduler.sources, [Path::new("/a"), Path::new("/b")]);
+        let settings = Settings { sources: vec!["/c".into()], ..Settings::default() };
+        let config = settings.resolve(Some(several.path())).unwrap();
+        assert_eq!(config.scheduler.sources, [Path::new("/c")]);
+        let both = file("sources = ['/a']\ndata_dir = '/b'\nbucket = 'lake'\n");
+        let error = Settings::default().resolve(Some(both.path())).unwrap_err();
+        assert!(error.to_string().contains("data_dir and sources"), "{error}");
     }
 
     #[test]
@@ -177,7 +209,7 @@ mod tests {
     fn what_is_missing_is_named_with_its_remedy() {
         let error = Settings::default().resolve(None).unwrap_err();
         assert!(error.to_string().contains("--data-dir"), "{error}");
-        let settings = Settings { data_dir: Some("/a".into()), ..Settings::default() };
+        let settings = Settings { sources: vec!["/a".into()], ..Settings::default() };
         assert!(settings.resolve(None).unwrap_err().to_string().contains("--filesystem-root"));
     }
 }

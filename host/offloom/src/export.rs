@@ -1,22 +1,24 @@
 //! Runs one export from claim to commit: cuts units, shares them among workers, ends in one outcome.
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use offloom_protocol::claim::{Claim, ClaimError};
 use offloom_protocol::error::StoreError;
-use offloom_protocol::manifest::{Manifest, Outcome};
+use offloom_protocol::manifest::{Manifest, ManifestError, Outcome};
 use offloom_protocol::names::{ExportId, NameError, check_class_name};
 use offloom_protocol::store::{Destination, ExportFolder};
 use offloom_sandbox::{ExporterGuest, Format, GuestError, GuestOptions};
-use offloom_weaviate_disk::{Class, DataDirectory, DiskError, ShardSummary, UnitOptions};
+use offloom_weaviate_disk::{Class, DataDirectory, ShardSummary, UnitOptions};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::commit::{self, Beginning, CommitError, Ending};
-use crate::file::ClassFiles;
+use crate::commit::{self, Beginning, CommitError, Ending, ShardOutcome};
+use crate::file::{ClassFiles, WrittenClass};
 use crate::plan::PlannedClass;
+use crate::schema;
 use crate::status::Status;
 use crate::worker::{ClassRun, Job, Work, WorkerError, Workplace, work};
 
@@ -38,9 +40,21 @@ pub enum ExportError {
     /// A worker failed.
     #[error(transparent)]
     Worker(#[from] WorkerError),
-    /// Units could not be cut.
+    /// Shards could not be read, and the export may not be partial.
+    #[error(
+        "{first}{}; all other shards were read: allow a partial export (--allow-partial, \
+         allowPartial) to go without",
+        more_shards(*.more)
+    )]
+    Unreadable {
+        /// What is wrong with the first.
+        first: String,
+        /// How many more there are.
+        more: usize,
+    },
+    /// The schema could not be written.
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Schema(#[from] ManifestError),
     /// The store refused.
     #[error("write to backend failed: {0}")]
     Store(#[from] StoreError),
@@ -59,6 +73,14 @@ pub enum ExportError {
     /// The runtime went away.
     #[error("the export was stopped: {0}")]
     Stopped(#[from] tokio::task::JoinError),
+}
+
+fn more_shards(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        1 => " (and one more shard)".to_owned(),
+        more => format!(" (and {more} more shards)"),
+    }
 }
 
 /// The workers of the program, shared by all exports that run: a worker is a place, and who has one
@@ -129,6 +151,8 @@ pub struct Export {
     pub guest: ExporterGuest,
     /// Options of the guest.
     pub options: GuestOptions,
+    /// Whether it is a success without the shards that cannot be read.
+    pub allow_partial: bool,
 }
 
 /// An export whose id is taken: from here on it ends in one outcome.
@@ -186,33 +210,32 @@ impl ClaimedExport {
     /// too.
     pub async fn run(self, workers: &Workers, status: Arc<Status>, stop: &Stop) -> EndedExport {
         let runs = class_runs(&self.export, &self.format, &self.folder);
-        let transferred = self.transfer(workers, &runs, &status, stop).await;
-        let outcome = match &transferred {
-            Ok(_) => Outcome::Success,
-            Err(ExportError::Canceled) => Outcome::Canceled,
-            Err(_) => Outcome::Failed,
-        };
-        let (shards, error) = match transferred {
-            Ok(shards) => {
-                for (class, shard) in &shards {
-                    if let Some(reason) = &shard.skip_reason {
-                        status.skipped(class, shard.index, reason);
-                    }
-                }
-                (shards, None)
-            }
-            Err(error) => (Vec::new(), Some(error)),
-        };
-        let reason = error.as_ref().map(ToString::to_string);
-        if let Some(reason) = &reason {
-            status.gave_up(reason);
-        }
+        let (reached, stopped) = self.transfer(workers, &runs, &status, stop).await;
         let mut written = Vec::with_capacity(runs.len());
         for run in &runs {
             written.push((run.schema.class_name.clone(), run.files.end().await));
         }
         // Files that were given up are gone before the outcome says so, unless the store is away.
         let _ = tokio::time::timeout(ABORT_PATIENCE, self.folder.wait_for_aborts()).await;
+        let shards = shard_outcomes(reached, &written);
+        tell_shards(&status, &shards);
+        let error = stopped.or_else(|| self.unreadable(&status, &shards));
+        let (schema, error) = match error {
+            None => match schema::write(&self.folder, &self.export.classes).await {
+                Ok(schema) => (schema, None),
+                Err(error) => (None, Some(error.into())),
+            },
+            Some(error) => (None, Some(error)),
+        };
+        let outcome = match &error {
+            None => Outcome::Success,
+            Some(ExportError::Canceled) => Outcome::Canceled,
+            Some(_) => Outcome::Failed,
+        };
+        let reason = error.as_ref().map(ToString::to_string);
+        if let Some(reason) = &reason {
+            status.gave_up(reason);
+        }
         let export = self.export;
         let beginning = Beginning {
             backend: export.destination.backend(),
@@ -222,8 +245,8 @@ impl ClaimedExport {
             directory: export.directory,
             id: export.id,
         };
-        let ending =
-            Ending { outcome, error: reason, progress: status.progress(), written, shards };
+        let progress = status.progress();
+        let ending = Ending { outcome, error: reason, progress, written, shards, schema };
         let committing = commit::commit(&self.folder, beginning, ending);
         if outcome == Outcome::Failed {
             // The store may be the reason, and was waited for already. Of two errors the first tells.
@@ -238,13 +261,29 @@ impl ClaimedExport {
         }
     }
 
+    /// Why shards that cannot be read fail the export; `None` where it may be partial.
+    fn unreadable(&self, status: &Status, shards: &[ShardOutcome]) -> Option<ExportError> {
+        if self.export.allow_partial {
+            return None;
+        }
+        let mut failed = shards.iter().filter(|shard| shard.error.is_some());
+        let first = failed.next()?.error.clone()?;
+        for shard in shards {
+            if let Some(error) = &shard.error {
+                status.class_failed(&shard.class, error);
+            }
+        }
+        Some(ExportError::Unreadable { first, more: failed.count() })
+    }
+
+    /// The shards that were reached, class by class, and why the export stopped before its end.
     async fn transfer(
         &self,
         workers: &Workers,
         runs: &[Arc<ClassRun>],
         status: &Arc<Status>,
         stop: &Stop,
-    ) -> Result<Vec<(String, ShardSummary)>, ExportError> {
+    ) -> (Vec<(String, ShardSummary)>, Option<ExportError>) {
         let (jobs, taken) = mpsc::channel(workers.count);
         let workplace = Arc::new(Workplace {
             jobs: Mutex::new(taken),
@@ -277,9 +316,10 @@ impl ClaimedExport {
         };
         // The jobs' receiver goes with the workers, which stops the cutter at its next unit.
         tasks.shutdown().await;
-        let cut = cutting.await?;
-        ended?;
-        Ok(cut?)
+        match cutting.await {
+            Ok(reached) => (reached, ended.err()),
+            Err(error) => (Vec::new(), Some(ended.err().unwrap_or(error.into()))),
+        }
     }
 }
 
@@ -292,10 +332,10 @@ async fn all(workers: &mut JoinSet<Result<(), WorkerError>>) -> Result<(), Expor
 }
 
 fn class_runs(export: &Export, format: &Format, folder: &ExportFolder) -> Vec<Arc<ClassRun>> {
-    let run = |PlannedClass { class, raw_bytes, .. }: &PlannedClass| {
+    let run = |PlannedClass { class, reading, raw_bytes, .. }: &PlannedClass| {
         let (format, folder) = (format.clone(), folder.clone());
         let files = ClassFiles::new(class.name.to_string(), format, folder, *raw_bytes);
-        Arc::new(ClassRun { schema: class.row_schema(), files })
+        Arc::new(ClassRun { schema: class.row_schema(), reading: reading.clone(), files })
     };
     export.classes.iter().map(run).collect()
 }
@@ -318,25 +358,64 @@ struct Cutter {
 impl Cutter {
     /// All shards, class after class, in the order in which their rows stand in the files. Stops
     /// early, without an error of its own, when nobody takes jobs any more.
-    fn cut(self) -> Result<Vec<(String, ShardSummary)>, DiskError> {
-        let mut shards = Vec::new();
+    fn cut(self) -> Vec<(String, ShardSummary)> {
+        let mut reached = Vec::new();
         for (class, run) in self.classes {
             let options = UnitOptions { block_bytes: self.block_bytes };
             let mut units = self.directory.units(&class, options);
             let mut ticket = 0;
+            let mut taken = true;
             for unit in units.by_ref() {
-                let job = Job { class: Arc::clone(&run), ticket, work: Work::Encode(unit?) };
-                if self.jobs.blocking_send(job).is_err() {
-                    return Ok(shards);
+                let job = Job { class: Arc::clone(&run), ticket, work: Work::Encode(unit) };
+                taken = self.jobs.blocking_send(job).is_ok();
+                if !taken {
+                    break;
                 }
                 ticket += 1;
             }
-            let reached = units.shards().iter().cloned();
-            shards.extend(reached.map(|shard| (class.name.to_string(), shard)));
-            if self.jobs.blocking_send(Job { class: run, ticket, work: Work::Finish }).is_err() {
-                return Ok(shards);
+            let shards = units.into_shards().into_iter();
+            reached.extend(shards.map(|shard| (class.name.to_string(), shard)));
+            let finish = Job { class: run, ticket, work: Work::Finish };
+            if !taken || self.jobs.blocking_send(finish).is_err() {
+                break;
             }
         }
-        Ok(shards)
+        reached
+    }
+}
+
+/// What became of each shard that was reached: what was found when it was cut, and when its rows
+/// were read.
+fn shard_outcomes(
+    reached: Vec<(String, ShardSummary)>,
+    written: &[(String, WrittenClass)],
+) -> Vec<ShardOutcome> {
+    let classes: HashMap<&str, &WrittenClass> =
+        written.iter().map(|(class, written)| (class.as_str(), written)).collect();
+    let outcome = |(class, summary): (String, ShardSummary)| {
+        let written = classes.get(class.as_str());
+        let faults = written.and_then(|written| written.faults.shards.get(&summary.index));
+        let faults = faults.cloned().unwrap_or_default();
+        let error = summary.error.as_ref().map(ToString::to_string).or(faults.error);
+        ShardOutcome {
+            run: written.and_then(|written| written.shards.get(&summary.index)).cloned(),
+            class,
+            summary,
+            error,
+            objects_left_out: faults.objects_left_out,
+            rows_with_trailing_bytes: faults.rows_with_trailing_bytes,
+        }
+    };
+    reached.into_iter().map(outcome).collect()
+}
+
+fn tell_shards(status: &Status, shards: &[ShardOutcome]) {
+    for shard in shards {
+        let index = shard.summary.index;
+        if let Some(error) = &shard.error {
+            status.shard_failed(&shard.class, index, error);
+        } else if let Some(reason) = &shard.summary.skip_reason {
+            status.skipped(&shard.class, index, reason);
+        }
     }
 }

@@ -2,13 +2,14 @@
 use std::collections::BTreeMap;
 
 use offloom_protocol::error::StoreError;
-use offloom_protocol::manifest::{Block, ClassFile, FileFormat};
+use offloom_protocol::manifest::{Attachment, Block, ClassFile, FileFormat, ManifestError};
 use offloom_protocol::names::{NameError, ObjectKey};
 use offloom_protocol::store::ExportFolder;
 use offloom_protocol::upload::{Upload, Uploaded};
 use offloom_protocol::verify::{FooterError, check_parquet_footer};
 use offloom_rows::ShardRun;
 use offloom_sandbox::{EncodedBlock, FileEncoder, Format, GuestError, PlacedBlock};
+use offloom_weaviate_disk::Faults;
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::JoinHandle;
 
@@ -49,6 +50,9 @@ pub enum FileError {
         /// What does not fit.
         source: FooterError,
     },
+    /// The list of quarantined objects could not be written.
+    #[error(transparent)]
+    Quarantine(#[from] ManifestError),
     /// The class's name or the guest's extension may not become an object key.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -97,6 +101,10 @@ pub struct WrittenClass {
     pub files: Vec<ClassFile>,
     /// Rows, first and last id of every shard that had rows, by shard index.
     pub shards: BTreeMap<u32, ShardRun>,
+    /// What was wrong in its units; the objects that were listed are in `quarantine`.
+    pub faults: Faults,
+    /// The list of objects that broke their format, when there are any.
+    pub quarantine: Option<Attachment>,
 }
 
 impl ClassFiles {
@@ -117,7 +125,8 @@ impl ClassFiles {
         }
     }
 
-    /// Waits for the ticket's turn and appends the block. A block without rows leaves no bytes.
+    /// Waits for the ticket's turn and appends the block, and notes what was wrong in its unit. A
+    /// block without rows leaves no bytes.
     /// `encoder` begins and ends files; any encoder of the class does, since blocks do not depend
     /// on their place.
     pub async fn append(
@@ -125,8 +134,10 @@ impl ClassFiles {
         ticket: u64,
         encoder: &mut FileEncoder,
         encoded: EncodedBlock,
+        faults: Faults,
     ) -> Result<(), FileError> {
         let mut written = self.turn(ticket).await?;
+        written.class.faults.add(faults);
         if encoded.length > 0 {
             if written.open.as_ref().is_some_and(|file| file.blocks.len() >= BLOCKS_A_FILE) {
                 self.close(&mut written, encoder).await?;
@@ -155,8 +166,26 @@ impl ClassFiles {
             written.open = Some(self.begin(0, encoder).await?);
         }
         self.close(&mut written, encoder).await?;
+        self.write_quarantine(&mut written).await?;
         let sizes = written.class.files.iter().map(|file| file.size_bytes);
         Ok(sizes.fold(0, u64::saturating_add))
+    }
+
+    /// The list goes out when it is complete, so that it does not stay in memory.
+    async fn write_quarantine(&self, written: &mut Written) -> Result<(), FileError> {
+        let listed = std::mem::take(&mut written.class.faults.listed);
+        if listed.is_empty() {
+            return Ok(());
+        }
+        let mut lines = Vec::new();
+        for object in listed {
+            serde_json::to_writer(&mut lines, &object).map_err(ManifestError::Encode)?;
+            lines.push(b'\n');
+        }
+        let key = ObjectKey::quarantine(&self.class)?;
+        let attachment = Attachment::write(&self.folder, &key, lines).await?;
+        written.class.quarantine = Some(attachment);
+        Ok(())
     }
 
     /// What is complete; a file that was begun and not ended is dropped.
@@ -167,6 +196,8 @@ impl ClassFiles {
             tracing::warn!(class = %self.class, %error, "a file could not be finished");
         }
         if let Some(file) = written.open.take() {
+            // Its rows do not count.
+            written.class.shards.clear();
             // The outcome is decided already, and the store may be the reason for it.
             if let Err(error) = file.upload.abort().await {
                 tracing::warn!(key = %file.key, %error, "an unfinished file could not be dropped");

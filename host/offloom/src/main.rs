@@ -12,6 +12,8 @@ mod guest;
 mod index;
 mod plan;
 mod scheduler;
+mod schema;
+mod scope;
 mod status;
 mod worker;
 
@@ -40,6 +42,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("OFFLOOM_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Each shard of a snapshot has files open. With fewer than there could be, it takes longer.
+    if let Err(error) = offloom_weaviate_disk::raise_descriptor_limit() {
+        tracing::warn!("the limit of open files stays as it is: {error}");
+    }
     match run(cli) {
         Ok(code) => code,
         Err(error) => {

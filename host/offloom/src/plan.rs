@@ -2,7 +2,10 @@
 use std::collections::BTreeSet;
 
 use offloom_sandbox::{ExporterGuest, GuestError, GuestOptions, OfferedClass, Selection};
-use offloom_weaviate_disk::{Class, DataDirectory, DiskError, ShardSurvey};
+use offloom_weaviate_disk::{Class, ClassEstimate, DataDirectory, ReadOptions};
+use tokio::task::JoinError;
+
+use crate::scope::{Scope, ScopeError};
 
 /// Why no export can be made of what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +23,9 @@ pub enum PlanError {
         /// What exists, as text.
         known: String,
     },
+    /// Filters or tenants cannot be meant.
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
     /// Nothing is left to export.
     #[error("nothing to export: {reason}")]
     Nothing {
@@ -29,37 +35,39 @@ pub enum PlanError {
     /// The guest failed to choose.
     #[error("the guest could not plan the export: {0}")]
     Guest(#[from] GuestError),
-    /// The directory could not be read.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// The survey was stopped.
-    #[error("the survey of the data directory stopped: {0}")]
-    Stopped(#[from] tokio::task::JoinError),
+    /// The estimate was stopped.
+    #[error("the estimate of the data directory stopped: {0}")]
+    Stopped(#[from] JoinError),
 }
 
 /// A class that will be exported.
 #[derive(Debug, Clone)]
 pub struct PlannedClass {
-    /// The class as it lies on disk.
+    /// The class as it lies on disk, with the tenants that are exported.
     pub class: Class,
-    /// Keys in its files: an upper bound of its objects.
+    /// What of its objects goes out.
+    pub reading: ReadOptions,
+    /// How many objects it has, about: replaced and deleted ones may count too.
     pub objects_estimate: u64,
-    /// Bytes of its rows as they are stored.
+    /// Bytes of its rows as they are stored, about.
     pub raw_bytes: u64,
 }
 
-/// Checks `include` and `exclude` against `readable`, the classes of `directory` that may be read,
-/// surveys what is left, and lets the guest choose. Names are taken with their first letter
-/// capitalised; an unknown class in `exclude` is ignored.
+/// Checks the scope against `readable`, the classes of `directory` that may be read, estimates what
+/// is left, and lets the guest choose. An unknown class in `exclude` is ignored.
 pub async fn plan(
     directory: &DataDirectory,
     readable: &[Class],
     guest: &ExporterGuest,
     options: &GuestOptions,
-    include: &[String],
-    exclude: &[String],
+    scope: &Scope,
 ) -> Result<Vec<PlannedClass>, PlanError> {
-    let selection = select(readable, include, exclude)?;
+    let selection = select(readable, &scope.include, &scope.exclude)?;
+    if let Some(class) =
+        scope.named_classes().into_iter().find(|name| !exists(readable, name.as_str()))
+    {
+        return Err(PlanError::UnknownClass { class: class.clone(), known: known(readable) });
+    }
     let candidates: Vec<Class> =
         readable.iter().filter(|class| selection.offers(&class.name)).cloned().collect();
     if candidates.is_empty() {
@@ -70,8 +78,11 @@ pub async fn plan(
         };
         return Err(PlanError::Nothing { reason });
     }
-    let surveyed = survey(directory, candidates).await?;
-    let offered: Vec<OfferedClass> = surveyed
+    scope.check_classes(&candidates)?;
+    let candidates =
+        candidates.into_iter().map(|class| scope.apply(class)).collect::<Result<_, _>>()?;
+    let estimated = estimate(directory, candidates).await?;
+    let offered: Vec<OfferedClass> = estimated
         .iter()
         .map(|planned| OfferedClass {
             name: planned.class.name.to_string(),
@@ -84,32 +95,27 @@ pub async fn plan(
     if chosen.is_empty() {
         return Err(PlanError::Nothing { reason: "the guest chose no class" });
     }
-    Ok(surveyed.into_iter().filter(|planned| chosen.contains(&*planned.class.name)).collect())
+    Ok(estimated.into_iter().filter(|planned| chosen.contains(&*planned.class.name)).collect())
 }
 
-async fn survey(
+async fn estimate(
     directory: &DataDirectory,
-    classes: Vec<Class>,
-) -> Result<Vec<PlannedClass>, PlanError> {
+    classes: Vec<(Class, ReadOptions)>,
+) -> Result<Vec<PlannedClass>, JoinError> {
     let directory = directory.clone();
     tokio::task::spawn_blocking(move || {
         classes
             .into_iter()
-            .map(|class| {
-                let shards = directory.survey(&class)?.shards;
-                let sum = |of: fn(&ShardSurvey) -> u64| {
-                    shards.iter().map(of).fold(0, u64::saturating_add)
-                };
-                let objects_estimate = sum(|shard| shard.objects_estimate);
-                let raw_bytes = sum(|shard| shard.raw_bytes);
-                Ok(PlannedClass { class, objects_estimate, raw_bytes })
+            .map(|(class, reading)| {
+                let ClassEstimate { objects, raw_bytes } = directory.estimate(&class);
+                PlannedClass { class, reading, objects_estimate: objects, raw_bytes }
             })
             .collect()
     })
-    .await?
+    .await
 }
 
-/// Checked and capitalised names of a request.
+/// The names of a request, checked.
 struct Checked {
     include: Vec<String>,
     exclude: Vec<String>,
@@ -130,13 +136,12 @@ fn select(classes: &[Class], include: &[String], exclude: &[String]) -> Result<C
     if !include.is_empty() && !exclude.is_empty() {
         return Err(PlanError::IncludeAndExclude);
     }
-    let exists = |name: &String| classes.iter().any(|class| *class.name == **name);
-    let include: Vec<String> = include.iter().map(|name| capitalised(name)).collect();
-    if let Some(class) = include.iter().find(|name| !exists(name)) {
-        return Err(PlanError::UnknownClass { class: class.clone(), known: known(classes) });
-    }
-    let exclude = exclude.iter().map(|name| capitalised(name)).filter(exists).collect();
-    Ok(Checked { include, exclude })
+    let exclude = exclude.iter().filter(|name| exists(classes, name)).cloned().collect();
+    Ok(Checked { include: include.to_vec(), exclude })
+}
+
+fn exists(classes: &[Class], name: &str) -> bool {
+    classes.iter().any(|class| *class.name == *name)
 }
 
 /// Weaviate's clients capitalise the first letter of a class name; so do we.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use offloom_protocol::claim::{Claim, ClaimError};
-use offloom_protocol::manifest::{Manifest, ManifestError, Outcome};
+use offloom_protocol::manifest::{Manifest, ManifestError, Missing, Outcome};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::{Destination, ExportFolder};
 use offloom_sandbox::{ExporterGuest, GuestError, GuestOptions};
-use offloom_weaviate_disk::{Class, DataDirectory, DiskError, SchemaFile};
+use offloom_weaviate_disk::{Class, DataDirectory, Descriptors, DiskError, SchemaFile};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,14 +18,15 @@ use tokio_util::task::TaskTracker;
 use crate::authz::{Action, Authorizer, Principal};
 use crate::export::{ClaimedExport, Export, ExportError, Stop, StopReason, Workers};
 use crate::index::{Ended, Entry, Index, IndexError};
-use crate::plan::{PlanError, capitalised, plan};
+use crate::plan::{PlanError, plan};
+use crate::scope::Scope;
 use crate::status::{ClassView, Status};
 
 /// What runs, as the operator says.
 #[derive(Debug, Clone)]
 pub struct SchedulerConfig {
-    /// Weaviate's data directory, opened anew for every export.
-    pub data_dir: PathBuf,
+    /// Weaviate's data directory, or those of a cluster's nodes, opened anew for every export.
+    pub sources: Vec<PathBuf>,
     /// A saved answer of `GET /v1/schema`.
     pub schema: Option<PathBuf>,
     /// Guests that encode at the same time, over all exports.
@@ -37,13 +38,16 @@ pub struct SchedulerConfig {
 }
 
 impl SchedulerConfig {
-    /// Opens the data directory as it is now. Blocking.
+    /// Opens the data directories as they are now. Blocking.
     ///
     /// # Errors
     /// What makes it, or the schema file, unreadable.
     pub fn open_directory(&self) -> Result<DataDirectory, DiskError> {
         let schema = self.schema.as_deref().map(SchemaFile::read).transpose()?;
-        DataDirectory::open(&self.data_dir, schema)
+        let directory = DataDirectory::open_nodes(&self.sources, schema)?;
+        // Every export has files of its own to count on: whoever waits for those of another could
+        // wait for one that waits for a worker.
+        Ok(directory.with_descriptors(Descriptors::of_process(self.max_exports)))
     }
 }
 
@@ -56,10 +60,8 @@ pub struct Request {
     pub id: ExportId,
     /// Where the folder goes.
     pub destination: Destination,
-    /// Classes to export; empty for all that may be read.
-    pub include: Vec<String>,
-    /// Classes to leave out.
-    pub exclude: Vec<String>,
+    /// What it covers of what may be read.
+    pub scope: Scope,
     /// Options of the guest.
     pub options: GuestOptions,
 }
@@ -131,6 +133,8 @@ pub struct ExportView {
     pub completed_at: Option<DateTime<Utc>>,
     /// Why it failed.
     pub error: Option<String>,
+    /// What an export that succeeded lacks.
+    pub missing: Vec<Missing>,
     /// Its classes with their shards.
     pub classes: Vec<ClassView>,
 }
@@ -243,10 +247,11 @@ impl Scheduler {
         let config = inner.config.clone();
         let directory = tokio::task::spawn_blocking(move || config.open_directory()).await??;
         let readable = self.readable(principal, &directory, &request)?;
-        let Request { backend, id, destination, options, include, exclude } = request;
+        let Request { backend, id, destination, options, scope } = request;
         let guest = inner.guest.clone();
-        let classes = plan(&directory, &readable, &guest, &options, &include, &exclude).await?;
-        let export = Export { id, destination, directory, classes, guest, options };
+        let classes = plan(&directory, &readable, &guest, &options, &scope).await?;
+        let allow_partial = scope.allow_partial;
+        let export = Export { id, destination, directory, classes, guest, options, allow_partial };
         // A client that goes away must not leave an id that is taken and not run.
         let scheduler = self.clone();
         tokio::spawn(async move { scheduler.take_id(backend, export).await }).await?
@@ -296,14 +301,14 @@ impl Scheduler {
         inner.tasks.spawn(async move {
             let ended = scheduler.run(claimed, status, stop, &transfer).await;
             let noted = scheduler.inner.index.end(entry, ended.clone()).await;
-            end.send_replace(Some(ended));
             match noted {
                 // From here on its manifest tells.
                 Ok(()) => drop(scheduler.running().remove(&key)),
                 Err(error) => {
-                    tracing::error!(%error, id = %key.1, "the end of an export was not noted")
+                    tracing::error!(%error, id = %key.1, "the end of an export was not noted");
                 }
             }
+            end.send_replace(Some(ended));
         });
         Ok(running.view(&id))
     }
@@ -426,7 +431,7 @@ impl Scheduler {
     ) -> Result<Vec<Class>, StartError> {
         let permitted =
             |names: &[String]| self.inner.authorizer.permitted(principal, Action::Read, names);
-        let named: Vec<String> = request.include.iter().map(|name| capitalised(name)).collect();
+        let named: Vec<String> = request.scope.named_classes().into_iter().cloned().collect();
         let allowed = permitted(&named);
         if let Some(class) = named.iter().find(|name| !allowed.contains(name)) {
             return Err(StartError::Forbidden(format!("class {class}")));
@@ -462,6 +467,7 @@ impl Running {
             started_at: self.started_at,
             completed_at: ended.as_ref().map(|ended| ended.completed_at),
             error: ended.and_then(|ended| ended.error),
+            missing: Vec::new(),
             classes: self.status.classes(),
         }
     }
@@ -508,6 +514,7 @@ async fn of_entry(entry: &Entry) -> ExportView {
         started_at: entry.started_at,
         completed_at: ended.as_ref().map(|ended| ended.completed_at),
         error: ended.and_then(|ended| ended.error),
+        missing: Vec::new(),
         classes: entry.classes.iter().map(|class| ClassView::unknown(class)).collect(),
     }
 }
@@ -528,6 +535,7 @@ async fn of_store(id: &ExportId, destination: &Destination) -> Result<ExportView
             started_at: claim.started_at,
             completed_at: None,
             error: None,
+            missing: Vec::new(),
             classes: Vec::new(),
         }),
         None => Err(LookupError::NotFound(id.clone())),
@@ -545,5 +553,6 @@ async fn of_manifest(id: &ExportId, folder: &ExportFolder) -> Result<ExportView,
         completed_at: Some(manifest.completed_at),
         error: manifest.error.clone(),
         classes: ClassView::of_manifest(&manifest, &shards),
+        missing: manifest.missing,
     })
 }

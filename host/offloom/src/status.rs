@@ -44,6 +44,8 @@ pub struct ShardView {
     pub objects_exported: u64,
     /// Why it was left out.
     pub skip_reason: Option<String>,
+    /// Why it could not be read, or not to its end.
+    pub error: Option<String>,
 }
 
 /// What a progress bar shows: everything summed.
@@ -88,6 +90,7 @@ impl Status {
             status: ProgressStatus::Transferring,
             objects_exported: 0,
             skip_reason: None,
+            error: None,
         };
         let status = ClassStatus {
             progress: ClassProgress {
@@ -118,7 +121,9 @@ impl Status {
         status.raw_bytes_done = status.raw_bytes_done.saturating_add(raw_bytes);
         for run in runs {
             let Some(shard) = status.shards.get_mut(run.shard as usize) else { continue };
-            shard.status = ProgressStatus::Transferring;
+            if shard.error.is_none() {
+                shard.status = ProgressStatus::Transferring;
+            }
             shard.objects_exported = shard.objects_exported.saturating_add(run.rows);
         }
     }
@@ -132,7 +137,9 @@ impl Status {
         status.progress.file_size_bytes = Some(file_bytes);
         status.raw_bytes_done = status.raw_bytes_total;
         for shard in &mut status.shards {
-            shard.status = ProgressStatus::Success;
+            if shard.error.is_none() {
+                shard.status = ProgressStatus::Success;
+            }
         }
     }
 
@@ -145,12 +152,29 @@ impl Status {
         shard.skip_reason = Some(reason.to_owned());
     }
 
+    /// A shard could not be read, or not to its end.
+    pub fn shard_failed(&self, class: &str, shard: u32, error: &str) {
+        let mut classes = self.lock();
+        let shards = classes.get_mut(class).map(|status| &mut status.shards);
+        let Some(shard) = shards.and_then(|shards| shards.get_mut(shard as usize)) else { return };
+        shard.status = ProgressStatus::Failed;
+        shard.error.get_or_insert_with(|| error.to_owned());
+    }
+
+    /// A class lacks rows that the export may not go without.
+    pub fn class_failed(&self, class: &str, error: &str) {
+        let mut classes = self.lock();
+        let Some(status) = classes.get_mut(class) else { return };
+        status.progress.status = ProgressStatus::Failed;
+        status.progress.error.get_or_insert_with(|| error.to_owned());
+    }
+
     /// The export ends with `error`: what is not complete ends with it.
     pub fn gave_up(&self, error: &str) {
         for status in self.lock().values_mut() {
             if status.progress.status != ProgressStatus::Success {
                 status.progress.status = ProgressStatus::Failed;
-                status.progress.error = Some(error.to_owned());
+                status.progress.error.get_or_insert_with(|| error.to_owned());
                 let open = |shard: &&mut ShardView| shard.status != ProgressStatus::Skipped;
                 for shard in status.shards.iter_mut().filter(open) {
                     shard.status = ProgressStatus::Failed;
@@ -220,12 +244,14 @@ impl ShardView {
     fn of(shard: &Shard) -> ShardView {
         ShardView {
             name: shard.shard.clone(),
-            status: match shard.skip_reason {
-                Some(_) => ProgressStatus::Skipped,
-                None => ProgressStatus::Success,
+            status: match (&shard.error, &shard.skip_reason) {
+                (Some(_), _) => ProgressStatus::Failed,
+                (None, Some(_)) => ProgressStatus::Skipped,
+                (None, None) => ProgressStatus::Success,
             },
             objects_exported: shard.rows,
             skip_reason: shard.skip_reason.clone(),
+            error: shard.error.clone(),
         }
     }
 }

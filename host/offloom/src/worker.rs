@@ -2,8 +2,8 @@
 use std::sync::Arc;
 
 use offloom_rows::{CursorError, Schema};
-use offloom_sandbox::{ExporterGuest, FileEncoder, GuestError, GuestOptions};
-use offloom_weaviate_disk::{DiskError, Unit};
+use offloom_sandbox::{EncodedBlock, ExporterGuest, FileEncoder, GuestError, GuestOptions};
+use offloom_weaviate_disk::{Faults, ReadOptions, Unit};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::file::{ClassFiles, FileError};
@@ -12,12 +12,9 @@ use crate::status::Status;
 /// Why a worker stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// The unit's rows could not be opened or read.
+    /// An object of the unit broke its format.
     #[error("{0}")]
     Rows(CursorError),
-    /// The unit could not be opened.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
     /// The guest failed on a class.
     #[error("class {class}: {source}")]
     Guest {
@@ -46,6 +43,8 @@ pub fn default_workers() -> usize {
 pub struct ClassRun {
     /// Columns of its rows.
     pub schema: Schema,
+    /// What of its objects goes out.
+    pub reading: ReadOptions,
     /// Its output.
     pub files: ClassFiles,
 }
@@ -101,23 +100,22 @@ pub async fn work(workplace: Arc<Workplace>) -> Result<(), WorkerError> {
         };
         let Some(job) = workplace.jobs.lock().await.recv().await else { return Ok(()) };
         let class = &job.class.schema.class_name;
-        let guest_error = |source| guest_failure(class, source);
         let encoder = match warm.take() {
             Some((of, encoder)) if of == *class => encoder,
-            _ => workplace
-                .guest
-                .open(&job.class.schema, &workplace.options, workplace.block_bytes)
-                .await
-                .map_err(guest_error)?,
+            _ => workplace.open(&job.class).await?,
         };
         let (_, encoder) = warm.insert((class.clone(), encoder));
         match job.work {
             Work::Encode(unit) => {
                 let raw_bytes = unit.raw_bytes();
-                let cursor = tokio::task::spawn_blocking(move || unit.open()).await??;
-                let encoded = encoder.encode(Box::new(cursor)).await.map_err(guest_error)?;
+                let (encoded, faults) = encode(&workplace, &job.class, encoder, unit).await?;
                 let (runs, file_bytes) = (encoded.runs.clone(), encoded.length);
-                job.class.files.append(job.ticket, encoder, encoded).await?;
+                for (shard, found) in &faults.shards {
+                    if let Some(error) = &found.error {
+                        workplace.status.shard_failed(class, *shard, error);
+                    }
+                }
+                job.class.files.append(job.ticket, encoder, encoded, faults).await?;
                 workplace.status.appended(class, &runs, file_bytes, raw_bytes);
             }
             Work::Finish => {
@@ -126,6 +124,59 @@ pub async fn work(workplace: Arc<Workplace>) -> Result<(), WorkerError> {
             }
         }
         drop(place);
+    }
+}
+
+impl Workplace {
+    async fn open(&self, class: &ClassRun) -> Result<FileEncoder, WorkerError> {
+        let opened = self.guest.open(&class.schema, &self.options, self.block_bytes).await;
+        opened.map_err(|source| guest_failure(&class.schema.class_name, source))
+    }
+}
+
+/// Encodes a unit, and tells what was wrong in it. Where shards cannot be read, the others of the
+/// unit are encoded alone.
+async fn encode(
+    workplace: &Workplace,
+    class: &ClassRun,
+    encoder: &mut FileEncoder,
+    mut unit: Unit,
+) -> Result<(EncodedBlock, Faults), WorkerError> {
+    let mut failed = Faults::default();
+    loop {
+        let cursor = unit.open(&class.reading);
+        let found = cursor.faults();
+        let error = match encoder.encode(Box::new(cursor)).await {
+            Ok(encoded) => {
+                failed.add(found.take());
+                return Ok((encoded, failed));
+            }
+            Err(GuestError::Rows(error)) => error,
+            Err(source) => return Err(guest_failure(&class.schema.class_name, source)),
+        };
+        // Of this try nothing counts but the shards that failed. None did when it was an object.
+        let known = failed.shards.len();
+        note_failed(&mut failed, found.take());
+        if failed.shards.len() == known {
+            return Err(WorkerError::Rows(error));
+        }
+        let (again, others) = tokio::task::spawn_blocking(move || {
+            let others = unit.failing_shards();
+            (unit, others)
+        })
+        .await?;
+        note_failed(&mut failed, others);
+        unit = again.without(&failed.shards.keys().copied().collect());
+        // The guest is where the error left it.
+        *encoder = workplace.open(class).await?;
+    }
+}
+
+fn note_failed(failed: &mut Faults, found: Faults) {
+    for (shard, faults) in found.shards {
+        if let Some(error) = faults.error {
+            failed.shard_failed(shard, error);
+        }
     }
 }
 

@@ -185,6 +185,38 @@ pub struct Shard {
     /// Why it was left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip_reason: Option<String>,
+    /// Why it could not be read, or not to its end: `rows` are then not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Objects that broke their format and were left out; absent when there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects_left_out: Option<u64>,
+    /// Where it lay and how its copies differed, when it was read from several directories.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<ShardCopies>,
+}
+
+/// The copies of a shard in the directories of several nodes, read as one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShardCopies {
+    /// Those that held it, with up to where each was read.
+    pub directories: Vec<ShardCopy>,
+    /// Objects that not all copies had in the same version.
+    pub differing_objects: u64,
+    /// Those of them that were exported although a copy had deleted them at a time that it had not
+    /// kept.
+    pub kept_against_deletes: u64,
+}
+
+/// The copy of a shard in one directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShardCopy {
+    /// The data directory.
+    pub directory: String,
+    /// Up to where it was read.
+    pub cut_off: CutOff,
 }
 
 /// Where the rows came from.
@@ -214,6 +246,9 @@ pub struct Missing {
     /// Shard or tenant; absent when the whole class is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<String>,
+    /// How many objects; absent when it is all of the shard, or from some place on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<u64>,
     /// Why.
     pub reason: String,
 }
@@ -295,9 +330,9 @@ pub enum ManifestError {
         /// The bound.
         max_bytes: u64,
     },
-    /// The list of shards was written by somebody else.
+    /// An attachment was written by somebody else.
     #[error("{url} exists already with other content: another coordinator writes to this export")]
-    ShardsTaken {
+    AttachmentTaken {
         /// The address of the object.
         url: String,
     },
@@ -401,14 +436,30 @@ async fn write_shards(
         serde_json::to_writer(&mut content, shard).map_err(ManifestError::Encode)?;
         content.push(b'\n');
     }
-    let key = ObjectKey::shards();
-    let attachment = Attachment {
-        key: key.as_str().to_owned(),
-        size_bytes: content.len() as u64,
-        sha256: hex::encode(Sha256::digest(&content)),
-    };
-    match folder.create(&key, Bytes::from(content)).await? {
-        Created::Ours => Ok(attachment),
-        Created::Theirs(_) => Err(ManifestError::ShardsTaken { url: folder.object_url(&key) }),
+    Attachment::write(folder, &ObjectKey::shards(), content).await
+}
+
+impl Attachment {
+    /// Writes an object that the manifest will list.
+    ///
+    /// # Errors
+    /// [`ManifestError::AttachmentTaken`] when it is there with other content, and
+    /// [`ManifestError::Store`].
+    pub async fn write(
+        folder: &ExportFolder,
+        key: &ObjectKey,
+        content: Vec<u8>,
+    ) -> Result<Attachment, ManifestError> {
+        let attachment = Attachment {
+            key: key.as_str().to_owned(),
+            size_bytes: content.len() as u64,
+            sha256: hex::encode(Sha256::digest(&content)),
+        };
+        match folder.create(key, Bytes::from(content)).await? {
+            Created::Ours => Ok(attachment),
+            Created::Theirs(_) => {
+                Err(ManifestError::AttachmentTaken { url: folder.object_url(key) })
+            }
+        }
     }
 }

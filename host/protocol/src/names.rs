@@ -178,6 +178,20 @@ impl ObjectKey {
         ObjectKey("shards.jsonl".to_owned())
     }
 
+    /// `schema.json`: what is needed to create the classes again.
+    pub fn schema() -> ObjectKey {
+        ObjectKey("schema.json".to_owned())
+    }
+
+    /// `quarantine/<Class>.jsonl`: the objects of a class that broke their format, one a line.
+    ///
+    /// # Errors
+    /// [`NameError::Class`].
+    pub fn quarantine(class: &str) -> Result<ObjectKey, NameError> {
+        let key = ObjectKey::class_file(class, 1, "jsonl")?;
+        Ok(ObjectKey(format!("quarantine/{key}")))
+    }
+
     /// `.offloom-access-check-<random>`: what an access check writes and removes, beside exports. No
     /// export id has a dot.
     pub(crate) fn access_probe(nonce: Uuid) -> ObjectKey {

@@ -2,7 +2,7 @@
 use std::{path::Path, time::Instant};
 
 use offloom_rows::{BatchLimits, Cursor, MAX_BATCH_BYTES, MAX_BATCH_ROWS, Values};
-use offloom_weaviate_disk::{DataDirectory, UnitOptions};
+use offloom_weaviate_disk::{DataDirectory, ReadOptions, UnitOptions};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -19,10 +19,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let before = Instant::now();
             let Some(unit) = all.next() else { break };
             cutting += before.elapsed();
-            let unit = unit?;
             units += 1;
             raw_bytes += unit.raw_bytes();
-            let mut cursor = unit.open()?;
+            let mut cursor = unit.open(&ReadOptions::default());
             while let Some(batch) = cursor.next_batch(limits)? {
                 rows += u64::from(batch.rows.row_count);
                 for column in &batch.rows.columns {
@@ -36,6 +35,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         _ => 8 * u64::from(batch.rows.row_count),
                     };
                 }
+            }
+        }
+        for shard in all.shards() {
+            if let Some(error) = &shard.error {
+                println!("{}: {error}", shard.shard);
             }
         }
         let seconds = start.elapsed().as_secs_f64();

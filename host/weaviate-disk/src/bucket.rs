@@ -1,8 +1,9 @@
 //! The files of one shard's objects bucket: listing them, opening them, reading at an offset.
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io,
     os::unix::fs::{FileExt, MetadataExt},
+    path::Path,
     sync::Arc,
 };
 
@@ -22,6 +23,8 @@ const O_NONBLOCK: i32 = if cfg!(target_os = "linux") { 0o4000 } else { 0x4 };
 pub(crate) struct Bucket {
     /// The data directory: nothing outside of it can be reached.
     pub root: Arc<Dir>,
+    /// Its path, where there are several.
+    pub node: Option<Arc<Path>>,
     /// The class's name in lower case, as directories have it.
     pub class_directory: Arc<str>,
     /// Exact class name, for messages.
@@ -33,7 +36,12 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub fn place(&self, file: &str) -> Place {
-        Place { class: self.class.clone(), shard: self.shard.clone(), file: file.into() }
+        Place {
+            class: self.class.clone(),
+            shard: self.shard.clone(),
+            file: file.into(),
+            node: self.node.clone(),
+        }
     }
 
     fn path(&self) -> String {
@@ -45,33 +53,16 @@ impl Bucket {
 
     /// The bucket's regular files, or `None` where there is no bucket (`data-directory.md` 3).
     pub fn list(&self) -> Result<Option<Vec<ListedFile>>, DiskError> {
-        let failed = |source| DiskError::List { entry: self.path(), source };
-        let directory = match self.root.open_dir(self.path()) {
-            Ok(directory) => directory,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error)),
-        };
-        let mut files = Vec::new();
-        for entry in directory.entries().map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            let unreadable =
-                |source| DiskError::Read { place: self.place(&name), offset: None, source };
-            let mut metadata = match entry.metadata() {
-                Ok(metadata) => metadata,
-                // Removed since the directory was read: no part of this listing.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(unreadable(error)),
-            };
-            if metadata.is_symlink() {
-                let path = format!("{}/{name}", self.path());
-                metadata = self.root.metadata(path).map_err(unreadable)?;
-            }
-            if metadata.is_file() {
-                files.push(ListedFile { name, bytes: metadata.len(), inode: metadata.ino() });
-            }
+        self.open_directory()?.map(|directory| directory.list()).transpose()
+    }
+
+    /// Opens the bucket itself, or nothing where there is none (`data-directory.md` 3).
+    pub fn open_directory(&self) -> Result<Option<OpenBucket<'_>>, DiskError> {
+        match self.root.open_dir(self.path()) {
+            Ok(directory) => Ok(Some(OpenBucket { bucket: self, directory })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(DiskError::List { entry: self.path(), source }),
         }
-        Ok(Some(files))
     }
 
     /// The version of the code that wrote the shard, if its file tells (`data-directory.md` 3).
@@ -80,9 +71,7 @@ impl Bucket {
             Layout::Hierarchical => format!("{}/{}/version", self.class_directory, self.shard),
             Layout::Flat => format!("{}_{}.version", self.class_directory, self.shard),
         };
-        let mut options = OpenOptions::new();
-        options.read(true).custom_flags(O_NONBLOCK);
-        let file = self.root.open_with(path, &options).ok()?.into_std();
+        let (file, _) = open_file(&self.root, &path).ok()?;
         let mut version = [0; 2];
         file.read_exact_at(&mut version, 0).ok()?;
         Some(u16::from_le_bytes(version))
@@ -92,14 +81,7 @@ impl Bucket {
     pub fn open(&self, listed: &ListedFile) -> Result<BucketFile, DiskError> {
         let place = self.place(&listed.name);
         let path = format!("{}/{}", self.path(), listed.name);
-        let mut options = OpenOptions::new();
-        options.read(true).custom_flags(O_NONBLOCK);
-        let opened = self
-            .root
-            .open_with(path, &options)
-            .map(cap_std::fs::File::into_std)
-            .and_then(|file| file.metadata().map(|metadata| (file, metadata)));
-        let (file, metadata) = match opened {
+        let (file, metadata) = match open_file(&self.root, &path) {
             Ok(opened) => opened,
             Err(source) => return Err(DiskError::Read { place, offset: None, source }),
         };
@@ -107,23 +89,108 @@ impl Bucket {
         if !metadata.is_file() || metadata.ino() != listed.inode || metadata.len() < listed.bytes {
             return Err(DiskError::Changed { place });
         }
-        Ok(BucketFile { file, place, bytes: listed.bytes })
+        Ok(BucketFile { content: Content::File(file), place, bytes: listed.bytes })
     }
 }
 
-/// An open file of a bucket.
+fn open_file(directory: &Dir, path: &str) -> io::Result<(File, Metadata)> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(O_NONBLOCK);
+    let file = directory.open_with(path, &options)?.into_std();
+    let metadata = file.metadata()?;
+    Ok((file, metadata))
+}
+
+/// A bucket whose directory is open, so that its files are a step away.
+#[derive(Debug)]
+pub(crate) struct OpenBucket<'a> {
+    bucket: &'a Bucket,
+    directory: Dir,
+}
+
+impl OpenBucket<'_> {
+    /// The bucket's regular files as they are now.
+    pub fn list(&self) -> Result<Vec<ListedFile>, DiskError> {
+        let failed = |source| DiskError::List { entry: self.bucket.path(), source };
+        let mut files = Vec::new();
+        let entries = match self.directory.entries() {
+            Ok(entries) => entries,
+            // The shard was dropped, and its directory removed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+            Err(error) => return Err(failed(error)),
+        };
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+                Err(error) => return Err(failed(error)),
+            };
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let unreadable =
+                |source| DiskError::Read { place: self.bucket.place(&name), offset: None, source };
+            let mut metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                // Removed since the directory was read: no part of this listing.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(unreadable(error)),
+            };
+            if metadata.is_symlink() {
+                let path = format!("{}/{name}", self.bucket.path());
+                metadata = self.bucket.root.metadata(path).map_err(unreadable)?;
+            }
+            if metadata.is_file() {
+                files.push(ListedFile { name, bytes: metadata.len(), inode: metadata.ino() });
+            }
+        }
+        Ok(files)
+    }
+
+    /// Opens a listed file up to where it ends now; `None` when it is no longer the one that was
+    /// listed.
+    pub fn open(&self, listed: &ListedFile) -> Result<Option<BucketFile>, DiskError> {
+        let opened = open_file(&self.directory, &listed.name).or_else(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                return Err(error);
+            }
+            // A link may lead to another part of the data directory: only its root can follow.
+            open_file(&self.bucket.root, &format!("{}/{}", self.bucket.path(), listed.name))
+        });
+        let place = self.bucket.place(&listed.name);
+        let (file, metadata) = match opened {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(DiskError::Read { place, offset: None, source }),
+        };
+        if !metadata.is_file() || metadata.ino() != listed.inode || metadata.len() < listed.bytes {
+            return Ok(None);
+        }
+        Ok(Some(BucketFile { content: Content::File(file), place, bytes: metadata.len() }))
+    }
+}
+
+/// A file of a bucket, open or read.
 #[derive(Debug)]
 pub(crate) struct BucketFile {
-    file: File,
+    content: Content,
     pub place: Place,
-    /// Length when the bucket was listed; nothing beyond it is read.
+    /// Length when it was opened or listed; nothing beyond it is read.
     pub bytes: u64,
+}
+
+#[derive(Debug)]
+enum Content {
+    File(File),
+    Memory(Box<[u8]>),
 }
 
 impl BucketFile {
     /// Fills `buffer` from `offset`.
     pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), DiskError> {
-        self.file.read_exact_at(buffer, offset).map_err(|source| {
+        let read = match &self.content {
+            Content::File(file) => file.read_exact_at(buffer, offset),
+            Content::Memory(bytes) => read_memory(bytes, buffer, offset),
+        };
+        read.map_err(|source| {
             if source.kind() == io::ErrorKind::UnexpectedEof {
                 DiskError::Changed { place: self.place.clone() }
             } else {
@@ -131,6 +198,23 @@ impl BucketFile {
             }
         })
     }
+
+    /// Reads it whole and closes it: for small files, of which there may be many.
+    pub fn into_memory(self) -> Result<BucketFile, DiskError> {
+        let mut bytes = vec![0; usize::try_from(self.bytes).unwrap_or(usize::MAX)];
+        self.read_exact_at(&mut bytes, 0)?;
+        Ok(BucketFile { content: Content::Memory(bytes.into()), ..self })
+    }
+}
+
+fn read_memory(bytes: &[u8], buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    let start = usize::try_from(offset).ok();
+    let range = start.and_then(|start| Some(start..start.checked_add(buffer.len())?));
+    match range.and_then(|range| bytes.get(range)) {
+        Some(bytes) => buffer.copy_from_slice(bytes),
+        None => return Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+    Ok(())
 }
 
 /// Reads a file forward through one buffer of fixed size.

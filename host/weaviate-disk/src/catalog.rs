@@ -1,17 +1,16 @@
-//! Puts together what the schema says of classes and shards and what the directory holds, and
+//! Puts together what the schema says of classes and shards and what the directories hold, and
 //! tells where they disagree.
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use cap_std::fs::Dir;
-
 use crate::{
     bucket::Bucket,
-    class::{Class, Shard, SkipReason},
-    layout::{FoundClass, Layout},
+    class::{Class, Held, Shard, SkipReason},
+    layout::FoundClass,
     names,
+    nodes::Node,
     report::{Examples, Warning},
     schema::{
         ShardState, ShardStatus,
@@ -20,19 +19,26 @@ use crate::{
     },
 };
 
-/// The classes of the schema, with or without data; without a schema, those that the directory
-/// suggests. Sorted by name.
+/// A class as it lies in all directories together.
+#[derive(Debug, Default)]
+struct Found {
+    shards: BTreeMap<String, Vec<Held>>,
+    has_data: bool,
+}
+
+/// The classes of the schema, with or without data; without a schema, those that the directories
+/// suggest. Sorted by name. `found` is that of each node.
 pub(crate) fn classes(
-    root: &Arc<Dir>,
+    nodes: &[Node],
     known: &Known,
-    mut found: BTreeMap<String, FoundClass>,
+    found: Vec<BTreeMap<String, FoundClass>>,
     warnings: &mut Vec<Warning>,
 ) -> Vec<Class> {
-    let node = Node::guess(known, &found);
+    let mut found = joined(found);
     let mut classes = Vec::new();
     for (directory, class) in &known.classes {
         let found = found.remove(directory);
-        classes.push(described(class, directory, found, &node, warnings));
+        classes.push(described(class, directory, found, nodes, warnings));
     }
     for (directory, found) in found {
         if !found.has_data {
@@ -40,68 +46,45 @@ pub(crate) fn classes(
         } else if known.is_told() {
             warnings.push(Warning::ClassNotInSchema { directory });
         } else {
-            classes.push(guessed(root, directory, found, warnings));
+            classes.push(guessed(nodes, directory, found, warnings));
         }
     }
     classes.sort_by(|left, right| left.name.cmp(&right.name));
     classes
 }
 
-/// What this node may be called in the schema: the one name under which most of the directory's
-/// shards lie. Several when they agree equally well; all when nothing is on disk.
-struct Node {
-    names: BTreeSet<Arc<str>>,
-}
-
-impl Node {
-    fn guess(known: &Known, found: &BTreeMap<String, FoundClass>) -> Node {
-        let mut counts: HashMap<Arc<str>, usize> = HashMap::new();
-        for (directory, found) in found {
-            let shards = known.classes.get(directory).and_then(|class| class.shards.as_ref());
-            let Some(shards) = shards else { continue };
-            for state in found.shards.keys().filter_map(|shard| shards.get(shard)) {
-                for node in state.nodes.iter() {
-                    let count = counts.entry(node.clone()).or_default();
-                    *count = count.saturating_add(1);
-                }
+fn joined(found: Vec<BTreeMap<String, FoundClass>>) -> BTreeMap<String, Found> {
+    let mut joined: BTreeMap<String, Found> = BTreeMap::new();
+    for (node, classes) in found.into_iter().enumerate() {
+        for (directory, found) in classes {
+            let class = joined.entry(directory).or_default();
+            class.has_data = class.has_data || found.has_data;
+            for (shard, layout) in found.shards {
+                class.shards.entry(shard).or_default().push(Held { node, layout });
             }
         }
-        let Some(most) = counts.values().copied().max() else {
-            return Node { names: known.nodes() };
-        };
-        let names = counts.into_iter().filter(|(_, count)| *count == most).map(|(name, _)| name);
-        Node { names: names.collect() }
     }
-
-    /// Whether the shard should lie here, whichever of its names is the right one.
-    fn should_hold(&self, shard: &ShardState) -> bool {
-        shard.nodes.is_empty() || self.names.iter().all(|name| shard.nodes.contains(name))
-    }
-
-    /// Whether the shard may lie here.
-    fn may_hold(&self, shard: &ShardState) -> bool {
-        shard.nodes.is_empty() || self.names.iter().any(|name| shard.nodes.contains(name))
-    }
+    joined
 }
 
 /// A class of the schema.
 fn described(
     class: &KnownClass,
     directory: &str,
-    found: Option<FoundClass>,
-    node: &Node,
+    found: Option<Found>,
+    nodes: &[Node],
     warnings: &mut Vec<Warning>,
 ) -> Class {
     let has_directory = found.is_some();
     let found = found.unwrap_or_default().shards;
     let shards = match &class.shards {
         Some(known) => {
-            let mut matching = Matching::new(class, node);
+            let mut matching = Matching::new(class, nodes);
             let shards = matching.shards(known, found);
             matching.tell(has_directory, warnings);
             shards
         }
-        None => found.into_iter().map(|(name, layout)| on_disk(name, layout)).collect(),
+        None => found.into_iter().map(|(name, held)| on_disk(name, held)).collect(),
     };
     Class {
         name: class.name.as_str().into(),
@@ -113,33 +96,39 @@ fn described(
 }
 
 /// A shard of which no schema tells.
-fn on_disk(name: String, layout: Layout) -> Shard {
-    Shard { name: name.into(), status: None, skip_reason: None, layout }
+fn on_disk(name: String, held_by: Vec<Held>) -> Shard {
+    Shard { name: name.into(), status: None, skip_reason: None, held_by: held_by.into() }
 }
 
 /// Matches the shards of one class, and collects where schema and directory disagree.
 struct Matching<'a> {
     class: &'a KnownClass,
-    node: &'a Node,
+    nodes: &'a [Node],
     /// On disk, not in the schema.
     unknown: Examples,
     /// On disk, of other nodes by the schema.
     misplaced: Examples,
-    /// Of this node by the schema, not on disk.
+    /// The same, but also on disk where they belong.
+    misplaced_copies: Examples,
+    /// Of these nodes by the schema, not on disk.
     missing: Examples,
-    /// Of other nodes, which this directory does not stand for.
+    /// On disk, but not on every node where they belong.
+    missing_copies: Examples,
+    /// Of nodes whose directories are not here.
     elsewhere: Examples,
     other_nodes: BTreeSet<Arc<str>>,
 }
 
 impl Matching<'_> {
-    fn new<'a>(class: &'a KnownClass, node: &'a Node) -> Matching<'a> {
+    fn new<'a>(class: &'a KnownClass, nodes: &'a [Node]) -> Matching<'a> {
         Matching {
             class,
-            node,
+            nodes,
             unknown: Examples::default(),
             misplaced: Examples::default(),
+            misplaced_copies: Examples::default(),
             missing: Examples::default(),
+            missing_copies: Examples::default(),
             elsewhere: Examples::default(),
             other_nodes: BTreeSet::new(),
         }
@@ -148,25 +137,23 @@ impl Matching<'_> {
     fn shards(
         &mut self,
         known: &BTreeMap<String, ShardState>,
-        found: BTreeMap<String, Layout>,
+        found: BTreeMap<String, Vec<Held>>,
     ) -> Vec<Shard> {
         let mut shards = Vec::with_capacity(found.len());
         for (name, state) in known.iter().filter(|(name, _)| !found.contains_key(*name)) {
             shards.extend(self.without_directory(name, state));
         }
-        for (name, layout) in found {
-            let state = known.get(&name);
-            let skip_reason = self.with_directory(&name, state);
-            let status = state.map(|state| state.status.clone());
-            shards.push(Shard { name: name.into(), status, skip_reason, layout });
+        for (name, held_by) in found {
+            shards.push(self.with_directory(name, known, held_by));
         }
         shards.sort_by(|left, right| left.name.cmp(&right.name));
         shards
     }
 
     fn without_directory(&mut self, name: &str, state: &ShardState) -> Option<Shard> {
-        if !self.node.should_hold(state) {
-            if is_readable(&state.status) && !self.node.may_hold(state) {
+        if !self.nodes.iter().any(|node| node.should_hold(state)) {
+            let may_be_here = self.nodes.iter().any(|node| node.may_hold(state));
+            if is_readable(&state.status) && !may_be_here {
                 self.elsewhere.add(name);
                 self.other_nodes.extend(state.nodes.iter().cloned());
             }
@@ -184,22 +171,52 @@ impl Matching<'_> {
             name: name.into(),
             status: Some(state.status.clone()),
             skip_reason: Some(skip_reason),
-            layout: Layout::Hierarchical,
+            held_by: Box::default(),
         })
     }
 
-    fn with_directory(&mut self, name: &str, state: Option<&ShardState>) -> Option<SkipReason> {
-        let Some(state) = state else {
-            self.unknown.add(name);
-            return Some(SkipReason::NotInSchema);
+    fn with_directory(
+        &mut self,
+        name: String,
+        known: &BTreeMap<String, ShardState>,
+        held_by: Vec<Held>,
+    ) -> Shard {
+        let state = known.get(&name);
+        let (skip_reason, held_by) = match state {
+            None => {
+                self.unknown.add(&name);
+                (Some(SkipReason::NotInSchema), Vec::new())
+            }
+            Some(state) if !is_readable(&state.status) => {
+                (Some(SkipReason::Status(state.status.clone())), Vec::new())
+            }
+            Some(state) => (None, self.belonging(&name, state, held_by)),
         };
-        if !is_readable(&state.status) {
-            return Some(SkipReason::Status(state.status.clone()));
+        let status = state.map(|state| state.status.clone());
+        Shard { name: name.into(), status, skip_reason, held_by: held_by.into() }
+    }
+
+    /// The directories of the nodes that a shard belongs to. Another one counts only where there
+    /// is none of these: what lies there may be a copy that was being made.
+    fn belonging(&mut self, name: &str, state: &ShardState, held_by: Vec<Held>) -> Vec<Held> {
+        let nodes = self.nodes;
+        let belongs = |held: &Held| nodes.get(held.node).is_some_and(|node| node.may_hold(state));
+        let here = |node: usize| held_by.iter().any(|held| held.node == node);
+        let missing =
+            nodes.iter().enumerate().any(|(node, each)| each.should_hold(state) && !here(node));
+        if missing {
+            self.missing_copies.add(name);
         }
-        if !self.node.may_hold(state) {
+        let belonging: Vec<Held> = held_by.iter().copied().filter(belongs).collect();
+        if belonging.len() == held_by.len() {
+            return held_by;
+        }
+        if belonging.is_empty() {
             self.misplaced.add(name);
+            return held_by;
         }
-        None
+        self.misplaced_copies.add(name);
+        belonging
     }
 
     /// `has_directory` is the class's.
@@ -215,6 +232,12 @@ impl Matching<'_> {
         if let Some(shards) = some(&self.misplaced) {
             warnings.push(Warning::ShardsMisplaced { class: class(), shards });
         }
+        if let Some(shards) = some(&self.misplaced_copies) {
+            warnings.push(Warning::CopiesMisplaced { class: class(), shards });
+        }
+        if let Some(shards) = some(&self.missing_copies) {
+            warnings.push(Warning::CopiesMissing { class: class(), shards });
+        }
         if let Some(shards) = some(&self.elsewhere) {
             let nodes = self.other_nodes.iter().map(ToString::to_string).collect();
             warnings.push(Warning::ShardsElsewhere { class: class(), shards, nodes });
@@ -228,19 +251,21 @@ fn is_readable(status: &ShardStatus) -> bool {
 }
 
 /// A class of which only the directory is known.
-fn guessed(
-    root: &Arc<Dir>,
-    directory: String,
-    found: FoundClass,
-    warnings: &mut Vec<Warning>,
-) -> Class {
+fn guessed(nodes: &[Node], directory: String, found: Found, warnings: &mut Vec<Warning>) -> Class {
     let class_directory: Arc<str> = directory.as_str().into();
-    let buckets = found.shards.iter().map(|(shard, layout)| Bucket {
-        root: root.clone(),
-        class_directory: class_directory.clone(),
-        class: class_directory.clone(),
-        shard: shard.as_str().into(),
-        layout: *layout,
+    let buckets = found.shards.iter().flat_map(|(shard, held_by)| {
+        let shard: Arc<str> = shard.as_str().into();
+        let class_directory = class_directory.clone();
+        held_by.iter().filter_map(move |held| {
+            Some(Bucket {
+                root: nodes.get(held.node)?.root.clone(),
+                node: None,
+                class_directory: class_directory.clone(),
+                class: class_directory.clone(),
+                shard: shard.clone(),
+                layout: held.layout,
+            })
+        })
     });
     let name = objects::class_name(buckets).unwrap_or_else(|| {
         let name = names::capitalised(&directory);
@@ -257,6 +282,6 @@ fn guessed(
         directory: class_directory,
         multi_tenant: tenant.is_some(),
         definition: None,
-        shards: found.shards.into_iter().map(|(name, layout)| on_disk(name, layout)).collect(),
+        shards: found.shards.into_iter().map(|(name, held)| on_disk(name, held)).collect(),
     }
 }

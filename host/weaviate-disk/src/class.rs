@@ -38,8 +38,18 @@ pub struct Shard {
     pub status: Option<ShardStatus>,
     /// Why its files are not looked at.
     pub skip_reason: Option<SkipReason>,
-    /// How its files lie.
-    pub(crate) layout: Layout,
+    /// The directories that hold it, in the order in which they were given; none when it is
+    /// skipped.
+    pub(crate) held_by: Box<[Held]>,
+}
+
+/// A directory that holds a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Index of the directory's node.
+    pub node: usize,
+    /// How the shard's files lie there.
+    pub layout: Layout,
 }
 
 /// Why a shard is left out before its files are looked at.

@@ -1,12 +1,13 @@
-//! Reads the rows of one unit: shard after shard, merged, decoded, in flat columns.
+//! Reads the rows of one unit: shard after shard, merged, decoded, filtered, in flat columns.
 use offloom_rows::{Batch, BatchLimits, Cursor, CursorError, MAX_ROW_BYTES, Schema};
 use uuid::Uuid;
 
 use crate::{
+    bad_data::{BadObject, FaultLog, OnBadObject, ReadOptions},
     columns::{Capacity, Origin, RowBuilder},
     error::{DiskError, ObjectFault},
     merge::{Merge, StoredRow},
-    object::{self, FaultAt, VectorEntries},
+    object::{self, FaultAt, Object, VectorEntries},
     units::Unit,
 };
 
@@ -14,6 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub struct UnitCursor {
     unit: Unit,
+    options: ReadOptions,
     multi_tenant: bool,
     /// Index of the range that is being read.
     range: usize,
@@ -21,30 +23,32 @@ pub struct UnitCursor {
     /// The merge stands on a row that did not fit into the batch before.
     pending: bool,
     entries: VectorEntries,
+    /// The filtered properties of the current row.
+    kept: Vec<u8>,
     capacity: Capacity,
-    trailing_bytes_rows: u64,
+    faults: FaultLog,
 }
 
 impl UnitCursor {
-    /// Opens the files of the first shard.
-    pub(crate) fn open(unit: Unit) -> Result<UnitCursor, DiskError> {
-        let merge = unit.ranges().first().map(Merge::open).transpose()?;
-        Ok(UnitCursor {
+    pub(crate) fn new(unit: Unit, options: ReadOptions) -> UnitCursor {
+        UnitCursor {
             multi_tenant: unit.schema().is_multi_tenant(),
             unit,
+            options,
             range: 0,
-            merge,
+            merge: None,
             pending: false,
             entries: VectorEntries::default(),
+            kept: Vec::new(),
             capacity: Capacity::default(),
-            trailing_bytes_rows: 0,
-        })
+            faults: FaultLog::default(),
+        }
     }
 
-    /// Rows so far whose stored object has bytes behind its last field; they are left out, as
-    /// Weaviate itself does (`object-binary.md` 1).
-    pub fn trailing_bytes_rows(&self) -> u64 {
-        self.trailing_bytes_rows
+    /// Where the faults go that this cursor meets. After an error other than
+    /// [`DiskError::Object`] it tells which shard failed: [`Unit::without`] reads the others.
+    pub fn faults(&self) -> FaultLog {
+        self.faults.clone()
     }
 
     /// The next rows within `limits`, or `None` at the end; [`Cursor::next_batch`] with this
@@ -68,9 +72,17 @@ impl UnitCursor {
         Ok(Some(batch))
     }
 
-    /// Moves to the next live object of the unit. Files are opened shard by shard: a unit may
-    /// span thousands of tenants.
+    /// Moves to the next live object of the unit, and notes which shard it was that failed.
     fn advance(&mut self) -> Result<bool, DiskError> {
+        self.advance_merge().inspect_err(|error| {
+            if let Some(range) = self.unit.ranges().get(self.range) {
+                self.faults.shard_failed(range.snapshot.shard_index, error.to_string());
+            }
+        })
+    }
+
+    /// Files are opened shard by shard: a unit may span thousands of tenants.
+    fn advance_merge(&mut self) -> Result<bool, DiskError> {
         loop {
             if self.merge.is_none() {
                 let Some(range) = self.unit.ranges().get(self.range) else { return Ok(false) };
@@ -86,7 +98,7 @@ impl UnitCursor {
         }
     }
 
-    /// Appends the row that the merge stands on; whether it fitted.
+    /// Appends the row that the merge stands on, unless it is left out; whether it fitted.
     fn push_row(&mut self, builder: &mut RowBuilder, max_bytes: u32) -> Result<bool, DiskError> {
         let ranges = self.unit.ranges();
         let (Some(row), Some(range)) =
@@ -94,35 +106,69 @@ impl UnitCursor {
         else {
             return Ok(true);
         };
-        let failed = |offset: u64, fault| object_error(&row, offset, fault);
-        let Some(value) = row.value else {
-            let (row_bytes, limit_bytes) = (row.value_bytes, MAX_ROW_BYTES);
-            return Err(failed(0, ObjectFault::TooLarge { row_bytes, limit_bytes }));
+        let shard = range.snapshot.shard_index;
+        let origin = Origin { shard: &range.snapshot.bucket.shard, shard_index: shard };
+        let read = read_row(&row, &self.options, &mut self.entries, &mut self.kept);
+        let sized = read.and_then(|object| {
+            let bytes = builder.row_bytes(&object, &self.entries, origin);
+            bytes.map(|bytes| (object, bytes)).map_err(|fault| FaultAt { offset: 0, fault })
+        });
+        let (object, row_bytes) = match sized {
+            Ok(sized) => sized,
+            Err(fault) => {
+                leave_out(&row, fault, shard, &self.options, &self.faults)?;
+                return Ok(true);
+            }
         };
-        let object = object::decode(value, row.key, &mut self.entries)
-            .map_err(|FaultAt { offset, fault }| failed(offset, fault))?;
-        let snapshot = &range.snapshot;
-        let origin = Origin { shard: &snapshot.bucket.shard, shard_index: snapshot.shard_index };
-        let row_bytes =
-            builder.row_bytes(&object, &self.entries, origin).map_err(|fault| failed(0, fault))?;
         if !builder.fits(row_bytes, max_bytes, &object, &self.entries) {
             return Ok(false);
         }
         builder.push(&object, &self.entries, origin, row_bytes);
         if object.trailing_bytes > 0 {
-            self.trailing_bytes_rows = self.trailing_bytes_rows.saturating_add(1);
+            self.faults.trailing_bytes(shard);
         }
         Ok(true)
     }
 }
 
-fn object_error(row: &StoredRow<'_>, offset_in_value: u64, fault: ObjectFault) -> DiskError {
-    DiskError::Object {
-        place: row.place.clone(),
-        offset: row.offset.saturating_add(offset_in_value),
-        id: Uuid::from_u128(row.key),
-        fault,
+/// What of a stored object goes out.
+fn read_row<'a>(
+    row: &StoredRow<'a>,
+    options: &ReadOptions,
+    entries: &mut VectorEntries,
+    kept: &'a mut Vec<u8>,
+) -> Result<Object<'a>, FaultAt> {
+    let Some(value) = row.value else {
+        let (row_bytes, limit_bytes) = (row.value_bytes, MAX_ROW_BYTES);
+        return Err(FaultAt { offset: 0, fault: ObjectFault::TooLarge { row_bytes, limit_bytes } });
+    };
+    let mut object = object::decode(value, row.key, entries)?;
+    let filtered = options.filter.apply(&mut object, entries, kept);
+    filtered.map_err(|fault| FaultAt { offset: 0, fault })?;
+    Ok(object)
+}
+
+/// Does with a bad object what `options` say.
+fn leave_out(
+    row: &StoredRow<'_>,
+    FaultAt { offset, fault }: FaultAt,
+    shard: u32,
+    options: &ReadOptions,
+    faults: &FaultLog,
+) -> Result<(), DiskError> {
+    let (place, id) = (row.place.clone(), Uuid::from_u128(row.key));
+    let offset = row.offset.saturating_add(offset);
+    match options.on_bad_object {
+        OnBadObject::Fail => return Err(DiskError::Object { place, offset, id, fault }),
+        OnBadObject::Skip => {}
+        OnBadObject::Quarantine => {
+            let (reason, value_bytes) = (fault.to_string(), row.value_bytes);
+            let object = BadObject { id, place, offset, reason, value_bytes, raw: None };
+            faults.list(object, row.value.filter(|_| options.keep_raw));
+        }
     }
+    faults.object_left_out(shard);
+    Ok(())
 }
 
 impl Cursor for UnitCursor {

@@ -1,5 +1,9 @@
 //! What can go wrong in a data directory, each error with the place that shows it.
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use offloom_rows::CursorError;
 use uuid::Uuid;
@@ -15,6 +19,8 @@ pub struct Place {
     pub shard: Arc<str>,
     /// File name within `<class>/<shard>/lsm/objects`; empty for the bucket as a whole.
     pub file: Box<str>,
+    /// The data directory, where there are several.
+    pub node: Option<Arc<Path>>,
 }
 
 impl fmt::Display for Place {
@@ -22,6 +28,9 @@ impl fmt::Display for Place {
         write!(formatter, "class {}, shard {}", self.class, self.shard)?;
         if !self.file.is_empty() {
             write!(formatter, ", file {}", self.file)?;
+        }
+        if let Some(node) = &self.node {
+            write!(formatter, " in {}", node.display())?;
         }
         Ok(())
     }
@@ -47,6 +56,17 @@ pub enum DiskError {
         /// As it was given.
         path: PathBuf,
     },
+    /// No directory was given.
+    #[error("no data directory was given")]
+    NoDirectory,
+    /// The same directory was given twice.
+    #[error("{path} is the same directory as {other}: give each node's once")]
+    DirectoryTwice {
+        /// As it was given.
+        path: PathBuf,
+        /// As it was given before.
+        other: PathBuf,
+    },
     /// Written before classes had shards (`data-directory.md` 1).
     #[error(
         "{entry} is from a version of Weaviate in which classes had no shards yet, which cannot be \
@@ -67,10 +87,12 @@ pub enum DiskError {
     },
     /// What the server kept of its schema is broken.
     #[error(
-        "the schema that the server kept cannot be read: {source}; give a saved answer of \
+        "the schema that the server kept in {path} cannot be read: {source}; give a saved answer of \
          GET /v1/schema instead (--schema)"
     )]
     ServerSchema {
+        /// The data directory.
+        path: PathBuf,
         /// Which file, and what is wrong there.
         source: SchemaReadError,
     },
@@ -116,6 +138,31 @@ pub enum DiskError {
     Changed {
         /// The file.
         place: Place,
+    },
+    /// The files of a shard were never the same for long enough (`wal.md` 7).
+    #[error(
+        "{place}: its files changed between all of {looks} looks at them, so no consistent view \
+         could be had: too busy; try again when the server writes less, or export a snapshot of \
+         the file system"
+    )]
+    Busy {
+        /// The bucket.
+        place: Place,
+        /// How often it was looked at.
+        looks: u32,
+    },
+    /// A shard has more files than may be open at once.
+    #[error(
+        "{place}: {needed_files} files have to be open at once, and {allowed_files} may be: raise \
+         the limit of open files (`ulimit -n`, `LimitNOFILE=`), or let fewer exports run at once"
+    )]
+    TooManyFiles {
+        /// The bucket.
+        place: Place,
+        /// Segments and larger logs of the shard; at least so many, where it has several copies.
+        needed_files: usize,
+        /// What one export may hold.
+        allowed_files: usize,
     },
     /// The one state of an interrupted compaction that Weaviate itself refuses (`wal.md` 5).
     #[error(
@@ -169,8 +216,12 @@ impl From<DiskError> for CursorError {
             | DiskError::Link { .. }
             | DiskError::List { .. }
             | DiskError::Read { .. }
-            | DiskError::Changed { .. } => CursorError::Unavailable(Box::new(error)),
+            | DiskError::Changed { .. }
+            | DiskError::Busy { .. }
+            | DiskError::TooManyFiles { .. } => CursorError::Unavailable(Box::new(error)),
             DiskError::NotADataDirectory { .. }
+            | DiskError::NoDirectory
+            | DiskError::DirectoryTwice { .. }
             | DiskError::Unsharded { .. }
             | DiskError::FlatShard { .. }
             | DiskError::ServerSchema { .. }
@@ -354,6 +405,9 @@ pub enum ObjectFault {
         /// What the parser says.
         reason: String,
     },
+    /// The stored properties are JSON without members, so that no filter can apply to them.
+    #[error("the properties are no JSON object, so that they cannot be filtered")]
+    PropertiesNoObject,
     /// The row would be larger than what may cross to a guest.
     #[error("the row has {row_bytes} bytes, more than the {limit_bytes} that a row may have")]
     TooLarge {

@@ -1,10 +1,13 @@
 //! Looks at the shards of a class without reading rows: counts, sizes, files and leftovers.
+use std::{path::Path, sync::Arc};
+
 use crate::{
     bucket::{Bucket, BucketFile},
     class::{Shard, SkipReason},
     error::DiskError,
     key_index::NODE_BYTES,
     leftovers::{self, IgnoredReason, SourceKind},
+    nodes::Node,
     schema::ShardStatus,
     segment::{HEADER_BYTES, SegmentLayout},
     wal::LogIndex,
@@ -26,8 +29,34 @@ pub struct ShardSurvey {
     pub status: Option<ShardStatus>,
     /// Why its files were not looked at and will not be exported.
     pub skip_reason: Option<SkipReason>,
+    /// In each directory that holds it.
+    pub copies: Vec<CopySurvey>,
+}
+
+impl ShardSurvey {
     /// Keys in its files: an upper bound of its objects, exact when nothing was ever replaced or
-    /// deleted.
+    /// deleted. Of several copies the largest counts.
+    pub fn objects_estimate(&self) -> u64 {
+        self.copies.iter().map(|copy| copy.objects_estimate).max().unwrap_or(0)
+    }
+
+    /// Bytes of its rows as they are stored, replaced and deleted ones and all copies included.
+    pub fn raw_bytes(&self) -> u64 {
+        self.copies.iter().fold(0, |sum, copy| sum.saturating_add(copy.raw_bytes))
+    }
+
+    /// Why the shard cannot be exported, as far as this look shows.
+    pub fn fault(&self) -> Option<&DiskError> {
+        self.copies.iter().find_map(|copy| copy.fault.as_ref())
+    }
+}
+
+/// A shard in one directory.
+#[derive(Debug)]
+pub struct CopySurvey {
+    /// The data directory.
+    pub directory: Arc<Path>,
+    /// Keys in its files, as in [`ShardSurvey::objects_estimate`].
     pub objects_estimate: u64,
     /// Bytes of its rows as they are stored, replaced and deleted ones included.
     pub raw_bytes: u64,
@@ -37,7 +66,7 @@ pub struct ShardSurvey {
     pub logs: Vec<LogSurvey>,
     /// Files that are not read, and why.
     pub ignored: Vec<IgnoredFile>,
-    /// Why the shard cannot be exported, as far as this look shows.
+    /// Why it cannot be exported, as far as this look shows.
     pub fault: Option<DiskError>,
 }
 
@@ -83,19 +112,32 @@ pub struct IgnoredFile {
 }
 
 /// Looks at every bucket.
-pub(crate) fn survey<'a>(
-    shards: impl Iterator<Item = (&'a Shard, Bucket)>,
-) -> Result<Survey, DiskError> {
-    let shards = shards.map(|(shard, bucket)| ShardSurvey::read(shard, &bucket));
-    Ok(Survey { shards: shards.collect::<Result<_, _>>()? })
-}
-
-impl ShardSurvey {
-    fn read(shard: &Shard, bucket: &Bucket) -> Result<ShardSurvey, DiskError> {
-        let mut survey = ShardSurvey {
+pub(crate) fn survey<'a, B>(
+    shards: impl Iterator<Item = (&'a Shard, B)>,
+) -> Result<Survey, DiskError>
+where
+    B: Iterator<Item = (&'a Node, Bucket)>,
+{
+    let mut survey = Survey { shards: Vec::new() };
+    for (shard, buckets) in shards {
+        let mut copies = Vec::with_capacity(1);
+        for (node, bucket) in buckets {
+            copies.push(CopySurvey::read(node, &bucket)?);
+        }
+        survey.shards.push(ShardSurvey {
             shard: shard.name.to_string(),
             status: shard.status.clone(),
             skip_reason: shard.skip_reason.clone(),
+            copies,
+        });
+    }
+    Ok(survey)
+}
+
+impl CopySurvey {
+    fn read(node: &Node, bucket: &Bucket) -> Result<CopySurvey, DiskError> {
+        let mut survey = CopySurvey {
+            directory: node.shared_path(),
             objects_estimate: 0,
             raw_bytes: 0,
             segments: Vec::new(),
@@ -103,9 +145,6 @@ impl ShardSurvey {
             ignored: Vec::new(),
             fault: None,
         };
-        if shard.skip_reason.is_some() {
-            return Ok(survey);
-        }
         let decision = leftovers::decide(bucket.list()?.unwrap_or_default());
         survey.ignored = decision
             .ignored

@@ -1,7 +1,7 @@
 //! The primary key tree of a segment: checking it, seeking in it, and walking it sparsely.
 //!
 //! Nodes are read where they stand; no tree is held in memory (`lsm-segment.md` 3.2).
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use crate::{
     bucket::{BucketFile, ForwardReader},
@@ -120,13 +120,13 @@ struct Subtree {
 /// A segment's primary tree, read node by node.
 #[derive(Debug)]
 pub(crate) struct KeyTree {
-    file: BucketFile,
+    file: Arc<BucketFile>,
     tree: Range<u64>,
     data_end: u64,
 }
 
 impl KeyTree {
-    pub fn new(file: BucketFile, layout: &SegmentLayout) -> KeyTree {
+    pub fn new(file: Arc<BucketFile>, layout: &SegmentLayout) -> KeyTree {
         KeyTree { file, tree: layout.primary_tree.clone(), data_end: layout.index_start }
     }
 

@@ -159,6 +159,7 @@ fn flat_shard(
     // Whichever split: the path is the same.
     let bucket = Bucket {
         root: root.clone(),
+        node: None,
         class_directory: class.into(),
         class: class.into(),
         shard: shard.into(),

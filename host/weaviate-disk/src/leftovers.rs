@@ -74,6 +74,38 @@ pub(crate) struct Decision {
     pub refused: Option<String>,
 }
 
+impl Decision {
+    /// Whether a compaction's result has to stand for its inputs, or cannot: for a moment every
+    /// switch to a result looks like that, and what a crash leaves does for ever (`wal.md` 4).
+    pub fn is_ambiguous(&self) -> bool {
+        self.refused.is_some() || self.chosen.iter().any(|file| file.leftover)
+    }
+}
+
+/// The files that hold data or may come to stand for it, as far as two listings must agree on them
+/// (`wal.md` 7).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileSet(Vec<ListedFile>);
+
+impl FileSet {
+    /// Of a listing. Logs and the results of compactions may grow; segments are never written to.
+    pub fn of(files: &[ListedFile]) -> FileSet {
+        let mut kept: Vec<ListedFile> = files
+            .iter()
+            .filter_map(|file| match Name::parse(&file.name) {
+                Name::Segment { .. } => Some(file.clone()),
+                Name::Log { .. } => Some(ListedFile { bytes: 0, ..file.clone() }),
+                Name::Temporary { ids } if ids.contains('_') => {
+                    Some(ListedFile { bytes: 0, ..file.clone() })
+                }
+                _ => None,
+            })
+            .collect();
+        kept.sort_by(|left, right| left.name.cmp(&right.name));
+        FileSet(kept)
+    }
+}
+
 /// What a file's name says.
 enum Name<'a> {
     Segment { id: &'a str },

@@ -3,37 +3,55 @@
 //! [`DataDirectory::open`] lists the classes, [`DataDirectory::units`] cuts one into [`Unit`]s, and
 //! [`Unit::open`] yields its rows as an [`offloom_rows::Cursor`]. Everything is read-only and
 //! blocking; nothing outside of the directory can be opened.
+mod bad_data;
 mod bucket;
 mod catalog;
 mod class;
 mod columns;
+mod copies;
 mod cursor;
+mod descriptors;
 mod directory;
 mod error;
+mod estimate;
+mod filter;
+mod freeze;
 mod inspect;
 mod key_index;
 mod layout;
 mod leftovers;
 mod merge;
 mod names;
+mod nodes;
 mod object;
 mod report;
 pub mod schema;
 mod segment;
 mod snapshot;
+mod tenants;
 mod units;
 mod wal;
 
+pub use bad_data::{
+    BadObject, FaultLog, Faults, MAX_LISTED_OBJECTS, MAX_RAW_BYTES, OnBadObject, ReadOptions,
+    ShardFaults, UnknownPolicy,
+};
 pub use class::{Class, Shard, SkipReason};
+pub use copies::{ShardCopies, ShardCopy};
 pub use cursor::UnitCursor;
+pub use descriptors::{Descriptors, raise_descriptor_limit};
 pub use directory::DataDirectory;
 pub use error::{DiskError, LogFault, ObjectFault, Place, SegmentFault};
-pub use inspect::{IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey, Survey};
+pub use estimate::ClassEstimate;
+pub use filter::{FilterError, PropertySelection, RowFilter, UNNAMED_VECTOR, VectorSelection};
+pub use inspect::{CopySurvey, IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey, Survey};
 pub use layout::Layout;
 pub use leftovers::IgnoredReason;
+pub use nodes::Node;
 pub use report::{CutOff, Examples, LogLength, ShardSummary, Warning};
 pub use schema::{
     file::{SchemaClass, SchemaFile},
     known::SchemaSource,
 };
+pub use tenants::TenantError;
 pub use units::{Unit, UnitOptions, Units};

@@ -5,9 +5,10 @@ use std::{cmp::Reverse, collections::BinaryHeap, ops::Range, sync::Arc};
 
 use crate::{
     bucket::BucketFile,
+    copies::{DifferenceCounts, Ruling, Verdict},
     error::{DiskError, Place},
-    object::MAX_VALUE_BYTES,
-    segment::SegmentRun,
+    object::{self, MAX_VALUE_BYTES},
+    segment::{SegmentRun, TOMBSTONE_TIME_BYTES},
     snapshot::{Content, ShardSnapshot},
     wal::LogEntry,
 };
@@ -35,7 +36,7 @@ const LEAST_READ_AHEAD_BYTES: usize = 16 * 1024;
 struct LogRun {
     snapshot: Arc<ShardSnapshot>,
     source: usize,
-    file: BucketFile,
+    file: Arc<BucketFile>,
     /// Behind the current entry.
     next: usize,
     end: usize,
@@ -99,9 +100,43 @@ impl Run {
         match self {
             Run::Segment(run) => run.value_place(),
             Run::Log(run) => run.entry().map_or((0, 0), |entry| {
-                (entry.value_offset, entry.value_bytes().unwrap_or_default())
+                let bytes = entry.value_bytes().unwrap_or_else(|| entry.tombstone_bytes());
+                (entry.value_offset, bytes)
             }),
         }
+    }
+
+    /// `N` bytes at `start` in the current value; `None` when it is shorter.
+    fn peek_value<const N: usize>(&self, start: u64) -> Result<Option<[u8; N]>, DiskError> {
+        let (offset, value_bytes) = self.value_place();
+        if start.saturating_add(N as u64) > value_bytes {
+            return Ok(None);
+        }
+        let mut peeked = [0; N];
+        self.file().read_exact_at(&mut peeked, offset.saturating_add(start))?;
+        Ok(Some(peeked))
+    }
+
+    /// What it says of its current key. An object too short to tell its time is no version to
+    /// prefer to another copy's.
+    fn verdict(&self) -> Result<Verdict, DiskError> {
+        if !self.is_tombstone() {
+            let updated = match self.held_value() {
+                Some(value) => object::update_time(value),
+                None => {
+                    let head: Option<[u8; object::TIMES_END]> = self.peek_value(0)?;
+                    head.and_then(|head| object::update_time(&head))
+                }
+            };
+            return Ok(Verdict::Live(updated.unwrap_or(i64::MIN)));
+        }
+        let (_, value_bytes) = self.value_place();
+        let value: Option<[u8; 9]> =
+            if value_bytes == TOMBSTONE_TIME_BYTES { self.peek_value(0)? } else { None };
+        Ok(Verdict::Deleted(match value {
+            Some([1, time @ ..]) => Some(i64::from_le_bytes(time)),
+            _ => None,
+        }))
     }
 
     /// The current value, when it was read together with its key.
@@ -132,15 +167,29 @@ pub(crate) struct Merge {
     /// The current key of every run but the winner; of equal keys the newest run comes first.
     heads: BinaryHeap<(Reverse<u128>, usize)>,
     winner: Option<usize>,
+    copies: Option<MergedCopies>,
     /// The winner's value, when its run does not hold it.
     loaded: Vec<u8>,
+}
+
+/// What a merge of several copies of a shard needs besides.
+#[derive(Debug)]
+struct MergedCopies {
+    snapshot: Arc<ShardSnapshot>,
+    start_key: Option<u128>,
+    /// Of every run, the copy that it belongs to.
+    of_runs: Vec<usize>,
+    counts: DifferenceCounts,
+    /// Of the current key: the newest run of each copy, and what it says.
+    runs: Vec<usize>,
+    verdicts: Vec<Verdict>,
 }
 
 /// Memory that the next values may use again; more is given back.
 const KEPT_VALUE_BYTES: usize = 1024 * 1024;
 
 impl Merge {
-    /// Opens the files that hold something in the range.
+    /// Starts in the files that hold something in the range.
     pub fn open(range: &ShardRange) -> Result<Merge, DiskError> {
         let snapshot = &range.snapshot;
         let used = range.parts.iter().filter(|part| !part.is_empty()).count();
@@ -149,11 +198,15 @@ impl Merge {
             .unwrap_or(0)
             .clamp(LEAST_READ_AHEAD_BYTES, READ_AHEAD_BYTES);
         let mut runs = Vec::with_capacity(used);
+        let mut of_runs = Vec::new();
         for (index, (source, part)) in snapshot.sources.iter().zip(&range.parts).enumerate() {
             if part.is_empty() {
                 continue;
             }
-            let file = snapshot.open(source)?;
+            if snapshot.copies.is_some() {
+                of_runs.push(source.copy);
+            }
+            let file = source.file.clone();
             runs.push(match &source.content {
                 Content::Segment(layout) => Run::Segment(SegmentRun::new(
                     file,
@@ -173,7 +226,15 @@ impl Merge {
             });
         }
         let heads = BinaryHeap::with_capacity(used);
-        let mut merge = Merge { runs, heads, winner: None, loaded: Vec::new() };
+        let copies = snapshot.copies.as_ref().map(|_| MergedCopies {
+            snapshot: snapshot.clone(),
+            start_key: range.keys.start,
+            of_runs,
+            counts: DifferenceCounts::default(),
+            runs: Vec::new(),
+            verdicts: Vec::new(),
+        });
+        let mut merge = Merge { runs, heads, winner: None, copies, loaded: Vec::new() };
         for run in 0..used {
             merge.step(run)?;
         }
@@ -196,21 +257,82 @@ impl Merge {
         if let Some(winner) = self.winner.take() {
             self.step(winner)?;
         }
-        while let Some((key, winner)) = self.heads.pop() {
-            while let Some((_, shadowed)) = self.heads.peek().filter(|head| head.0 == key) {
-                let shadowed = *shadowed;
-                self.heads.pop();
-                self.step(shadowed)?;
+        while let Some((key, newest)) = self.heads.pop() {
+            let winner = match self.copies.take() {
+                None => self.newest(key, newest)?,
+                Some(mut copies) => {
+                    let winner = self.newest_of_copies(key, newest, &mut copies);
+                    self.copies = Some(copies);
+                    winner?
+                }
+            };
+            if let Some(winner) = winner {
+                self.load(winner)?;
+                self.winner = Some(winner);
+                return Ok(true);
             }
-            if self.runs.get(winner).is_some_and(Run::is_tombstone) {
-                self.step(winner)?;
-                continue;
-            }
-            self.load(winner)?;
-            self.winner = Some(winner);
-            return Ok(true);
+        }
+        if let Some(copies) = &self.copies
+            && let Some(of_shard) = &copies.snapshot.copies
+        {
+            of_shard.differences.record(copies.start_key, copies.counts);
         }
         Ok(false)
+    }
+
+    /// The run whose object is the live one under `key`: `newest`, unless that deletes it.
+    fn newest(&mut self, key: Reverse<u128>, newest: usize) -> Result<Option<usize>, DiskError> {
+        while let Some(shadowed) = self.pop_same(key) {
+            self.step(shadowed)?;
+        }
+        if self.runs.get(newest).is_some_and(Run::is_tombstone) {
+            self.step(newest)?;
+            return Ok(None);
+        }
+        Ok(Some(newest))
+    }
+
+    /// The run whose object is the live one under `key`, of several copies: in each the newest run
+    /// counts, and between them the newest version.
+    fn newest_of_copies(
+        &mut self,
+        key: Reverse<u128>,
+        newest: usize,
+        copies: &mut MergedCopies,
+    ) -> Result<Option<usize>, DiskError> {
+        copies.runs.clear();
+        copies.runs.push(newest);
+        // Runs come from the last one of the last copy to the first one of the first.
+        let mut last = copies.of_runs.get(newest).copied();
+        while let Some(run) = self.pop_same(key) {
+            let copy = copies.of_runs.get(run).copied();
+            if copy == last {
+                self.step(run)?;
+            } else {
+                last = copy;
+                copies.runs.push(run);
+            }
+        }
+        copies.runs.reverse();
+        copies.verdicts.clear();
+        for run in &copies.runs {
+            let verdict = self.runs.get(*run).map(Run::verdict).transpose()?;
+            copies.verdicts.extend(verdict);
+        }
+        let count = copies.snapshot.copies.as_ref().map_or(1, |copies| copies.count);
+        let ruling = Ruling::of(&copies.verdicts, count);
+        copies.counts.add(ruling);
+        let winner = ruling.winner.and_then(|winner| copies.runs.get(winner).copied());
+        for run in copies.runs.iter().filter(|run| Some(**run) != winner) {
+            self.step(*run)?;
+        }
+        Ok(winner)
+    }
+
+    /// The next run that stands on `key` too, newest first.
+    fn pop_same(&mut self, key: Reverse<u128>) -> Option<usize> {
+        self.heads.peek().filter(|head| head.0 == key)?;
+        self.heads.pop().map(|(_, run)| run)
     }
 
     /// Reads the current value of a run that does not hold it.

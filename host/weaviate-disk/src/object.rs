@@ -12,6 +12,15 @@ use crate::error::ObjectFault;
 pub(crate) const MAX_VALUE_BYTES: u64 = 2 * MAX_ROW_BYTES;
 /// The only marshaller version (`object-binary.md` 1).
 const MARSHALLER_VERSION: u8 = 1;
+/// The fixed header, which ends with the update time (`object-binary.md` 1).
+pub(crate) const TIMES_END: usize = 42;
+
+/// The update time of a stored object, Unix milliseconds, from at least its first [`TIMES_END`]
+/// bytes.
+pub(crate) fn update_time(value: &[u8]) -> Option<i64> {
+    let time = value.get(..TIMES_END)?.last_chunk()?;
+    Some(i64::from_le_bytes(*time))
+}
 
 /// The fields of an object that become a row. Nothing is copied.
 #[derive(Debug)]
@@ -97,6 +106,14 @@ impl VectorEntries {
             let body = section.get(entry.body.clone()).unwrap_or_default();
             (self.name(entry), VectorList(body))
         })
+    }
+
+    /// Drops the vectors whose names `keeps` refuses.
+    pub fn retain(&mut self, keeps: impl Fn(&str) -> bool) {
+        let VectorEntries { names, named, multi } = self;
+        let kept = |entry: &Entry| names.get(entry.name.clone()).is_some_and(&keeps);
+        named.retain(kept);
+        multi.retain(kept);
     }
 
     fn name(&self, entry: &Entry) -> &str {

@@ -1,11 +1,12 @@
 //! What a reader tells of a directory besides its rows: cut-offs, warnings, skipped shards.
-use std::fmt;
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
 use crate::{
-    error::{LogFault, Place},
-    schema::SchemaWarning,
+    copies::ShardCopies,
+    error::{DiskError, LogFault, Place},
+    schema::{ReadFrom, SchemaWarning},
 };
 
 /// Up to where the writes of a shard are in the export.
@@ -29,18 +30,23 @@ pub struct LogLength {
 }
 
 /// A shard that a [`crate::Units`] has reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ShardSummary {
     /// Shard (tenant) name.
     pub shard: String,
     /// Its index in the class's shards.
     pub index: u32,
-    /// Up to where its writes are in the export.
-    pub cut_off: CutOff,
+    /// Up to where its writes are in the export; absent when its files could not be trusted.
+    pub cut_off: Option<CutOff>,
     /// Why there is nothing to read, when there is nothing.
     pub skip_reason: Option<String>,
+    /// Why nothing of it is read, or nothing from some key on, or not all of its copies.
+    pub error: Option<Arc<DiskError>>,
     /// What was odd.
     pub warnings: Vec<Warning>,
+    /// The directories that held it, where there are several directories. [`Self::cut_off`] then
+    /// has the earliest time alone.
+    pub copies: Option<ShardCopies>,
 }
 
 /// Names, of which there may be very many: how many, and the first ones.
@@ -132,8 +138,36 @@ pub enum Warning {
     },
     /// The server's own schema cannot be read beside a schema file.
     ServerSchema {
+        /// The data directory.
+        path: PathBuf,
         /// Why.
         reason: String,
+        /// Whether another node's tells what tenants there are and in which state.
+        tenants_known: bool,
+    },
+    /// Two nodes' schemas differ; the newer one counts.
+    SchemasDiffer {
+        /// The data directory with the older one.
+        path: PathBuf,
+        /// That schema.
+        source: ReadFrom,
+        /// The other one.
+        newer: ReadFrom,
+    },
+    /// Shards that have a copy in a directory of a node that the schema does not place them on,
+    /// beside those where they belong; that copy is left out.
+    CopiesMisplaced {
+        /// Exact class name.
+        class: String,
+        /// Those shards.
+        shards: Examples,
+    },
+    /// Shards that one of their nodes does not hold.
+    CopiesMissing {
+        /// Exact class name.
+        class: String,
+        /// Those shards.
+        shards: Examples,
     },
     /// Something odd in the server's own schema.
     Schema(SchemaWarning),
@@ -208,10 +242,26 @@ impl fmt::Display for Warning {
                  part of this",
                 nodes.join(", ")
             ),
-            Warning::ServerSchema { reason } => write!(
+            Warning::ServerSchema { path, reason, tenants_known } => write!(
                 formatter,
-                "the server's own schema cannot be read, so that tenants' states are not known: \
-                 {reason}"
+                "the server's own schema in {} cannot be read{}: {reason}",
+                path.display(),
+                if *tenants_known { "" } else { ", so that tenants' states are not known" }
+            ),
+            Warning::SchemasDiffer { path, source, newer } => write!(
+                formatter,
+                "the schema in {} ({source}) differs from the one that counts ({newer})",
+                path.display()
+            ),
+            Warning::CopiesMisplaced { class, shards } => write!(
+                formatter,
+                "class {class}: {shards} also in the directory of a node that the schema does not \
+                 place them on; that copy is left out"
+            ),
+            Warning::CopiesMissing { class, shards } => write!(
+                formatter,
+                "class {class}: {shards} missing in the directory of a node that the schema places \
+                 them on"
             ),
             Warning::Schema(warning) => warning.fmt(formatter),
             Warning::NoShards { directory } => {

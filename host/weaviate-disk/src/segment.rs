@@ -1,7 +1,7 @@
 //! Segment files: header, checksum, and reading the nodes of a key range forward.
 //!
 //! The format is that of `lsm-segment.md` 1; all integers are little-endian but the checksum.
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use uuid::Uuid;
 
@@ -16,6 +16,9 @@ pub(crate) const HEADER_BYTES: u64 = 16;
 const FOOTER_BYTES: u64 = 4;
 /// Keys of the objects bucket are UUIDs (`lsm-segment.md` 2).
 pub(crate) const KEY_BYTES: u32 = 16;
+/// What a tombstone that tells its time has in place of a value: 1, then Unix milliseconds
+/// (`lsm-segment.md` 1.3).
+pub(crate) const TOMBSTONE_TIME_BYTES: u64 = 9;
 
 /// Where the parts of a segment lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +133,7 @@ impl SegmentLayout {
 /// The nodes of a segment between two of its node borders, in key order.
 #[derive(Debug)]
 pub(crate) struct SegmentRun {
-    file: BucketFile,
+    file: Arc<BucketFile>,
     secondary_indices: u16,
     buffer: Vec<u8>,
     /// What the buffer may grow to; a node that is larger is not held.
@@ -158,7 +161,7 @@ struct Node {
 impl SegmentRun {
     /// Reads the nodes at `range`, whose keys must lie in `keys` (the end is not part of it).
     pub fn new(
-        file: BucketFile,
+        file: Arc<BucketFile>,
         secondary_indices: u16,
         range: Range<u64>,
         keys: Range<Option<u128>>,

@@ -2,17 +2,24 @@
 //!
 //! Where the cuts lie depends on the data and on the size of a block alone, and no row is read:
 //! node sizes come from the key trees and from the indexes of the logs (`architecture.md`).
-use std::{cmp::Reverse, collections::BinaryHeap, ops::Range, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap},
+    ops::Range,
+    sync::Arc,
+};
 
 use offloom_rows::Schema;
 
 use crate::{
-    class::Class,
+    bad_data::{Faults, ReadOptions},
+    class::{Class, Shard},
+    copies,
     cursor::UnitCursor,
     directory::DataDirectory,
     error::DiskError,
     key_index::{KeyTree, SparseWalk},
-    merge::ShardRange,
+    merge::{Merge, ShardRange},
     report::ShardSummary,
     snapshot::{Content, Findings, ShardSnapshot},
 };
@@ -58,13 +65,39 @@ impl Unit {
         &self.0.schema
     }
 
-    /// Starts reading; may be called again, for another try. The files of the first shard are
-    /// opened now, those of the others when their rows are reached; they are closed behind them.
-    ///
-    /// # Errors
-    /// When a file cannot be opened, or its first rows break its format.
-    pub fn open(&self) -> Result<UnitCursor, DiskError> {
-        UnitCursor::open(self.clone())
+    /// A cursor on its rows; may be called again, for another try: the files stay open until the
+    /// unit is dropped.
+    pub fn open(&self, options: &ReadOptions) -> UnitCursor {
+        UnitCursor::new(self.clone(), options.clone())
+    }
+
+    /// Reads the unit's nodes to their ends, without building rows, and names every shard that
+    /// cannot be read, with the reason. Blocking. After one shard failed this finds the others at
+    /// once.
+    pub fn failing_shards(&self) -> Faults {
+        let mut faults = Faults::default();
+        for range in &self.0.ranges {
+            let read = Merge::open(range).and_then(|mut merge| {
+                while merge.advance()? {}
+                Ok(())
+            });
+            if let Err(error) = read {
+                faults.shard_failed(range.snapshot.shard_index, error.to_string());
+            }
+        }
+        faults
+    }
+
+    /// The same unit without the rows of these shards, by index. Their other key ranges, in other
+    /// units, are not concerned.
+    pub fn without(&self, shards: &BTreeSet<u32>) -> Unit {
+        let remains = |range: &&ShardRange| !shards.contains(&range.snapshot.shard_index);
+        Unit(Arc::new(UnitParts {
+            number: self.0.number,
+            raw_bytes: self.0.raw_bytes,
+            schema: self.0.schema.clone(),
+            ranges: self.0.ranges.iter().filter(remains).cloned().collect(),
+        }))
     }
 
     pub(crate) fn ranges(&self) -> &[ShardRange] {
@@ -72,8 +105,12 @@ impl Unit {
     }
 }
 
-/// The units of a class in order. Shards are looked at when the iterator reaches them. After an
-/// error it ends.
+/// The units of a class in order. A shard that cannot be trusted has its error in
+/// [`Units::shards`], and the others go on.
+///
+/// The snapshot of a shard is taken when the iterator reaches it. Its files are then open until the
+/// last unit of the shard is dropped; when [`crate::Descriptors`] does not allow more of them, the
+/// iterator waits for units to be dropped, so that shards are taken in waves.
 #[derive(Debug)]
 pub struct Units {
     directory: DataDirectory,
@@ -84,9 +121,10 @@ pub struct Units {
     cutter: Option<ShardCutter>,
     ranges: Vec<ShardRange>,
     ranges_bytes: u64,
+    /// Files that the shards of `ranges` and of `cutter` hold open.
+    open_files: usize,
     number: u64,
     shards: Vec<ShardSummary>,
-    ended: bool,
 }
 
 impl Units {
@@ -100,9 +138,9 @@ impl Units {
             cutter: None,
             ranges: Vec::new(),
             ranges_bytes: 0,
+            open_files: 0,
             number: 0,
             shards: Vec::new(),
-            ended: false,
         }
     }
 
@@ -111,12 +149,73 @@ impl Units {
         &self.shards
     }
 
-    fn next_unit(&mut self) -> Result<Option<Unit>, DiskError> {
+    /// As [`Units::shards`], to be kept.
+    pub fn into_shards(self) -> Vec<ShardSummary> {
+        self.shards
+    }
+
+    /// Takes the snapshot of a shard, unless the unit that is being made must go first.
+    fn begin_shard(&mut self, shard: &Shard) -> Begun {
+        let index = u32::try_from(self.next_shard).unwrap_or(u32::MAX);
+        let taken = match &shard.skip_reason {
+            Some(_) => Ok(Some((None, Findings::not_looked_at()))),
+            None => {
+                // Whoever waits for descriptors must not hold what others wait for.
+                let room =
+                    self.directory.descriptors().unit_files().saturating_sub(self.open_files);
+                let room = (!self.ranges.is_empty()).then_some(room);
+                copies::take(&self.directory, &self.class, shard, index, room)
+            }
+        };
+        let (snapshot, findings, error) = match taken {
+            Ok(Some((snapshot, mut findings))) => {
+                let error = findings.broken_copy.take().map(Arc::new);
+                (snapshot, Some(findings), error)
+            }
+            Ok(None) => return Begun::NoRoom,
+            Err(error) => (None, None, Some(Arc::new(error))),
+        };
+        self.next_shard = self.next_shard.saturating_add(1);
+        let (cut_off, warnings, found_reason, copies) = match findings {
+            Some(found) => (Some(found.cut_off), found.warnings, found.skip_reason, found.copies),
+            None => (None, Vec::new(), None, None),
+        };
+        let decided = shard.skip_reason.as_ref().map(ToString::to_string);
+        self.shards.push(ShardSummary {
+            shard: shard.name.to_string(),
+            index,
+            cut_off,
+            skip_reason: decided.or(found_reason.map(str::to_owned)),
+            error,
+            warnings,
+            copies,
+        });
+        Begun::Shard(snapshot.map(|snapshot| {
+            self.open_files = self.open_files.saturating_add(snapshot.open_files());
+            ShardCutter::new(Arc::new(snapshot), self.block_bytes)
+        }))
+    }
+
+    /// A shard whose trees turn out to be wrong while it is cut: what was cut before remains.
+    fn fail_shard(&mut self, error: DiskError) {
+        self.cutter = None;
+        if let Some(shard) = self.shards.last_mut() {
+            shard.error = Some(Arc::new(error));
+        }
+    }
+
+    fn next_unit(&mut self) -> Option<Unit> {
         loop {
             if let Some(cutter) = &mut self.cutter {
                 let budget = self.block_bytes.saturating_sub(self.ranges_bytes);
                 let slack = self.block_bytes / SLACK;
-                let (range, bytes) = cutter.cut(budget.max(1), slack)?;
+                let (range, bytes) = match cutter.cut(budget.max(1), slack) {
+                    Ok(cut) => cut,
+                    Err(error) => {
+                        self.fail_shard(error);
+                        continue;
+                    }
+                };
                 self.ranges_bytes = self.ranges_bytes.saturating_add(bytes);
                 self.ranges.push(range);
                 if cutter.is_done() {
@@ -126,27 +225,15 @@ impl Units {
                     || self.cutter.is_some()
                     || self.ranges.len() >= MAX_UNIT_SHARDS;
                 if full {
-                    return Ok(self.finish_unit());
+                    return self.finish_unit();
                 }
-            } else if let Some(shard) = self.class.shards.get(self.next_shard) {
-                let index = u32::try_from(self.next_shard).unwrap_or(u32::MAX);
-                let (snapshot, findings) = match &shard.skip_reason {
-                    Some(_) => (None, Findings::not_looked_at()),
-                    None => ShardSnapshot::take(self.directory.bucket(&self.class, shard), index)?,
-                };
-                let decided = shard.skip_reason.as_ref().map(ToString::to_string);
-                self.shards.push(ShardSummary {
-                    shard: shard.name.to_string(),
-                    index,
-                    cut_off: findings.cut_off,
-                    skip_reason: decided.or(findings.skip_reason.map(str::to_owned)),
-                    warnings: findings.warnings,
-                });
-                self.next_shard = self.next_shard.saturating_add(1);
-                self.cutter =
-                    snapshot.map(|snapshot| ShardCutter::new(Arc::new(snapshot), self.block_bytes));
+            } else if let Some(shard) = self.class.shards.get(self.next_shard).cloned() {
+                match self.begin_shard(&shard) {
+                    Begun::Shard(cutter) => self.cutter = cutter,
+                    Begun::NoRoom => return self.finish_unit(),
+                }
             } else {
-                return Ok(self.finish_unit());
+                return self.finish_unit();
             }
         }
     }
@@ -155,6 +242,7 @@ impl Units {
         if self.ranges.is_empty() {
             return None;
         }
+        self.open_files = self.cutter.as_ref().map_or(0, |cutter| cutter.snapshot.open_files());
         let parts = UnitParts {
             number: self.number,
             raw_bytes: std::mem::take(&mut self.ranges_bytes),
@@ -167,16 +255,19 @@ impl Units {
 }
 
 impl Iterator for Units {
-    type Item = Result<Unit, DiskError>;
+    type Item = Unit;
 
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        let unit = self.next_unit().transpose();
-        self.ended = !matches!(unit, Some(Ok(_)));
-        unit
+    fn next(&mut self) -> Option<Unit> {
+        self.next_unit()
     }
+}
+
+/// What came of taking a shard's snapshot.
+enum Begun {
+    /// `None` when there is nothing to read, or nothing that can be trusted.
+    Shard(Option<ShardCutter>),
+    /// There are too few descriptors while others are held.
+    NoRoom,
 }
 
 /// How far the ranges that were cut have come in one source.
@@ -328,7 +419,7 @@ impl ShardCutter {
         for source in &self.snapshot.sources {
             self.walks.push(match &source.content {
                 Content::Segment(layout) => Walk::Segment {
-                    tree: KeyTree::new(self.snapshot.open(source)?, layout),
+                    tree: KeyTree::new(source.file.clone(), layout),
                     sparse: SparseWalk::new(self.step_bytes),
                 },
                 Content::Log(_) => Walk::Log { next: 0, next_bytes: 0 },

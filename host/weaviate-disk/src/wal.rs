@@ -6,7 +6,7 @@ use crc32fast::Hasher;
 use crate::{
     bucket::{BucketFile, ForwardReader},
     error::{DiskError, LogFault},
-    segment::KEY_BYTES,
+    segment::{KEY_BYTES, TOMBSTONE_TIME_BYTES},
 };
 
 /// The latest record of one key.
@@ -19,11 +19,18 @@ pub(crate) struct LogEntry {
 
 /// In place of a length: the record deletes its key.
 const TOMBSTONE: u64 = u64::MAX;
+/// The same, and its value tells when (`lsm-segment.md` 1.3).
+const TIMED_TOMBSTONE: u64 = u64::MAX - 1;
 
 impl LogEntry {
     /// Length of the value, `None` for a tombstone.
     pub fn value_bytes(&self) -> Option<u64> {
-        (self.value_bytes != TOMBSTONE).then_some(self.value_bytes)
+        (self.value_bytes < TIMED_TOMBSTONE).then_some(self.value_bytes)
+    }
+
+    /// Length of what stands in place of the value of a tombstone.
+    pub fn tombstone_bytes(&self) -> u64 {
+        if self.value_bytes == TIMED_TOMBSTONE { TOMBSTONE_TIME_BYTES } else { 0 }
     }
 
     /// Bytes of the record, nearly.
@@ -216,7 +223,11 @@ impl Replay<'_> {
         }
         let key: [u8; KEY_BYTES as usize] = or_cut!(self.reader.take()?);
         self.feed(&key);
-        let value_bytes = if tombstone == 0 { value_bytes } else { TOMBSTONE };
+        let value_bytes = match (tombstone, value_bytes) {
+            (0, live) => live,
+            (_, TOMBSTONE_TIME_BYTES) => TIMED_TOMBSTONE,
+            _ => TOMBSTONE,
+        };
         Ok(Ok(LogEntry { key: u128::from_be_bytes(key), value_offset, value_bytes }))
     }
 

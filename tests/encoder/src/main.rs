@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use offloom_encoder::{Workload, write_workload};
+use offloom_encoder::{Workload, write_tenants, write_workload};
 
 /// An independent writer of Weaviate's on-disk format.
 #[derive(Parser)]
@@ -17,6 +17,15 @@ enum Command {
         /// How many live objects; by default as many as the workload is measured with.
         #[arg(long)]
         rows: Option<u64>,
+        /// Where to.
+        dest: PathBuf,
+    },
+    /// Write DEST/data, a data directory with tenants of one small object each, and
+    /// DEST/schema.json.
+    WriteTenants {
+        /// How many tenants.
+        #[arg(long, default_value_t = 100_000)]
+        tenants: u64,
         /// Where to.
         dest: PathBuf,
     },
@@ -34,12 +43,17 @@ enum Name {
 }
 
 fn main() -> Result<()> {
-    let Command::WriteDirectory { workload, rows, dest } = Command::parse();
-    let workload = match workload {
-        Name::W1 => Workload::W1,
-        Name::W2 => Workload::W2,
-        Name::W3 => Workload::W3,
-    };
-    write_workload(workload, rows.unwrap_or(workload.rows()), &dest)
-        .with_context(|| format!("cannot write {}", dest.display()))
+    match Command::parse() {
+        Command::WriteDirectory { workload, rows, dest } => {
+            let workload = match workload {
+                Name::W1 => Workload::W1,
+                Name::W2 => Workload::W2,
+                Name::W3 => Workload::W3,
+            };
+            write_workload(workload, rows.unwrap_or(workload.rows()), &dest)
+                .with_context(|| format!("cannot write {}", dest.display()))
+        }
+        Command::WriteTenants { tenants, dest } => write_tenants(tenants, &dest)
+            .with_context(|| format!("cannot write {}", dest.display())),
+    }
 }

@@ -115,7 +115,7 @@ impl From<StartError> for ApiError {
             StartError::Plan(PlanError::UnknownClass { .. }) => {
                 ApiError::UnknownClass(error.to_string())
             }
-            StartError::Plan(PlanError::Disk(_) | PlanError::Stopped(_)) | StartError::Disk(_) => {
+            StartError::Plan(PlanError::Stopped(_)) | StartError::Disk(_) => {
                 ApiError::Internal(error.to_string())
             }
             StartError::Plan(_) | StartError::Guest(_) => ApiError::Invalid(error.to_string()),

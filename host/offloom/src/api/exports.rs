@@ -6,7 +6,7 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use chrono::{DateTime, SecondsFormat, Utc};
-use offloom_protocol::manifest::ProgressStatus;
+use offloom_protocol::manifest::{Missing, ProgressStatus};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::ApiState;
 use super::body::JsonBody;
 use super::error::ApiError;
+use super::scope::ScopeBody;
 use crate::authz::Principal;
 use crate::scheduler::{ExportState, ExportView, Request};
 use crate::status::ClassView;
@@ -25,10 +26,8 @@ const MAX_SHARDS_SHOWN: usize = 1_000;
 #[derive(Debug, Deserialize)]
 pub struct CreateBody {
     id: Option<String>,
-    #[serde(default)]
-    include: Option<Vec<String>>,
-    #[serde(default)]
-    exclude: Option<Vec<String>>,
+    #[serde(flatten)]
+    scope: ScopeBody,
     file_format: Option<String>,
     #[serde(default)]
     config: Option<Place>,
@@ -69,6 +68,10 @@ pub struct ExportBody {
     error: Option<String>,
     classes: Vec<String>,
     progress: BTreeMap<String, ClassBody>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<Missing>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shard_status: Option<BTreeMap<String, BTreeMap<String, ShardBody>>>,
 }
@@ -93,6 +96,8 @@ struct ShardBody {
     objects_exported: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     skip_reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 /// POST `/v1/export/{backend}`.
@@ -120,8 +125,7 @@ pub async fn create(
         backend: backend.clone(),
         id,
         destination,
-        include: body.include.unwrap_or_default(),
-        exclude: body.exclude.unwrap_or_default(),
+        scope: body.scope.into_scope(state.quarantine_raw)?,
         options: body.guest_options.unwrap_or_default().into_iter().collect(),
     };
     let view = state.scheduler.start(&principal, request).await?;
@@ -187,6 +191,7 @@ impl ExportBody {
                         status: shard.status,
                         objects_exported: shard.objects_exported,
                         skip_reason: shard.skip_reason.clone(),
+                        error: shard.error.clone(),
                     };
                     (shard.name.clone(), body)
                 });
@@ -218,6 +223,8 @@ impl ExportBody {
             },
             classes: view.classes.iter().map(|class| class.name.clone()).collect(),
             progress: progress.collect(),
+            partial: !view.missing.is_empty(),
+            missing: view.missing,
             shard_status,
             path: view.path,
         }

@@ -3,6 +3,7 @@ pub mod body;
 pub mod error;
 mod exports;
 mod health;
+mod scope;
 #[cfg(test)]
 mod tests;
 
@@ -46,6 +47,8 @@ pub struct ApiState {
     pub scheduler: Scheduler,
     /// Where they may go.
     pub backend: Arc<BackendConfig>,
+    /// Whether quarantined objects may keep their stored bytes.
+    pub quarantine_raw: bool,
     /// Who may ask.
     pub authorizer: Arc<dyn Authorizer>,
 }

@@ -58,7 +58,7 @@ impl Service {
         let fixture = unpack("basic").unwrap();
         let authorizer: Arc<dyn Authorizer> = Arc::new(Tokens);
         let config = SchedulerConfig {
-            data_dir: fixture.data_dir(),
+            sources: vec![fixture.data_dir()],
             schema: Some(fixture.schema_file()),
             workers: 1,
             max_exports: 1,
@@ -74,7 +74,12 @@ impl Service {
             filesystem_root: Some(work.path().join("out")),
             ..BackendConfig::default()
         };
-        let router = router(ApiState { scheduler, backend: Arc::new(backend), authorizer });
+        let router = router(ApiState {
+            scheduler,
+            backend: Arc::new(backend),
+            quarantine_raw: false,
+            authorizer,
+        });
         Service { router, work, _fixture: fixture }
     }
 

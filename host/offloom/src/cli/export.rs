@@ -3,7 +3,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::bail;
 use clap::Args;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
@@ -11,6 +10,7 @@ use offloom_sandbox::{GuestOptions, SandboxConfig};
 use offloom_weaviate_disk::{DataDirectory, SchemaFile};
 
 use super::progress::Progress;
+use super::scope::ScopeArgs;
 use crate::export::{Export, Stop, StopReason, Workers};
 use crate::guest;
 use crate::plan::plan;
@@ -20,21 +20,18 @@ use crate::worker::default_workers;
 /// What `offloom export` takes.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// Weaviate's data directory (PERSISTENCE_DATA_PATH); it is only read
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
+    /// Weaviate's data directory (PERSISTENCE_DATA_PATH); it is only read. Several times: those of a
+    /// cluster's nodes, which become one export
+    #[arg(long, value_name = "DIR", required = true)]
+    data_dir: Vec<PathBuf>,
     /// Where the export's folder goes, as file:///absolute/path/, a plain path, or s3://bucket/prefix/
     #[arg(long, value_name = "URL")]
     to: String,
     /// Name of the export and of its folder: lowercase letters, digits, _ and - [default: export- and the UTC time]
     #[arg(long)]
     id: Option<String>,
-    /// Export only these classes
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
-    include: Vec<String>,
-    /// Export all classes but these
-    #[arg(long, value_name = "C", value_delimiter = ',')]
-    exclude: Vec<String>,
+    #[command(flatten)]
+    scope: ScopeArgs,
     /// A saved answer of GET /v1/schema: exact class names, and which are multi-tenant
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
@@ -64,11 +61,7 @@ fn guest_option(text: &str) -> Result<(String, String), String> {
 
 /// Runs the command. The folder of the export is the last line of standard output.
 pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
-    if !args.include.is_empty() && !args.exclude.is_empty() {
-        bail!(
-            "--include and --exclude cannot be used together: name the classes to export, or the ones to leave out"
-        );
-    }
+    let scope = args.scope.into_scope()?;
     let destination = Destination::parse(&args.to)?;
     let id = args
         .id
@@ -84,14 +77,20 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     let sandbox = SandboxConfig { cache_dir: args.cache_dir, ..SandboxConfig::default() };
     let guest = guest::load(args.guest, sandbox).await?;
     let options: GuestOptions = args.guest_options;
-    let classes =
-        plan(&directory, directory.classes(), &guest, &options, &args.include, &args.exclude)
-            .await?;
+    let classes = plan(&directory, directory.classes(), &guest, &options, &scope).await?;
 
     let count = args.workers.map_or_else(default_workers, usize::from);
     let workers = Workers::new(count, tokio::runtime::Handle::current());
     destination.check_access().await?;
-    let export = Export { id, destination, directory, classes, guest, options };
+    let export = Export {
+        id,
+        destination,
+        directory,
+        classes,
+        guest,
+        options,
+        allow_partial: scope.allow_partial,
+    };
     let claimed = export.claim().await?;
     let folder = claimed.folder().url().to_owned();
     let status = Arc::new(Status::default());
@@ -113,10 +112,10 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens a data directory with an optional schema file.
-pub fn open(data_dir: &std::path::Path, schema: Option<PathBuf>) -> anyhow::Result<DataDirectory> {
+/// Opens data directories with an optional schema file.
+pub fn open(data_dirs: &[PathBuf], schema: Option<PathBuf>) -> anyhow::Result<DataDirectory> {
     let schema = schema.map(|path| SchemaFile::read(&path)).transpose()?;
-    Ok(DataDirectory::open(data_dir, schema)?)
+    Ok(DataDirectory::open_nodes(data_dirs, schema)?)
 }
 
 /// Ctrl-C and SIGTERM end the export in good order: uploads are dropped, the manifest says CANCELED.

@@ -1,18 +1,18 @@
-//! `offloom inspect`: what a data directory holds, for a person or as JSON.
+//! `offloom inspect`: what data directories hold, for a person or as JSON.
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
-use offloom_weaviate_disk::{Class, ShardSurvey};
+use offloom_weaviate_disk::{Class, CopySurvey, DataDirectory, Node, ShardSurvey};
 use serde_json::{Value, json};
 
 /// What `offloom inspect` takes.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// Weaviate's data directory; it is only read
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
+    /// Weaviate's data directory; it is only read. Several times: those of a cluster's nodes
+    #[arg(long, value_name = "DIR", required = true)]
+    data_dir: Vec<PathBuf>,
     /// A saved answer of GET /v1/schema
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
@@ -24,11 +24,14 @@ pub struct InspectArgs {
 /// Runs the command. It exits with a status other than 0 when a shard could not be exported.
 pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
     let directory = super::export::open(&args.data_dir, args.schema)?;
+    if !args.json {
+        print_directory(&directory);
+    }
     let mut classes = Vec::new();
     let mut whole = true;
     for class in directory.classes() {
         let shards = directory.survey(class)?.shards;
-        whole &= shards.iter().all(|shard| shard.fault.is_none());
+        whole &= shards.iter().all(|shard| shard.fault().is_none());
         if args.json {
             classes.push(class_json(class, &shards));
         } else {
@@ -37,7 +40,13 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
     }
     if args.json {
         let warnings: Vec<String> = directory.warnings().iter().map(ToString::to_string).collect();
-        println!("{:#}", json!({ "classes": classes, "warnings": warnings }));
+        let shown = json!({
+            "directories": directory.nodes().iter().map(node_json).collect::<Vec<_>>(),
+            "schemaFrom": directory.schema_from().to_string(),
+            "classes": classes,
+            "warnings": warnings,
+        });
+        println!("{shown:#}");
     } else {
         for warning in directory.warnings() {
             println!("note: {warning}");
@@ -46,19 +55,31 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn print_directory(directory: &DataDirectory) {
+    for node in directory.nodes() {
+        let names: Vec<&str> = node.names().iter().map(|name| &**name).collect();
+        let called = match names.as_slice() {
+            [] => String::new(),
+            [name] => format!(", node {name}"),
+            names => format!(", node {}", names.join(" or ")),
+        };
+        println!("{}{called}: {}", node.path().display(), node.layout());
+    }
+    println!("schema: {}\n", directory.schema_from());
+}
+
 fn print_class(class: &Class, shards: &[ShardSurvey]) {
     let (kind, count) = if class.multi_tenant {
         ("multi-tenant, tenants", shards.len())
     } else {
         ("shards", shards.len())
     };
-    let objects = shards.iter().map(|shard| shard.objects_estimate).fold(0, u64::saturating_add);
-    let raw_bytes = shards.iter().map(|shard| shard.raw_bytes).fold(0, u64::saturating_add);
+    let sum = |of: fn(&ShardSurvey) -> u64| shards.iter().map(of).fold(0, u64::saturating_add);
     println!(
         "{}  ({kind}: {count}; at most {} objects, {})",
         class.name,
-        HumanCount(objects),
-        HumanBytes(raw_bytes),
+        HumanCount(sum(ShardSurvey::objects_estimate)),
+        HumanBytes(sum(ShardSurvey::raw_bytes)),
     );
     for shard in shards {
         print_shard(shard);
@@ -67,15 +88,28 @@ fn print_class(class: &Class, shards: &[ShardSurvey]) {
 }
 
 fn print_shard(shard: &ShardSurvey) {
+    let status = shard.status.as_ref().map(|status| format!("  {status}")).unwrap_or_default();
+    if let Some(reason) = &shard.skip_reason {
+        println!("  {}{status}  left out: {reason}", shard.shard);
+        return;
+    }
     println!(
-        "  {}  at most {} objects, {}, segments: {}, logs: {}",
+        "  {}{status}  at most {} objects, {}",
         shard.shard,
-        HumanCount(shard.objects_estimate),
-        HumanBytes(shard.raw_bytes),
-        shard.segments.len(),
-        shard.logs.len(),
+        HumanCount(shard.objects_estimate()),
+        HumanBytes(shard.raw_bytes()),
     );
-    for segment in &shard.segments {
+    let several = shard.copies.len() > 1;
+    for copy in &shard.copies {
+        if several {
+            println!("    copy in {}", copy.directory.display());
+        }
+        print_copy(copy);
+    }
+}
+
+fn print_copy(copy: &CopySurvey) {
+    for segment in &copy.segments {
         println!(
             "    {}  {}, {} keys, level {}, {}{}",
             segment.name,
@@ -86,7 +120,7 @@ fn print_shard(shard: &ShardSurvey) {
             if segment.leftover { ", a finished compaction that was not renamed" } else { "" },
         );
     }
-    for log in &shard.logs {
+    for log in &copy.logs {
         println!(
             "    {}  {}, {} records",
             log.name,
@@ -97,12 +131,21 @@ fn print_shard(shard: &ShardSurvey) {
             println!("      torn: the last {} bytes are no record", log.dropped_bytes);
         }
     }
-    for file in &shard.ignored {
+    for file in &copy.ignored {
         println!("    {}  not read: {}", file.name, file.reason);
     }
-    if let Some(fault) = &shard.fault {
+    if let Some(fault) = &copy.fault {
         println!("    BROKEN: {fault}");
     }
+}
+
+fn node_json(node: &Node) -> Value {
+    let names: Vec<&str> = node.names().iter().map(|name| &**name).collect();
+    json!({
+        "path": node.path().display().to_string(),
+        "layout": node.layout().to_string(),
+        "nodeNames": names,
+    })
 }
 
 fn class_json(class: &Class, shards: &[ShardSurvey]) -> Value {
@@ -115,7 +158,19 @@ fn class_json(class: &Class, shards: &[ShardSurvey]) -> Value {
 }
 
 fn shard_json(shard: &ShardSurvey) -> Value {
-    let segments = shard.segments.iter().map(|segment| {
+    json!({
+        "name": shard.shard,
+        "status": shard.status.as_ref().map(ToString::to_string),
+        "skipReason": shard.skip_reason.as_ref().map(ToString::to_string),
+        "objectsEstimate": shard.objects_estimate(),
+        "rawBytes": shard.raw_bytes(),
+        "fault": shard.fault().map(ToString::to_string),
+        "copies": shard.copies.iter().map(copy_json).collect::<Vec<_>>(),
+    })
+}
+
+fn copy_json(copy: &CopySurvey) -> Value {
+    let segments = copy.segments.iter().map(|segment| {
         json!({
             "name": segment.name,
             "bytes": segment.bytes,
@@ -126,7 +181,7 @@ fn shard_json(shard: &ShardSurvey) -> Value {
             "leftover": segment.leftover,
         })
     });
-    let logs = shard.logs.iter().map(|log| {
+    let logs = copy.logs.iter().map(|log| {
         json!({
             "name": log.name,
             "bytes": log.bytes,
@@ -134,17 +189,15 @@ fn shard_json(shard: &ShardSurvey) -> Value {
             "droppedBytes": log.dropped_bytes,
         })
     });
-    let ignored = shard
+    let ignored = copy
         .ignored
         .iter()
         .map(|file| json!({ "name": file.name, "reason": file.reason.to_string() }));
     json!({
-        "name": shard.shard,
-        "objectsEstimate": shard.objects_estimate,
-        "rawBytes": shard.raw_bytes,
+        "directory": copy.directory.display().to_string(),
         "segments": segments.collect::<Vec<_>>(),
         "logs": logs.collect::<Vec<_>>(),
         "ignored": ignored.collect::<Vec<_>>(),
-        "fault": shard.fault.as_ref().map(ToString::to_string),
+        "fault": copy.fault.as_ref().map(ToString::to_string),
     })
 }

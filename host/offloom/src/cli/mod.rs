@@ -2,6 +2,7 @@
 pub mod export;
 pub mod inspect;
 mod progress;
+mod scope;
 pub mod serve;
 pub mod verify;
 

@@ -44,13 +44,26 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     if found > 0 {
         anyhow::bail!("{} is not whole: differences: {found}", folder.url());
     }
+    for missing in &report.manifest.missing {
+        let shard = missing.shard.as_ref().map(|shard| format!(", shard {shard}"));
+        let objects = missing.objects.map(|objects| format!(": {objects} objects"));
+        eprintln!(
+            "missing: class {}{}{}: {}",
+            missing.class,
+            shard.unwrap_or_default(),
+            objects.unwrap_or_default(),
+            missing.reason
+        );
+    }
+    let whole =
+        if report.manifest.partial { "partial, and what its manifest says" } else { "whole" };
     let rows = report.manifest.files.iter().map(|file| file.rows).fold(0, u64::saturating_add);
     let proved = match depth {
         Depth::Full => "sizes, digests, rows and ids",
         Depth::Quick => "sizes and footers",
     };
     println!(
-        "{} is whole: {} files, {} rows; {proved} agree",
+        "{} is {whole}: {} files, {} rows; {proved} agree",
         folder.url(),
         report.manifest.files.len(),
         HumanCount(rows),

@@ -1,7 +1,7 @@
 //! Whether a manifest agrees with itself: names, sums, blocks and shards.
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::manifest::{ClassFile, Manifest, ProgressStatus, Shard};
+use crate::manifest::{ClassFile, Manifest, Missing, ProgressStatus, Shard};
 use crate::names::{ObjectKey, check_class_name, check_shard_name};
 use crate::verify::Difference;
 
@@ -13,6 +13,7 @@ pub(crate) fn check(manifest: &Manifest, shards: &[Shard]) -> Vec<Difference> {
     check.progress(manifest, &rows);
     check.attachments(manifest);
     check.shards(manifest, shards, &rows);
+    check.missing(manifest, shards);
     check.differences
 }
 
@@ -147,6 +148,31 @@ impl Check {
         }
     }
 
+    /// A partial export says so, and says of every part that it lacks what its shards say.
+    fn missing(&mut self, manifest: &Manifest, shards: &[Shard]) {
+        if manifest.partial == manifest.missing.is_empty() {
+            let count = manifest.missing.len();
+            self.say("partial", format!("{}, and {count} parts are missing", manifest.partial));
+        }
+        let lacks: BTreeSet<Lack<'_>> = lacks(shards).collect();
+        let mut told = BTreeSet::new();
+        for (number, Missing { class, shard, objects, .. }) in manifest.missing.iter().enumerate() {
+            let lack = (class.as_str(), shard.as_deref(), *objects);
+            // A class that is missing as a whole has no shards to say so.
+            if !told.insert(lack) || (shard.is_some() && !lacks.contains(&lack)) {
+                let problem = "it stands twice, or its shard says otherwise";
+                self.say(format!("missing[{number}]"), problem);
+            }
+        }
+        for (class, shard, _) in lacks.difference(&told) {
+            let (class, shard) = (shown(class), shown(shard.unwrap_or_default()));
+            self.say(
+                "missing",
+                format!("it does not tell what is left out of {class}, shard {shard}"),
+            );
+        }
+    }
+
     fn shards(&mut self, manifest: &Manifest, shards: &[Shard], rows: &BTreeMap<&str, u64>) {
         let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
         let mut seen = BTreeSet::new();
@@ -184,6 +210,18 @@ impl Check {
             }
         }
     }
+}
+
+/// What an entry of `missing` is about: class, shard, and how many objects when they are counted.
+type Lack<'a> = (&'a str, Option<&'a str>, Option<u64>);
+
+/// What the shards say that the files lack: all or a part of a shard, or counted objects of it.
+fn lacks<'a>(shards: &'a [Shard]) -> impl Iterator<Item = Lack<'a>> {
+    shards.iter().flat_map(|shard| {
+        let lack = |objects| (shard.class.as_str(), Some(shard.shard.as_str()), objects);
+        let unread = shard.error.as_ref().map(|_| lack(None));
+        unread.into_iter().chain(shard.objects_left_out.map(|count| lack(Some(count))))
+    })
 }
 
 /// A name out of a manifest that anybody may have altered.

@@ -1,7 +1,9 @@
 //! `verify` on exports with real Parquet files: whole ones, and every kind of damage by its place.
 use std::sync::{Arc, Mutex};
 
-use offloom_protocol::manifest::{Attachment, Manifest, ManifestError, Outcome, ProgressStatus};
+use offloom_protocol::manifest::{
+    Attachment, Manifest, ManifestError, Missing, Outcome, ProgressStatus,
+};
 use offloom_protocol::names::ObjectKey;
 use offloom_protocol::store::Destination;
 use offloom_protocol::verify::{Depth, Difference, FooterError, Progress, VerifyError, verify};
@@ -277,6 +279,55 @@ async fn a_manifest_that_contradicts_itself_is_found_at_the_place() {
         m.attachments.push(Attachment { key, size_bytes, sha256 });
     })
     .await;
+}
+
+fn missing(shard: &str, objects: Option<u64>) -> Missing {
+    let reason = "segment-1.db, offset 2: broken".to_owned();
+    Missing { class: "Article".to_owned(), shard: Some(shard.to_owned()), objects, reason }
+}
+
+/// Of two shards one was not read to its end, and two objects of it were left out.
+fn partial() -> Exported {
+    let mut exported = Exported::of("Article", &[("s1", ids(0..10)), ("s2", ids(20..25))]);
+    let shard = &mut exported.manifest.source.shards[1];
+    shard.error = Some("segment-1.db, offset 2: broken".to_owned());
+    shard.objects_left_out = Some(2);
+    exported.manifest.partial = true;
+    exported.manifest.missing = vec![missing("s2", None), missing("s2", Some(2))];
+    exported
+}
+
+#[tokio::test]
+async fn a_partial_export_is_proved_as_what_it_says() {
+    let exported = partial();
+    for depth in [Depth::Quick, Depth::Full] {
+        let report = exported.report(depth).await;
+        assert!(report.is_whole(), "{:?}", report.differences);
+        assert_eq!(report.manifest.missing.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_partial_export_that_does_not_tell_what_it_lacks_is_found() {
+    let found = async |alter: fn(&mut Manifest)| -> Vec<String> {
+        let mut exported = partial();
+        alter(&mut exported.manifest);
+        let place = |difference| match difference {
+            Difference::Manifest { place, .. } => place,
+            other => panic!("{other}"),
+        };
+        exported.found_either_way().await.into_iter().map(place).collect()
+    };
+    assert_eq!(found(|manifest| manifest.partial = false).await, ["partial"]);
+    assert_eq!(found(|manifest| manifest.missing.truncate(1)).await, ["missing"]);
+    assert_eq!(found(|manifest| manifest.missing.clear()).await, ["partial", "missing", "missing"]);
+    assert_eq!(found(|manifest| manifest.missing.push(missing("s2", None))).await, ["missing[2]"]);
+    assert_eq!(found(|manifest| manifest.missing.push(missing("s1", None))).await, ["missing[2]"]);
+    assert_eq!(
+        found(|manifest| manifest.missing[1].objects = Some(1)).await,
+        ["missing[1]", "missing"]
+    );
+    assert_eq!(found(|manifest| manifest.source.shards[1].error = None).await, ["missing[0]"]);
 }
 
 #[tokio::test]

@@ -20,6 +20,9 @@ pub fn shard(class: &str, name: &str, rows: u64) -> Shard {
             logs: vec![LogCutOff { name: "segment-1732343401000000000.wal".to_owned(), bytes: 17 }],
         }),
         skip_reason: None,
+        error: None,
+        objects_left_out: None,
+        copies: None,
     }
 }
 

@@ -370,8 +370,12 @@ fn manifests_follow_the_json_schema() {
     failed.error = Some("Article, shard s1: ...".to_owned());
     let mut partial = manifest("e1");
     partial.partial = true;
-    partial.missing =
-        vec![Missing { class: "Article".to_owned(), shard: None, reason: "torn".to_owned() }];
+    partial.missing = vec![Missing {
+        class: "Article".to_owned(),
+        shard: None,
+        objects: Some(2),
+        reason: "torn".to_owned(),
+    }];
     partial.source.shards = Vec::new();
     partial.source.shards_key = Some("shards.jsonl".to_owned());
     for good in [manifest("e1"), failed, partial] {

@@ -97,6 +97,19 @@ pub enum ShardStatus {
     Other(String),
 }
 
+impl ReadFrom {
+    /// The last entry of the RAFT log that it includes.
+    pub fn raft_index(&self) -> Option<u64> {
+        match self {
+            ReadFrom::Raft { entries: Some(entries), .. } => Some(*entries.end()),
+            // `<term>-<index>-<milliseconds>`.
+            ReadFrom::Raft { snapshot: Some(name), .. } => name.split('-').nth(1)?.parse().ok(),
+            ReadFrom::Raft { .. } => Some(0),
+            ReadFrom::SchemaDb { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for ReadFrom {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -7,13 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use cap_std::fs::Dir;
-
 use super::{
     cluster::{ClusterSchema, ReadFrom, ShardState},
     file::SchemaFile,
 };
-use crate::{error::DiskError, report::Warning};
+use crate::{error::DiskError, nodes::OpenedNode, report::Warning};
 
 /// Where class names, multi-tenancy and tenants were taken from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,23 +54,42 @@ pub(crate) struct KnownClass {
 }
 
 impl Known {
-    /// Reads the server's own schema, and puts `file` before it. With a file, a broken schema of
-    /// the server's costs no more than the tenants' states; without one it is an error, because
-    /// what the objects tell includes deleted classes and tenants that are there in part only.
+    /// Reads the servers' own schemas, of which the newest counts, and puts `file` before it. With
+    /// a file, a broken schema of a server's costs no more than the tenants' states; without one
+    /// it is an error unless another node has it, because what the objects tell includes deleted
+    /// classes and tenants that are there in part only.
     pub fn read(
-        root: &Dir,
+        nodes: &[OpenedNode],
         file: Option<&SchemaFile>,
         warnings: &mut Vec<Warning>,
     ) -> Result<Known, DiskError> {
-        let server = match ClusterSchema::read(root) {
-            Ok(server) => server,
-            Err(source) if file.is_none() => return Err(DiskError::ServerSchema { source }),
-            Err(error) => {
-                warnings.push(Warning::ServerSchema { reason: error.to_string() });
-                None
-            }
-        };
-        Ok(Known::new(server, file, warnings))
+        let mut newest: Option<(&OpenedNode, ClusterSchema)> = None;
+        let mut broken = Vec::new();
+        for node in nodes {
+            let schema = match ClusterSchema::read(&node.root) {
+                Ok(Some(schema)) => schema,
+                Ok(None) => continue,
+                Err(error) => {
+                    broken.push((node, error));
+                    continue;
+                }
+            };
+            newest = Some(match newest.take() {
+                None => (node, schema),
+                Some(present) => newer(present, (node, schema), warnings),
+            });
+        }
+        if newest.is_none() && file.is_none() && !broken.is_empty() {
+            let (node, source) = broken.swap_remove(0);
+            return Err(DiskError::ServerSchema { path: node.path.to_path_buf(), source });
+        }
+        let tenants_known = newest.is_some();
+        warnings.extend(broken.into_iter().map(|(node, error)| Warning::ServerSchema {
+            path: node.path.to_path_buf(),
+            reason: error.to_string(),
+            tenants_known,
+        }));
+        Ok(Known::new(newest.map(|(_, schema)| schema), file, warnings))
     }
 
     fn new(
@@ -151,4 +168,20 @@ impl Known {
         let distinct = lists.filter(|nodes| seen.insert(nodes.as_ptr()));
         distinct.flat_map(|nodes| nodes.iter().cloned()).collect()
     }
+}
+
+type OfNode<'a> = (&'a OpenedNode, ClusterSchema);
+
+/// The one whose RAFT log goes further, of equal ones the first; RAFT is newer than `schema.db`.
+fn newer<'a>(left: OfNode<'a>, right: OfNode<'a>, warnings: &mut Vec<Warning>) -> OfNode<'a> {
+    let right_is_newer = right.1.read_from.raft_index() > left.1.read_from.raft_index();
+    let (newer, older) = if right_is_newer { (right, left) } else { (left, right) };
+    if newer.1.classes != older.1.classes {
+        warnings.push(Warning::SchemasDiffer {
+            path: older.0.path.to_path_buf(),
+            source: older.1.read_from.clone(),
+            newer: newer.1.read_from.clone(),
+        });
+    }
+    newer
 }

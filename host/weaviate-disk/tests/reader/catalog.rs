@@ -15,20 +15,20 @@ use crate::{
 };
 
 /// A data directory with a RAFT log.
-struct Node {
-    root: TempDir,
+pub struct Server {
+    pub root: TempDir,
 }
 
-impl Node {
-    fn new(log: &Log) -> Node {
+impl Server {
+    pub fn new(log: &Log) -> Server {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("raft")).unwrap();
         fs::write(root.path().join("raft/raft.db"), log.file(1)).unwrap();
         fs::write(root.path().join("migration1.22.fs.hierarchy"), b"").unwrap();
-        Node { root }
+        Server { root }
     }
 
-    fn add(&self, class: &str, shard: &str) {
+    pub fn add(&self, class: &str, shard: &str) {
         add(self.root.path(), class, shard, class);
     }
 
@@ -37,7 +37,8 @@ impl Node {
     }
 }
 
-fn class(log: Log, name: &str, multi_tenant: bool, shards: &[(&str, &str)]) -> Log {
+/// Adds a class whose shards lie on these nodes.
+pub fn class(log: Log, name: &str, multi_tenant: bool, shards: &[(&str, &str)]) -> Log {
     let definition = json!({"class": name, "multiTenancyConfig": {"enabled": multi_tenant}});
     let shards = shards.iter().map(|(shard, node)| {
         ((*shard).to_owned(), json!({"name": shard, "belongsToNodes": [node]}))
@@ -46,7 +47,7 @@ fn class(log: Log, name: &str, multi_tenant: bool, shards: &[(&str, &str)]) -> L
     log.add_class(&definition, &json!({"physical": physical}))
 }
 
-fn examples(names: &[&str]) -> Examples {
+pub fn examples(names: &[&str]) -> Examples {
     let first = names.iter().map(|&name| name.to_owned()).collect();
     Examples { first, total: names.len() }
 }
@@ -77,7 +78,7 @@ fn tenants_are_skipped_by_their_status_and_those_without_directory_are_told() {
             ("new", "MELTING"),
         ],
     );
-    let node = Node::new(&log);
+    let node = Server::new(&log);
     for tenant in ["active", "asleep", "frozen", "leaving", "coming", "new", "dropped"] {
         node.add("Shelf", tenant);
     }
@@ -106,8 +107,11 @@ fn tenants_are_skipped_by_their_status_and_those_without_directory_are_told() {
 
     // What is skipped is in the survey, and adds nothing to it.
     let survey = directory.survey(shelf).unwrap();
-    let objects: Vec<_> =
-        survey.shards.iter().map(|shard| (shard.shard.as_str(), shard.objects_estimate)).collect();
+    let objects: Vec<_> = survey
+        .shards
+        .iter()
+        .map(|shard| (shard.shard.as_str(), shard.objects_estimate()))
+        .collect();
     assert_eq!(objects[..4], [("active", 1), ("asleep", 1), ("coming", 0), ("dropped", 0)]);
     assert_eq!(survey.shards[2].status, Some(ShardStatus::Unfreezing));
     assert_eq!(survey.shards[2].skip_reason, Some(SkipReason::Status(ShardStatus::Unfreezing)));
@@ -128,7 +132,7 @@ fn classes_are_those_of_raft_and_both_sides_of_a_disagreement_are_told() {
     let log = class(log, "Others", false, &[("s5", "n2"), ("s6", "n3")]);
     let log = class(log, "EmptyMT", true, &[]);
     let log = class(log, "Moved", false, &[("s7", "n2")]);
-    let node = Node::new(&log);
+    let node = Server::new(&log);
     node.add("Article", "s1");
     node.add("Article", "s9");
     node.add("Moved", "s7");
@@ -186,7 +190,7 @@ fn classes_are_those_of_raft_and_both_sides_of_a_disagreement_are_told() {
 #[test]
 fn very_many_shards_are_counted_and_a_few_named() {
     let log = class(Log::new(), "Shelf", true, &[]).add_tenants("Shelf", &["n1"], &[("a", "")]);
-    let node = Node::new(&log);
+    let node = Server::new(&log);
     node.add("Shelf", "a");
     for tenant in 0..8 {
         node.add("Shelf", &format!("t{tenant}"));
@@ -201,17 +205,17 @@ fn very_many_shards_are_counted_and_a_few_named() {
 
 #[test]
 fn a_broken_raft_store_is_an_error_unless_a_schema_file_stands_in() {
-    let node = Node::new(&class(Log::new(), "Article", false, &[("s1", "n1")]));
+    let node = Server::new(&class(Log::new(), "Article", false, &[("s1", "n1")]));
     node.add("Article", "s1");
     fs::write(node.root.path().join("raft/raft.db"), [7; 8192]).unwrap();
     let error = DataDirectory::open(node.root.path(), None).unwrap_err();
-    let DiskError::ServerSchema { source } = &error else { panic!("{error}") };
+    let DiskError::ServerSchema { source, .. } = &error else { panic!("{error}") };
     assert!(matches!(source, SchemaReadError::NoMetaPage { .. }), "{source}");
     let text = error.to_string();
     assert!(text.contains("raft/raft.db") && text.contains("--schema"), "{text}");
     let file = schema(node.root.path(), r#"{"classes": [{"class": "Article"}]}"#);
     let directory = DataDirectory::open(node.root.path(), Some(file)).unwrap();
-    let [Warning::ServerSchema { reason }] = directory.warnings() else {
+    let [Warning::ServerSchema { reason, tenants_known: false, .. }] = directory.warnings() else {
         panic!("{:?}", directory.warnings())
     };
     assert!(reason.contains("raft/raft.db"), "{reason}");
@@ -225,7 +229,7 @@ fn a_broken_raft_store_is_an_error_unless_a_schema_file_stands_in() {
 #[test]
 fn what_was_odd_in_raft_is_told() {
     let log = class(Log::new(), "Article", false, &[("s1", "n1")]);
-    let node = Node::new(&class(log, "ARTICLE", false, &[("s2", "n1")]));
+    let node = Server::new(&class(log, "ARTICLE", false, &[("s2", "n1")]));
     node.add("Article", "s1");
     let [warning] = node.open().warnings().to_vec().try_into().unwrap();
     assert_eq!(

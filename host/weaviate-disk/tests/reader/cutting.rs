@@ -13,7 +13,7 @@ use crate::{
 fn raw_bytes(directory: &DataDirectory, class: &str, block_bytes: u64) -> Vec<u64> {
     let class = rows::class(directory, class);
     let units = directory.units(class, UnitOptions { block_bytes });
-    units.map(|unit| unit.unwrap().raw_bytes()).collect()
+    units.map(|unit| unit.raw_bytes()).collect()
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn many_tenants_share_units_and_hold_no_descriptors() {
     let before = open_descriptors();
     let mut kept = Vec::new();
     for unit in units.by_ref() {
-        kept.push(unit.unwrap());
+        kept.push(unit);
         // Other tests of this process open files too, but not hundreds.
         assert!(open_descriptors() < before + 500);
     }

@@ -51,7 +51,7 @@ fn objects_tell_the_class_where_the_name_can_be_split_in_two_ways() {
     add_flat(&data, "Shelf_A", "c", "Shelf_A");
     add_flat(&data, "Note", SHARD, "Note");
     let directory = opened(&data, None);
-    assert_eq!(directory.layout(), Layout::Flat);
+    assert_eq!(directory.nodes()[0].layout(), Layout::Flat);
     let expected = [("Note", SHARD, 1), ("Shelf", "a_b", 1), ("Shelf_A", "c", 1)];
     assert_eq!(shards(&directory), owned(&expected));
     let file = schema(
@@ -115,7 +115,7 @@ fn a_server_that_died_while_it_changed_the_layout_leaves_both() {
     // With the marker the older one does not count.
     fs::write(&marker, b"").unwrap();
     let directory = opened(&data, None);
-    assert_eq!(directory.layout(), Layout::Hierarchical);
+    assert_eq!(directory.nodes()[0].layout(), Layout::Hierarchical);
     assert_eq!(shards(&directory), owned(&[("Note", SHARD, 1), ("Shelf", "c", 1)]));
 }
 
@@ -126,7 +126,7 @@ fn a_class_that_is_called_like_a_flat_shard_is_none() {
     add(&data, "My_lsm", "objects", "My_lsm");
     fs::remove_file(data.join("migration1.22.fs.hierarchy")).unwrap();
     let directory = opened(&data, None);
-    assert_eq!(directory.layout(), Layout::Hierarchical);
+    assert_eq!(directory.nodes()[0].layout(), Layout::Hierarchical);
     assert_eq!(shards(&directory), owned(&[("My_lsm", "objects", 1)]));
 }
 

@@ -1,7 +1,7 @@
 //! Logs: versions, torn tails, and their place among the segments.
 use offloom_encoder::{Node, Object, ObjectOptions, SegmentOptions, WalVersion, tear};
 use offloom_rows::BatchLimits;
-use offloom_weaviate_disk::{LogFault, UnitOptions, Warning};
+use offloom_weaviate_disk::{LogFault, ReadOptions, UnitOptions, Warning};
 
 use crate::{
     allocations::largest_bytes,
@@ -182,7 +182,7 @@ fn a_large_log_is_indexed_and_not_held() {
         let units = directory.units(class, UnitOptions { block_bytes: 1 << 20 });
         units
             .map(|unit| {
-                let mut cursor = unit.unwrap().open().unwrap();
+                let mut cursor = unit.open(&ReadOptions::default());
                 let mut rows = 0;
                 while let Some(batch) = cursor.read_batch(limits).unwrap() {
                     rows += batch.rows.row_count;

@@ -7,20 +7,28 @@
     reason = "a failed unwrap is a failed test"
 )]
 mod allocations;
+mod bad_data;
 #[allow(dead_code, reason = "the schema's own tests use the rest")]
 #[path = "../schema/bbolt_file.rs"]
 mod bbolt_file;
 mod catalog;
 mod cutting;
 mod damage;
+mod descriptors;
 mod directory;
+mod filters;
 mod flat;
+mod leftovers;
+mod live;
 #[allow(dead_code, reason = "the schema's own tests use the rest")]
 #[path = "../schema/log.rs"]
 mod log;
 mod logs;
 mod model;
+mod nodes;
 mod objects;
 mod real;
 mod rows;
 mod shard;
+mod tenants;
+mod untouched;

@@ -1,7 +1,7 @@
 //! Stored objects that break their format, and those at the borders of what it allows.
 use offloom_encoder::{Generation, Node, Object, ObjectOptions, SegmentOptions, WalVersion};
 use offloom_rows::{BatchLimits, MAX_ROW_BYTES};
-use offloom_weaviate_disk::{DiskError, ObjectFault, SegmentFault};
+use offloom_weaviate_disk::{DiskError, ObjectFault, ReadOptions, SegmentFault, UnitOptions};
 use uuid::Uuid;
 
 use crate::{
@@ -184,12 +184,13 @@ fn bytes_behind_the_last_field_are_left_out_and_counted() {
     assert_eq!(shard.rows().len(), 1);
     let directory = shard.open();
     let class = rows::class(&directory, CLASS);
-    let options = offloom_weaviate_disk::UnitOptions { block_bytes: 1 << 20 };
-    let unit = directory.units(class, options).next().unwrap().unwrap();
-    let mut cursor = unit.open().unwrap();
-    assert_eq!(cursor.trailing_bytes_rows(), 0);
+    let options = UnitOptions { block_bytes: 1 << 20 };
+    let unit = directory.units(class, options).next().unwrap();
+    let mut cursor = unit.open(&ReadOptions::default());
+    let faults = cursor.faults();
     cursor.read_batch(rows::LIMITS).unwrap();
-    assert_eq!(cursor.trailing_bytes_rows(), 1);
+    let shard = &faults.take().shards[&0];
+    assert_eq!((shard.rows_with_trailing_bytes, shard.objects_left_out), (1, 0));
 }
 
 #[test]

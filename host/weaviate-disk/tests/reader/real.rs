@@ -11,9 +11,9 @@ use uuid::Uuid;
 use crate::rows::{self, LIMITS, Row};
 
 /// Classes and ids with all rows of that id: one id may stand in several tenants.
-type Objects = BTreeMap<(String, Uuid), Vec<Value>>;
+pub type Objects = BTreeMap<(String, Uuid), Vec<Value>>;
 
-fn rest_objects(fixture: &Fixture) -> Objects {
+pub fn rest_objects(fixture: &Fixture) -> Objects {
     let text = std::fs::read_to_string(fixture.objects_jsonl()).unwrap();
     let mut objects = Objects::new();
     for line in text.lines() {
@@ -35,7 +35,7 @@ fn rest_objects(fixture: &Fixture) -> Objects {
     objects
 }
 
-fn disk_objects(directory: &DataDirectory, block_bytes: u64) -> Objects {
+pub fn disk_objects(directory: &DataDirectory, block_bytes: u64) -> Objects {
     let mut objects = Objects::new();
     for class in directory.classes() {
         let rows = rows::read(directory, class, block_bytes, LIMITS).unwrap();
@@ -112,7 +112,7 @@ fn by_meaning(value: Value) -> Value {
 }
 
 /// Several objects of one id stand in no particular order.
-fn sorted(objects: Objects) -> Objects {
+pub fn sorted(objects: Objects) -> Objects {
     let sort = |mut values: Vec<Value>| {
         values.sort_by_key(Value::to_string);
         values
@@ -260,7 +260,7 @@ fn where_the_schema_came_from_is_told() {
 fn the_flat_layout_is_read_like_the_other_one() {
     let fixture = offloom_fixtures::unpack("v1.20.6").unwrap();
     let directory = without_schema_file(&fixture);
-    assert_eq!(directory.layout(), Layout::Flat);
+    assert_eq!(directory.nodes()[0].layout(), Layout::Flat);
     // Its logs are of version 0, and its objects tell their classes.
     std::fs::remove_file(fixture.data_dir().join("schema.db")).unwrap();
     let guessed = without_schema_file(&fixture);

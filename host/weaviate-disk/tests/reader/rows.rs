@@ -1,9 +1,9 @@
 //! The rows of a class one by one, taken apart from their batches, for comparing.
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use offloom_rows::{Batch, BatchLimits, Column, Cursor, Values, VariableWidth};
 use offloom_weaviate_disk::{
-    Class, DataDirectory, DiskError, ShardSummary, Unit, UnitOptions, Units,
+    Class, DataDirectory, DiskError, ReadOptions, ShardSummary, Unit, UnitCursor, UnitOptions,
 };
 
 /// Vectors are little-endian `f32`, so that NaN compares too.
@@ -44,6 +44,7 @@ pub fn class<'a>(directory: &'a DataDirectory, name: &str) -> &'a Class {
     found.unwrap_or_else(|| panic!("no class {name} in {:?}", directory.classes()))
 }
 
+/// The first error of a shard is the error.
 pub fn read(
     directory: &DataDirectory,
     class: &Class,
@@ -53,18 +54,23 @@ pub fn read(
     let mut units = directory.units(class, UnitOptions { block_bytes });
     let mut rows = ClassRows { units: Vec::new(), raw_bytes: Vec::new(), shards: Vec::new() };
     for (number, unit) in Iterator::enumerate(units.by_ref()) {
-        let unit: Unit = unit?;
         assert_eq!(unit.number(), number as u64);
         rows.units.push(read_unit(&unit, limits)?);
         rows.raw_bytes.push(unit.raw_bytes());
     }
-    rows.shards = Units::shards(&units).to_vec();
-    Ok(rows)
+    rows.shards = units.into_shards();
+    match rows.shards.iter_mut().find_map(|shard| shard.error.take()) {
+        Some(error) => Err(Arc::into_inner(error).unwrap()),
+        None => Ok(rows),
+    }
 }
 
 pub fn read_unit(unit: &Unit, limits: BatchLimits) -> Result<Vec<Row>, DiskError> {
+    read_cursor(unit.open(&ReadOptions::default()), limits)
+}
+
+pub fn read_cursor(mut cursor: UnitCursor, limits: BatchLimits) -> Result<Vec<Row>, DiskError> {
     let mut rows = Vec::new();
-    let mut cursor = unit.open()?;
     let fields = cursor.schema().fields.len();
     while let Some(batch) = cursor.read_batch(limits)? {
         assert!(batch.rows.row_count > 0 && batch.rows.row_count <= limits.max_rows);

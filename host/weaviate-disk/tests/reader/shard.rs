@@ -8,7 +8,7 @@ use offloom_encoder::{
     DirectoryWriter, NameStyle, Node, Object, ObjectOptions, SegmentOptions, ShardWriter,
     WalVersion,
 };
-use offloom_weaviate_disk::{DataDirectory, DiskError, SchemaFile, Warning};
+use offloom_weaviate_disk::{DataDirectory, DiskError, SchemaFile, Unit, UnitOptions, Warning};
 use tempfile::TempDir;
 
 use crate::rows::{self, ClassRows, LIMITS, Row};
@@ -61,6 +61,13 @@ impl Shard {
 
     pub fn open(&self) -> DataDirectory {
         DataDirectory::open(self.root(), None).unwrap()
+    }
+
+    /// The first unit of the class, cut at 1 MiB.
+    pub fn unit(&self) -> Unit {
+        let directory = self.open();
+        let class = rows::class(&directory, CLASS);
+        directory.units(class, UnitOptions { block_bytes: 1 << 20 }).next().unwrap()
     }
 
     pub fn read(&self) -> Result<ClassRows, DiskError> {

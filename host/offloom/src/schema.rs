@@ -1,0 +1,130 @@
+//! `schema.json`: what is needed to create the exported classes and their tenants again.
+use std::collections::BTreeMap;
+
+use offloom_protocol::manifest::{Attachment, ManifestError};
+use offloom_protocol::names::ObjectKey;
+use offloom_protocol::store::ExportFolder;
+use offloom_weaviate_disk::schema::ShardStatus;
+use offloom_weaviate_disk::{Class, Shard, SkipReason};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::plan::PlannedClass;
+
+/// The document. `classes` are as `GET /v1/schema` has them, `tenants` as
+/// `GET /v1/schema/{class}/tenants` has those of each class.
+#[derive(Serialize)]
+struct Document<'a> {
+    classes: Vec<&'a RawValue>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    tenants: BTreeMap<&'a str, Vec<Tenant<'a>>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Tenant<'a> {
+    name: &'a str,
+    activity_status: String,
+}
+
+/// Writes it, unless no definition is known.
+///
+/// # Errors
+/// [`ManifestError`].
+pub async fn write(
+    folder: &ExportFolder,
+    classes: &[PlannedClass],
+) -> Result<Option<Attachment>, ManifestError> {
+    let document = document(classes.iter().map(|planned| &planned.class))?;
+    let Some(content) = document else { return Ok(None) };
+    Attachment::write(folder, &ObjectKey::schema(), content).await.map(Some)
+}
+
+fn document<'a>(
+    classes: impl Iterator<Item = &'a Class>,
+) -> Result<Option<Vec<u8>>, ManifestError> {
+    let mut document = Document { classes: Vec::new(), tenants: BTreeMap::new() };
+    for class in classes {
+        let Some(definition) = class.definition.as_deref() else { continue };
+        // As the server wrote it: numbers and the order of members stay.
+        document.classes.push(serde_json::from_str(definition).map_err(ManifestError::Encode)?);
+        if class.multi_tenant {
+            document.tenants.insert(&class.name, tenants(class));
+        }
+    }
+    if document.classes.is_empty() {
+        return Ok(None);
+    }
+    serde_json::to_vec(&document).map(Some).map_err(ManifestError::Encode)
+}
+
+/// Those that the schema knows, or, without one, those on disk, as active ones.
+fn tenants(class: &Class) -> Vec<Tenant<'_>> {
+    let known = |shard: &&Shard| !matches!(shard.skip_reason, Some(SkipReason::NotInSchema));
+    let tenant = |shard: &Shard| shard.status.as_ref().unwrap_or(&ShardStatus::Hot).to_string();
+    let shards = class.shards.iter().filter(known);
+    shards.map(|shard| Tenant { name: &shard.name, activity_status: tenant(shard) }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use offloom_fixtures::unpack;
+    use offloom_weaviate_disk::DataDirectory;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn of(fixture: &str) -> (Value, Value, Value) {
+        let fixture = unpack(fixture).unwrap();
+        let directory = DataDirectory::open(&fixture.data_dir(), None).unwrap();
+        let document = document(directory.classes().iter()).unwrap().unwrap();
+        let read = |path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        (
+            serde_json::from_slice(&document).unwrap(),
+            read(fixture.schema_file()),
+            read(fixture.tenants_file()),
+        )
+    }
+
+    fn sorted(list: &Value, by: &str) -> Vec<Value> {
+        let mut list = list.as_array().unwrap().clone();
+        list.sort_by_key(|item| item[by].as_str().unwrap().to_owned());
+        list
+    }
+
+    /// What REST shows of a class and the server's own store has not, or the other way round.
+    fn names_and_types(classes: &Value) -> Vec<Value> {
+        let property = |property: &Value| json!([property["name"], property["dataType"]]);
+        sorted(classes, "class")
+            .iter()
+            .map(|class| {
+                let properties = class["properties"].as_array().map(Vec::as_slice);
+                json!({
+                    "class": class["class"],
+                    "multiTenancy": class["multiTenancyConfig"]["enabled"],
+                    "properties":
+                        properties.unwrap_or_default().iter().map(property).collect::<Vec<_>>(),
+                    "vectorizer": class["vectorizer"],
+                    "vectors": class["vectorConfig"].as_object().map(|of| of.keys().cloned().collect::<Vec<_>>()),
+                })
+            })
+            .collect()
+    }
+
+    #[test]
+    fn it_says_what_the_server_said_over_rest() {
+        for fixture in ["basic", "tenants", "options", "v1.28.16", "v1.24.26"] {
+            let (document, schema, tenants) = of(fixture);
+            assert_eq!(
+                names_and_types(&document["classes"]),
+                names_and_types(&schema["classes"]),
+                "{fixture}"
+            );
+            for (class, of_class) in tenants.as_object().unwrap() {
+                let expected = sorted(of_class, "name");
+                let found = sorted(&document["tenants"][class], "name");
+                assert_eq!(found, expected, "{fixture} {class}");
+            }
+        }
+    }
+}
