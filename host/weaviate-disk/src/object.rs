@@ -304,8 +304,10 @@ impl Section {
             };
             let body = (self.body)(segment, offset).ok_or_else(|| {
                 // The stored offset may itself lead out of the section, and of the file.
-                at_segment.rest = at_segment.rest.get(offset..).unwrap_or(fields.rest);
-                at_segment.fault(ObjectFault::Truncated { field: self.segment_field })
+                let within = offset.min(segment.len()) as u64;
+                let FaultAt { offset, fault } =
+                    at_segment.fault(ObjectFault::Truncated { field: self.segment_field });
+                FaultAt { offset: offset.saturating_add(within), fault }
             })?;
             // Several names may point at the same bytes: the row could grow without end.
             let entry_bytes = (body.len() as u64).saturating_add(name.len() as u64);
