@@ -343,6 +343,7 @@ impl Scheduler {
     }
 
     /// How far an export is. `elsewhere` is where to look for one that this server does not know.
+    /// Of one that has ended the shards are read only if they are few, or with `all_shards`.
     ///
     /// # Errors
     /// [`LookupError::NotFound`], [`LookupError::Forbidden`], and what reading can bring.
@@ -352,13 +353,14 @@ impl Scheduler {
         backend: &str,
         id: &ExportId,
         elsewhere: Option<Destination>,
+        all_shards: bool,
     ) -> Result<ExportView, LookupError> {
         let running = self.running().get(&(backend.to_owned(), id.clone())).cloned();
         let view = match (running, self.inner.index.get(backend, id).await?) {
             (Some(running), _) => running.view(id),
-            (None, Some(entry)) => of_entry(&entry).await,
+            (None, Some(entry)) => of_entry(&entry, all_shards).await,
             (None, None) => match elsewhere {
-                Some(destination) => of_store(id, &destination).await?,
+                Some(destination) => of_store(id, &destination, all_shards).await?,
                 None => return Err(LookupError::NotFound(id.clone())),
             },
         };
@@ -378,7 +380,7 @@ impl Scheduler {
     ) -> Result<(), LookupError> {
         let running = self.running().get(&(backend.to_owned(), id.clone())).cloned();
         let Some(mut running) = running else {
-            let view = self.view(principal, backend, id, None).await?;
+            let view = self.view(principal, backend, id, None, false).await?;
             return Err(match view.state {
                 ExportState::Ended(outcome) => LookupError::Finished(id.clone(), outcome),
                 _ => LookupError::NotFound(id.clone()),
@@ -498,9 +500,9 @@ async fn left_behind(entry: &Entry) -> Ended {
 
 /// An export that this process does not run: as its manifest says, or, without one, as the index
 /// does. One that has not ended is just being claimed.
-async fn of_entry(entry: &Entry) -> ExportView {
+async fn of_entry(entry: &Entry, all_shards: bool) -> ExportView {
     if let Ok(Some(folder)) = entry.folder()
-        && let Ok(view) = of_manifest(&entry.id, &folder).await
+        && let Ok(view) = of_manifest(&entry.id, &folder, all_shards).await
     {
         return view;
     }
@@ -520,10 +522,14 @@ async fn of_entry(entry: &Entry) -> ExportView {
 }
 
 /// An export as the store has it. A claim without a manifest is another server's, which runs it.
-async fn of_store(id: &ExportId, destination: &Destination) -> Result<ExportView, LookupError> {
+async fn of_store(
+    id: &ExportId,
+    destination: &Destination,
+    all_shards: bool,
+) -> Result<ExportView, LookupError> {
     let folder = destination.existing_export_folder(id).map_err(ManifestError::from)?;
     let Some(folder) = folder else { return Err(LookupError::NotFound(id.clone())) };
-    match of_manifest(id, &folder).await {
+    match of_manifest(id, &folder, all_shards).await {
         Err(LookupError::Manifest(ManifestError::Missing { .. })) => {}
         found => return found,
     }
@@ -542,9 +548,15 @@ async fn of_store(id: &ExportId, destination: &Destination) -> Result<ExportView
     }
 }
 
-async fn of_manifest(id: &ExportId, folder: &ExportFolder) -> Result<ExportView, LookupError> {
+async fn of_manifest(
+    id: &ExportId,
+    folder: &ExportFolder,
+    all_shards: bool,
+) -> Result<ExportView, LookupError> {
     let manifest = Manifest::read(folder).await?;
-    let shards = manifest.shards(folder).await?;
+    // Many shards are an object of their own, of megabytes.
+    let few = manifest.source.shards_key.is_none();
+    let shards = if few || all_shards { manifest.shards(folder).await? } else { Vec::new() };
     Ok(ExportView {
         id: id.clone(),
         path: folder.url().to_owned(),

@@ -144,7 +144,8 @@ pub async fn status(
     let id = checked_id(&id)?;
     let place = Place { bucket: query.bucket, path: query.path };
     let elsewhere = destination(&state, &backend, &place)?;
-    let view = state.scheduler.view(&principal, &backend, &id, Some(elsewhere)).await?;
+    let view =
+        state.scheduler.view(&principal, &backend, &id, Some(elsewhere), query.shards).await?;
     let shown = view.classes.iter().map(|class| class.shards.len()).sum::<usize>();
     let with_shards = query.shards || shown <= MAX_SHARDS_SHOWN;
     Ok(Json(ExportBody::new(backend, view, with_shards)))
@@ -184,7 +185,8 @@ impl ExportBody {
         // Of the times as they are shown, whose parts of a millisecond are cut off.
         let started_ms = view.started_at.timestamp_millis();
         let took = view.completed_at.map(|at| at.timestamp_millis().saturating_sub(started_ms));
-        let shard_status = with_shards.then(|| {
+        let any = view.classes.iter().any(|class| !class.shards.is_empty());
+        let shard_status = (with_shards && any).then(|| {
             let of_class = |class: &ClassView| {
                 let shards = class.shards.iter().map(|shard| {
                     let body = ShardBody {
