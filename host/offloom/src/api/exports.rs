@@ -16,7 +16,8 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::scope::ScopeBody;
 use crate::authz::Principal;
-use crate::scheduler::{ExportState, ExportView, Request};
+use crate::lookup::{ExportState, ExportView};
+use crate::scheduler::Request;
 use crate::status::ClassView;
 
 /// Shards are left out of a status beyond this number, unless they are asked for.
