@@ -25,7 +25,7 @@ pub enum CommitError {
         outcome: Outcome,
     },
     /// The manifest could not be written.
-    #[error(transparent)]
+    #[error("write to backend failed: {0}")]
     Manifest(#[from] ManifestError),
 }
 

@@ -53,7 +53,7 @@ pub enum ExportError {
         more: usize,
     },
     /// The schema could not be written.
-    #[error(transparent)]
+    #[error("write to backend failed: {0}")]
     Schema(#[from] ManifestError),
     /// The store refused.
     #[error("write to backend failed: {0}")]

@@ -51,7 +51,7 @@ pub enum FileError {
         source: FooterError,
     },
     /// The list of quarantined objects could not be written.
-    #[error(transparent)]
+    #[error("write to backend failed: {0}")]
     Quarantine(#[from] ManifestError),
     /// The class's name or the guest's extension may not become an object key.
     #[error(transparent)]

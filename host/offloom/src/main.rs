@@ -10,6 +10,7 @@ mod export;
 mod file;
 mod guest;
 mod index;
+mod lookup;
 mod plan;
 mod scheduler;
 mod schema;

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use offloom_protocol::claim::{Claim, ClaimError};
-use offloom_protocol::manifest::{Manifest, ManifestError, Missing, Outcome};
+use offloom_protocol::claim::ClaimError;
+use offloom_protocol::manifest::Outcome;
 use offloom_protocol::names::ExportId;
-use offloom_protocol::store::{Destination, ExportFolder};
+use offloom_protocol::store::Destination;
 use offloom_sandbox::{ExporterGuest, GuestError, GuestOptions};
 use offloom_weaviate_disk::{Class, DataDirectory, Descriptors, DiskError, SchemaFile};
 use tokio::sync::{Semaphore, watch};
@@ -18,9 +18,10 @@ use tokio_util::task::TaskTracker;
 use crate::authz::{Action, Authorizer, Principal};
 use crate::export::{ClaimedExport, Export, ExportError, Stop, StopReason, Workers};
 use crate::index::{Ended, Entry, Index, IndexError};
+use crate::lookup::{ExportState, ExportView, LookupError, left_behind, of_entry, of_store};
 use crate::plan::{PlanError, plan};
 use crate::scope::Scope;
-use crate::status::{ClassView, Status};
+use crate::status::Status;
 
 /// What runs, as the operator says.
 #[derive(Debug, Clone)]
@@ -96,71 +97,6 @@ pub enum StartError {
     /// The runtime went away.
     #[error("interrupted")]
     Stopped(#[from] tokio::task::JoinError),
-}
-
-/// An export that could not be looked up or canceled.
-#[derive(Debug, thiserror::Error)]
-pub enum LookupError {
-    /// Nobody knows it.
-    #[error("export '{0}' is not known on this backend")]
-    NotFound(ExportId),
-    /// It has ended.
-    #[error("export '{0}' ended as {1:?}")]
-    Finished(ExportId, Outcome),
-    /// The principal may not read all of its classes.
-    #[error("not allowed to read every class of this export")]
-    Forbidden,
-    /// Its manifest cannot be read.
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    /// The index failed.
-    #[error(transparent)]
-    Index(#[from] IndexError),
-}
-
-/// How far an export is.
-#[derive(Debug, Clone)]
-pub struct ExportView {
-    /// Its id.
-    pub id: ExportId,
-    /// Address of its folder.
-    pub path: String,
-    /// Its state.
-    pub state: ExportState,
-    /// When its id was taken.
-    pub started_at: DateTime<Utc>,
-    /// When it ended.
-    pub completed_at: Option<DateTime<Utc>>,
-    /// Why it failed.
-    pub error: Option<String>,
-    /// What an export that succeeded lacks.
-    pub missing: Vec<Missing>,
-    /// Its classes with their shards.
-    pub classes: Vec<ClassView>,
-}
-
-/// A state of the protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExportState {
-    /// Waiting for its turn.
-    Started,
-    /// Running.
-    Transferring,
-    /// Ended.
-    Ended(Outcome),
-}
-
-impl ExportState {
-    /// The name that clients know.
-    pub fn name(self) -> &'static str {
-        match self {
-            ExportState::Started => "STARTED",
-            ExportState::Transferring => "TRANSFERRING",
-            ExportState::Ended(Outcome::Success) => "SUCCESS",
-            ExportState::Ended(Outcome::Failed) => "FAILED",
-            ExportState::Ended(Outcome::Canceled) => "CANCELED",
-        }
-    }
 }
 
 /// An export that this process runs.
@@ -343,6 +279,7 @@ impl Scheduler {
     }
 
     /// How far an export is. `elsewhere` is where to look for one that this server does not know.
+    /// Of one that has ended the shards are read only if they are few, or with `all_shards`.
     ///
     /// # Errors
     /// [`LookupError::NotFound`], [`LookupError::Forbidden`], and what reading can bring.
@@ -352,13 +289,14 @@ impl Scheduler {
         backend: &str,
         id: &ExportId,
         elsewhere: Option<Destination>,
+        all_shards: bool,
     ) -> Result<ExportView, LookupError> {
         let running = self.running().get(&(backend.to_owned(), id.clone())).cloned();
         let view = match (running, self.inner.index.get(backend, id).await?) {
             (Some(running), _) => running.view(id),
-            (None, Some(entry)) => of_entry(&entry).await,
+            (None, Some(entry)) => of_entry(&entry, all_shards).await,
             (None, None) => match elsewhere {
-                Some(destination) => of_store(id, &destination).await?,
+                Some(destination) => of_store(id, &destination, all_shards).await?,
                 None => return Err(LookupError::NotFound(id.clone())),
             },
         };
@@ -378,7 +316,7 @@ impl Scheduler {
     ) -> Result<(), LookupError> {
         let running = self.running().get(&(backend.to_owned(), id.clone())).cloned();
         let Some(mut running) = running else {
-            let view = self.view(principal, backend, id, None).await?;
+            let view = self.view(principal, backend, id, None, false).await?;
             return Err(match view.state {
                 ExportState::Ended(outcome) => LookupError::Finished(id.clone(), outcome),
                 _ => LookupError::NotFound(id.clone()),
@@ -471,88 +409,4 @@ impl Running {
             classes: self.status.classes(),
         }
     }
-}
-
-/// What an export of the last process has come to: what its manifest says, or nothing.
-async fn left_behind(entry: &Entry) -> Ended {
-    let manifest = match entry.folder() {
-        Ok(Some(folder)) => Manifest::read(&folder).await.ok(),
-        Ok(None) | Err(_) => None,
-    };
-    manifest.map_or_else(
-        || Ended {
-            outcome: Outcome::Failed,
-            error: Some(
-                "the server stopped while the export was running: start it again under another id"
-                    .to_owned(),
-            ),
-            completed_at: Utc::now(),
-        },
-        |manifest| Ended {
-            outcome: manifest.status,
-            error: manifest.error,
-            completed_at: manifest.completed_at,
-        },
-    )
-}
-
-/// An export that this process does not run: as its manifest says, or, without one, as the index
-/// does. One that has not ended is just being claimed.
-async fn of_entry(entry: &Entry) -> ExportView {
-    if let Ok(Some(folder)) = entry.folder()
-        && let Ok(view) = of_manifest(&entry.id, &folder).await
-    {
-        return view;
-    }
-    let ended = entry.ended.clone();
-    ExportView {
-        id: entry.id.clone(),
-        path: format!("{}{}/", entry.destination, entry.id),
-        state: ended
-            .as_ref()
-            .map_or(ExportState::Started, |ended| ExportState::Ended(ended.outcome)),
-        started_at: entry.started_at,
-        completed_at: ended.as_ref().map(|ended| ended.completed_at),
-        error: ended.and_then(|ended| ended.error),
-        missing: Vec::new(),
-        classes: entry.classes.iter().map(|class| ClassView::unknown(class)).collect(),
-    }
-}
-
-/// An export as the store has it. A claim without a manifest is another server's, which runs it.
-async fn of_store(id: &ExportId, destination: &Destination) -> Result<ExportView, LookupError> {
-    let folder = destination.existing_export_folder(id).map_err(ManifestError::from)?;
-    let Some(folder) = folder else { return Err(LookupError::NotFound(id.clone())) };
-    match of_manifest(id, &folder).await {
-        Err(LookupError::Manifest(ManifestError::Missing { .. })) => {}
-        found => return found,
-    }
-    match Claim::read(&folder).await.map_err(ManifestError::from)? {
-        Some(claim) => Ok(ExportView {
-            id: id.clone(),
-            path: folder.url().to_owned(),
-            state: ExportState::Transferring,
-            started_at: claim.started_at,
-            completed_at: None,
-            error: None,
-            missing: Vec::new(),
-            classes: Vec::new(),
-        }),
-        None => Err(LookupError::NotFound(id.clone())),
-    }
-}
-
-async fn of_manifest(id: &ExportId, folder: &ExportFolder) -> Result<ExportView, LookupError> {
-    let manifest = Manifest::read(folder).await?;
-    let shards = manifest.shards(folder).await?;
-    Ok(ExportView {
-        id: id.clone(),
-        path: folder.url().to_owned(),
-        state: ExportState::Ended(manifest.status),
-        started_at: manifest.started_at,
-        completed_at: Some(manifest.completed_at),
-        error: manifest.error.clone(),
-        classes: ClassView::of_manifest(&manifest, &shards),
-        missing: manifest.missing,
-    })
 }

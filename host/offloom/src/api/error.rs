@@ -11,8 +11,9 @@ use serde_json::json;
 use crate::authz::Unauthenticated;
 use crate::backend::BackendError;
 use crate::export::ExportError;
+use crate::lookup::LookupError;
 use crate::plan::PlanError;
-use crate::scheduler::{LookupError, StartError};
+use crate::scheduler::StartError;
 
 /// Everything that a request can be refused with.
 #[derive(Debug, thiserror::Error)]

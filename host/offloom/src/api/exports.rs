@@ -16,7 +16,8 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::scope::ScopeBody;
 use crate::authz::Principal;
-use crate::scheduler::{ExportState, ExportView, Request};
+use crate::lookup::{ExportState, ExportView};
+use crate::scheduler::Request;
 use crate::status::ClassView;
 
 /// Shards are left out of a status beyond this number, unless they are asked for.
@@ -144,7 +145,8 @@ pub async fn status(
     let id = checked_id(&id)?;
     let place = Place { bucket: query.bucket, path: query.path };
     let elsewhere = destination(&state, &backend, &place)?;
-    let view = state.scheduler.view(&principal, &backend, &id, Some(elsewhere)).await?;
+    let view =
+        state.scheduler.view(&principal, &backend, &id, Some(elsewhere), query.shards).await?;
     let shown = view.classes.iter().map(|class| class.shards.len()).sum::<usize>();
     let with_shards = query.shards || shown <= MAX_SHARDS_SHOWN;
     Ok(Json(ExportBody::new(backend, view, with_shards)))
@@ -184,7 +186,8 @@ impl ExportBody {
         // Of the times as they are shown, whose parts of a millisecond are cut off.
         let started_ms = view.started_at.timestamp_millis();
         let took = view.completed_at.map(|at| at.timestamp_millis().saturating_sub(started_ms));
-        let shard_status = with_shards.then(|| {
+        let any = view.classes.iter().any(|class| !class.shards.is_empty());
+        let shard_status = (with_shards && any).then(|| {
             let of_class = |class: &ClassView| {
                 let shards = class.shards.iter().map(|shard| {
                     let body = ShardBody {
