@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::{self, ApiState};
 use crate::authz::{Anonymous, Authorizer};
@@ -13,6 +12,7 @@ use crate::export::Workers;
 use crate::guest;
 use crate::index::Index;
 use crate::scheduler::Scheduler;
+use crate::signals::told_to_stop;
 
 /// Serves until SIGTERM or SIGINT. `guests` is the runtime that guests run on.
 ///
@@ -60,15 +60,4 @@ async fn stop_exports(stop: impl Future<Output = ()>, scheduler: Scheduler) {
     stop.await;
     eprintln!("stopping: running exports get their grace time");
     scheduler.shut_down().await;
-}
-
-fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }

@@ -15,6 +15,7 @@ mod plan;
 mod scheduler;
 mod schema;
 mod scope;
+mod signals;
 mod status;
 mod worker;
 

@@ -1,4 +1,5 @@
 //! `offloom export`: a data directory becomes a folder of files.
+use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use super::scope::ScopeArgs;
 use crate::export::{Export, Stop, StopReason, Workers};
 use crate::guest;
 use crate::plan::plan;
+use crate::signals::told_to_stop;
 use crate::status::Status;
 use crate::worker::default_workers;
 
@@ -91,13 +93,14 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
         options,
         allow_partial: scope.allow_partial,
     };
+    // Before the id is taken: from then on the export ends in one outcome, whoever interrupts it.
+    let stop = Stop::default();
+    let signals = tokio::spawn(stop_when(told_to_stop()?, stop.clone()));
     let claimed = export.claim().await?;
     let folder = claimed.folder().url().to_owned();
     let status = Arc::new(Status::default());
     claimed.announce(&status);
     let shown = args.progress.show(Arc::clone(&status));
-    let stop = Stop::default();
-    let signals = tokio::spawn(stop_on_signal(stop.clone()));
     let ended = claimed.run(&workers, status, &stop).await;
     signals.abort();
     if let Some(error) = ended.error {
@@ -119,13 +122,8 @@ pub fn open(data_dirs: &[PathBuf], schema: Option<PathBuf>) -> anyhow::Result<Da
 }
 
 /// Ctrl-C and SIGTERM end the export in good order: uploads are dropped, the manifest says CANCELED.
-async fn stop_on_signal(stop: Stop) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
+async fn stop_when(told: impl Future<Output = ()>, stop: Stop) {
+    told.await;
     eprintln!("stopping: what was begun is dropped");
     stop.ask(StopReason::Canceled);
 }
