@@ -4,6 +4,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use offloom_encoder::write_tenants;
 use offloom_fixtures::{Fixture, unpack};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 use crate::golden::compare;
 use crate::program::{offloom, program};
 use crate::server::{Server, serve_filesystem};
-use crate::tenants::{write_classes, write_tenants};
+use crate::tenants::write_classes;
 
 /// A server over a fixture, with the backend `filesystem`.
 struct Over {
@@ -226,9 +227,9 @@ fn tenants_are_told_apart_and_left_out_of_a_long_answer() {
     assert!(shards.values().any(|class| class.as_object().unwrap().len() > 5), "{ended:#}");
 
     let source = tempfile::tempdir().unwrap();
-    write_tenants(source.path(), "Shelf", 1_001);
+    write_tenants(1_001, source.path()).unwrap();
     let work = tempfile::tempdir().unwrap();
-    let server = Server::start(&mut serve_filesystem(source.path(), work.path()));
+    let server = Server::start(&mut serve_filesystem(&source.path().join("data"), work.path()));
     server.post("/v1/export/filesystem", &json!({ "id": "many" })).ok();
     let ended = server.wait("filesystem", "many");
     assert_eq!(ended["progress"]["Shelf"]["objectsExported"], 1_001, "{ended:#}");

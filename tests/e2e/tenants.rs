@@ -3,13 +3,6 @@ use std::path::Path;
 
 use offloom_encoder::{DirectoryWriter, Node, Object, ObjectOptions, WalVersion};
 
-/// Writes the directory `to` with `count` tenants of one object each.
-pub fn write_tenants(to: &Path, class: &str, count: u32) {
-    let names: Vec<String> = (0..count).map(|number| format!("tenant-{number:06}")).collect();
-    let tenants: Vec<(&str, u32)> = names.iter().map(|name| (name.as_str(), 1)).collect();
-    write_classes(to, &[(class, &tenants)]);
-}
-
 /// Writes the directory `to` with classes of tenants, and how many objects each tenant has.
 pub fn write_classes(to: &Path, classes: &[(&str, &[(&str, u32)])]) {
     let mut directory = DirectoryWriter::create(to).unwrap();

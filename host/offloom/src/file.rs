@@ -196,14 +196,19 @@ impl ClassFiles {
             tracing::warn!(class = %self.class, %error, "a file could not be finished");
         }
         if let Some(file) = written.open.take() {
-            // Its rows do not count.
-            written.class.shards.clear();
             // The outcome is decided already, and the store may be the reason for it.
             if let Err(error) = file.upload.abort().await {
                 tracing::warn!(key = %file.key, %error, "an unfinished file could not be dropped");
             }
         }
-        std::mem::take(&mut written.class)
+        let class = &mut written.class;
+        let listed = class.files.iter().map(|file| file.rows).fold(0, u64::saturating_add);
+        let counted = class.shards.values().map(|run| run.rows).fold(0, u64::saturating_add);
+        if counted != listed {
+            // Rows of a file that was dropped, by whomever, do not count.
+            class.shards.clear();
+        }
+        std::mem::take(class)
     }
 
     async fn turn(&self, ticket: u64) -> Result<MutexGuard<'_, Written>, FileError> {
