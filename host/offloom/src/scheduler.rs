@@ -291,13 +291,15 @@ impl Scheduler {
         elsewhere: Option<Destination>,
         all_shards: bool,
     ) -> Result<ExportView, LookupError> {
-        let running = self.running().get(&(backend.to_owned(), id.clone())).cloned();
-        let view = match (running, self.inner.index.get(backend, id).await?) {
-            (Some(running), _) => running.view(id),
-            (None, Some(entry)) => of_entry(&entry, all_shards).await,
-            (None, None) => match elsewhere {
-                Some(destination) => of_store(id, &destination, all_shards).await?,
-                None => return Err(LookupError::NotFound(id.clone())),
+        // Seen while it is among the running: its end is told by its manifest, with all of it.
+        let key = (backend.to_owned(), id.clone());
+        let running = self.running().get(&key).map(|running| running.view(id));
+        let view = match running {
+            Some(view) => view,
+            None => match (self.inner.index.get(backend, id).await?, elsewhere) {
+                (Some(entry), _) => of_entry(&entry, all_shards).await,
+                (None, Some(destination)) => of_store(id, &destination, all_shards).await?,
+                (None, None) => return Err(LookupError::NotFound(id.clone())),
             },
         };
         self.may_see(principal, &view)?;
