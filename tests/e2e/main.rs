@@ -5,6 +5,7 @@ mod bad_data;
 mod cluster;
 mod commands;
 mod damage;
+mod digests;
 mod filters;
 mod golden;
 mod guests;
