@@ -1,4 +1,4 @@
-//! The service under an authorizer that denies: who may ask, and what nobody is told.
+//! The service with an authorizer that denies: who may ask, and what answers do not show.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,17 +6,18 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
 use offloom_fixtures::{Fixture, unpack};
-use offloom_sandbox::{ExporterGuest, SandboxConfig};
+use offloom_authz::{Action, Authorizer, Principal, Unauthenticated};
+use offloom_export::Workers;
+use offloom_sandbox::ExporterGuest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
+use super::client_text::ClientText;
 use super::{ApiState, router};
-use crate::authz::{Action, Authorizer, Principal, Unauthenticated};
 use crate::backend::BackendConfig;
-use crate::export::Workers;
-use crate::guest;
-use crate::index::Index;
+use crate::export_index::ExportIndex;
+use crate::guest::{self, GuestConfig};
 use crate::scheduler::{Scheduler, SchedulerConfig};
 
 /// The token is the principal. `everybody` reads all, `notes` what begins with Note, and the class
@@ -49,23 +50,31 @@ impl Authorizer for Tokens {
 struct Service {
     router: Router,
     work: TempDir,
-    _fixture: Fixture,
+    fixture: Fixture,
 }
 
 impl Service {
     async fn start() -> Service {
+        Service::over(unpack("basic").unwrap()).await
+    }
+
+    async fn over(fixture: Fixture) -> Service {
         let work = tempfile::tempdir().unwrap();
-        let fixture = unpack("basic").unwrap();
         let authorizer: Arc<dyn Authorizer> = Arc::new(Tokens);
         let config = SchedulerConfig {
             sources: vec![fixture.data_dir()],
             schema: Some(fixture.schema_file()),
             workers: 1,
             max_exports: 1,
-            shutdown_grace: Duration::ZERO,
+            shutdown_grace_seconds: 0,
         };
+        let named = vec![
+            (work.path().join("out"), "the folder of the backend"),
+            (work.path().to_owned(), "the state directory"),
+        ];
+        let client_text = ClientText::new(&config.sources, named);
         let workers = Workers::new(1, tokio::runtime::Handle::current());
-        let index = Index::open(work.path()).unwrap();
+        let index = ExportIndex::open(work.path()).unwrap();
         let scheduler =
             Scheduler::new(config, guest(&work).await, Arc::clone(&authorizer), index, workers)
                 .await
@@ -79,8 +88,9 @@ impl Service {
             backend: Arc::new(backend),
             quarantine_raw: false,
             authorizer,
+            client_text,
         });
-        Service { router, work, _fixture: fixture }
+        Service { router, work, fixture }
     }
 
     async fn ask(&self, token: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
@@ -114,7 +124,7 @@ impl Service {
 
 async fn guest(work: &TempDir) -> ExporterGuest {
     let cache_dir = Some(work.path().join("cache"));
-    guest::load(None, SandboxConfig { cache_dir, ..SandboxConfig::default() }).await.unwrap()
+    guest::load(GuestConfig { guest: None, cache_dir }).await.unwrap()
 }
 
 fn message(body: &Value) -> &str {
