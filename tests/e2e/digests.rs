@@ -13,8 +13,18 @@ fn recorded() -> PathBuf {
 }
 
 const FIXTURES: [&str; 12] = [
-    "basic", "cluster", "crashed", "leftovers", "options", "rbac", "segments", "tenants",
-    "v1.20.6", "v1.24.26", "v1.28.16", "v1.34.20",
+    "basic",
+    "cluster",
+    "crashed",
+    "leftovers",
+    "options",
+    "rbac",
+    "segments",
+    "tenants",
+    "v1.20.6",
+    "v1.24.26",
+    "v1.28.16",
+    "v1.34.20",
 ];
 
 /// `<file> -> <SHA-256>` of an export with `workers`.

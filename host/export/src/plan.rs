@@ -146,9 +146,7 @@ async fn estimate(
 fn selection_for_guest(classes: &ClassSelection, readable: &[Class]) -> Selection {
     match classes {
         ClassSelection::All => Selection::default(),
-        ClassSelection::Include(names) => {
-            Selection { include: names.clone(), exclude: Vec::new() }
-        }
+        ClassSelection::Include(names) => Selection { include: names.clone(), exclude: Vec::new() },
         ClassSelection::Exclude(names) => Selection {
             include: Vec::new(),
             exclude: names.iter().filter(|name| exists(readable, name)).cloned().collect(),

@@ -212,7 +212,8 @@ mod tests {
 
     #[test]
     fn include_and_exclude_are_alternatives() {
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let names =
+            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let select = |include: &[&str], exclude: &[&str]| {
             ClassSelection::new(&names(include), &names(exclude))
         };

@@ -99,11 +99,12 @@ impl SettingsFile<'_> {
 
     fn refuse_unknown_keys(&self) -> anyhow::Result<()> {
         let command = ServerConfig::augment_args_for_update(Command::new(""));
-        let mut known: Vec<&str> = command.get_arguments().map(|arg| arg.get_id().as_str()).collect();
+        let mut known: Vec<&str> =
+            command.get_arguments().map(|arg| arg.get_id().as_str()).collect();
         known.push("data_dir");
         known.sort_unstable();
-        let table = toml::de::DeTable::parse(self.text)
-            .map_err(|error| self.error(0, error.message()))?;
+        let table =
+            toml::de::DeTable::parse(self.text).map_err(|error| self.error(0, error.message()))?;
         for key in table.get_ref().keys() {
             if !known.contains(&key.get_ref().as_ref()) {
                 let expected = known.join("`, `");
@@ -207,10 +208,21 @@ mod tests {
         let by_file = resolve(&[], Some(by_file.path())).unwrap();
         let by_flags = resolve(
             &[
-                "--data-dir=/a", "--data-dir=/b", "--listen=127.0.0.1:1", "--schema=/s",
-                "--bucket=lake", "--filesystem-root=/out", "--allowed-buckets=c,d", "--path=p",
-                "--guest=/g", "--workers=3", "--max-exports=9", "--state-dir=/state",
-                "--cache-dir=/cache", "--quarantine-raw", "--shutdown-grace-seconds=5",
+                "--data-dir=/a",
+                "--data-dir=/b",
+                "--listen=127.0.0.1:1",
+                "--schema=/s",
+                "--bucket=lake",
+                "--filesystem-root=/out",
+                "--allowed-buckets=c,d",
+                "--path=p",
+                "--guest=/g",
+                "--workers=3",
+                "--max-exports=9",
+                "--state-dir=/state",
+                "--cache-dir=/cache",
+                "--quarantine-raw",
+                "--shutdown-grace-seconds=5",
             ],
             None,
         )

@@ -218,7 +218,11 @@ impl ExportIndex {
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn get(&self, backend: &str, id: &ExportId) -> Result<Option<IndexEntry>, IndexError> {
+    pub async fn get(
+        &self,
+        backend: &str,
+        id: &ExportId,
+    ) -> Result<Option<IndexEntry>, IndexError> {
         let key = key(backend, id);
         self.blocking(move |index| {
             let found =

@@ -111,11 +111,11 @@ pub async fn unfinished_end(entry: &IndexEntry) -> ExportEnd {
         Ok(Some(folder)) => Manifest::read(&folder).await.ok(),
         Ok(None) | Err(_) => None,
     };
-    let stopped = "the server stopped while the export was running: start it again under another id";
-    manifest.as_ref().map_or_else(
-        || ExportEnd::failed(Some(stopped.to_owned())),
-        ExportEnd::of_manifest,
-    )
+    let stopped =
+        "the server stopped while the export was running: start it again under another id";
+    manifest
+        .as_ref()
+        .map_or_else(|| ExportEnd::failed(Some(stopped.to_owned())), ExportEnd::of_manifest)
 }
 
 /// An export that this process does not run: what its manifest states, or without one what the index

@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Export(args) => runtime()?.block_on(cli::export::run(args)),
+        Command::Export(args) => runtime()?.block_on(cli::export::run(*args)),
         Command::Inspect(args) => cli::inspect::run(args),
         Command::Serve(args) => cli::serve::run(args),
         Command::Verify(args) => runtime()?.block_on(cli::verify::run(args)),

@@ -193,8 +193,7 @@ impl Scheduler {
         }
         let config = inner.config.clone();
         let directory = tokio::task::spawn_blocking(move || config.open_directory()).await??;
-        let planned =
-            request.plan(&*inner.authorizer, principal, directory, &inner.guest).await?;
+        let planned = request.plan(&*inner.authorizer, principal, directory, &inner.guest).await?;
         // A client that disconnects must not leave an id that is taken without an export that runs.
         let scheduler = self.clone();
         tokio::spawn(async move { scheduler.take_id(planned).await }).await?

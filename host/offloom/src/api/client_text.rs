@@ -162,7 +162,10 @@ mod tests {
             ("/srv/data/.hidden", ".hidden"),
             ("in /srv/data.", "in the data directory."),
             ("/srv/data/state/a.redb and /srv/data/b", "a.redb and b"),
-            ("cannot write file:///srv/out%20put/a/Note.parquet: no", "cannot write a/Note.parquet: no"),
+            (
+                "cannot write file:///srv/out%20put/a/Note.parquet: no",
+                "cannot write a/Note.parquet: no",
+            ),
             ("'/srv/out put' is full", "'the folder of the backend' is full"),
             ("/srv/data-old", "/srv/data-old"),
             ("GET /v1/schema", "GET /v1/schema"),

@@ -99,4 +99,3 @@ fn destination(state: &ApiState, backend: &str, place: &Place) -> Result<Destina
         state.backend.destination(backend, place.bucket.as_deref(), place.path.as_deref());
     Ok(destination?)
 }
-

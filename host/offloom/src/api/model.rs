@@ -146,7 +146,8 @@ impl ScopeBody {
         let on_bad_object = on_bad_object
             .transpose()
             .map_err(|error| ApiError::Invalid(format!("onBadObject {error}")))?;
-        let (include, exclude) = (self.include.unwrap_or_default(), self.exclude.unwrap_or_default());
+        let (include, exclude) =
+            (self.include.unwrap_or_default(), self.exclude.unwrap_or_default());
         let mut properties = BTreeMap::new();
         for (class, body) in self.properties.unwrap_or_default() {
             properties.insert(class_name(&class), body.into_selection(&class)?);
