@@ -120,7 +120,7 @@ impl HostPath {
                     rest = after.strip_prefix('/').unwrap_or(after);
                 }
                 (Some('/'), _) => {
-                    replaced.push_str(&self.name);
+                    self.push_name(&mut replaced);
                     rest = after.strip_prefix('/').unwrap_or(after);
                 }
                 (Some(next), _) if continues_name(next) => {
@@ -129,13 +129,23 @@ impl HostPath {
                     rest = after;
                 }
                 _ => {
-                    replaced.push_str(&self.name);
+                    self.push_name(&mut replaced);
                     rest = after;
                 }
             }
         }
         replaced.push_str(rest);
         replaced
+    }
+
+    /// Many texts name the kind of a path before it: `the data directory /srv/data`.
+    fn push_name(&self, replaced: &mut String) {
+        let kind = self.name.trim_end_matches(|character: char| character.is_ascii_digit());
+        let kind = kind.trim_start_matches("the ").trim_end();
+        if let Some(before) = replaced.strip_suffix(&format!("the {kind} ")) {
+            replaced.truncate(before.len());
+        }
+        replaced.push_str(&self.name);
     }
 }
 
@@ -157,6 +167,7 @@ mod tests {
         let text = text(&["/srv/data/"]);
         for (full, expected) in [
             ("cannot open /srv/data: no", "cannot open the data directory: no"),
+            ("open the data directory /srv/data: no", "open the data directory: no"),
             ("cannot open /srv/data/: no", "cannot open the data directory: no"),
             ("/srv/data/note/x.db, offset 7", "note/x.db, offset 7"),
             ("/srv/data/.hidden", ".hidden"),
@@ -178,9 +189,8 @@ mod tests {
     fn several_directories_are_numbered() {
         let text = text(&["/srv/a", "/srv/a/b"]);
         assert_eq!(
-            text.of("shard s in /srv/a/b: x; shard t in /srv/a: y; /srv/a/raft/raft.db"),
-            "shard s in data directory 2: x; shard t in data directory 1: y; \
-             data directory 1/raft/raft.db"
+            text.of("in /srv/a/b: x; the data directory /srv/a: y; /srv/a/raft/raft.db"),
+            "in data directory 2: x; data directory 1: y; data directory 1/raft/raft.db"
         );
         let elsewhere = text.with_directories(&["/mnt/one".to_owned()]);
         assert_eq!(elsewhere.of("/mnt/one/note in /srv/a"), "note in data directory 1");

@@ -9,10 +9,10 @@ use offloom_export::Request;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 
-use super::ApiState;
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::model::{CreateBody, ExportBody, Place, StatusQuery};
+use super::state::ApiState;
 
 /// A status with more shards leaves them out, unless the query asks for them.
 const MAX_SHARDS_SHOWN: usize = 1_000;

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::ApiState;
+use super::state::ApiState;
 
 /// The version of Weaviate's API. Its clients refuse to export from servers older than 1.37.0.
 const WEAVIATE_API_VERSION: &str = "1.37.0";

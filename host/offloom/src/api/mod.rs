@@ -1,8 +1,8 @@
-//! The REST service: its paths, and what every handler uses.
+//! The REST service: its paths.
 //!
-//! Read in this order: `server` (connections), `model` (bodies of requests and answers, read by
-//! `body`), `exports` and `health` (the handlers), `error` (every refusal), `client_text` (what
-//! clients may read of a text).
+//! Read in this order: `server` (connections), `state` (what every handler uses), `model` (bodies of
+//! requests and answers, read by `body`), `exports` and `health` (the handlers), `error` (every
+//! refusal), `client_text` (what clients may read of a text).
 mod body;
 pub mod client_text;
 mod error;
@@ -10,35 +10,15 @@ mod exports;
 mod health;
 mod model;
 pub mod server;
+mod state;
 #[cfg(test)]
 mod tests;
-
-use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
-use offloom_authz::Authorizer;
-
-use crate::backend::BackendConfig;
-use crate::scheduler::Scheduler;
-use client_text::ClientText;
 use error::{ApiError, write_errors};
-
-/// What every handler uses.
-#[derive(Clone)]
-pub struct ApiState {
-    /// Runs exports.
-    pub scheduler: Scheduler,
-    /// Where exports may be created.
-    pub backend: Arc<BackendConfig>,
-    /// Whether quarantined objects may keep their stored bytes.
-    pub quarantine_raw: bool,
-    /// Who may ask.
-    pub authorizer: Arc<dyn Authorizer>,
-    /// What clients may read of a text.
-    pub client_text: ClientText,
-}
+pub use state::ApiState;
 
 /// All paths of the service.
 pub fn router(state: ApiState) -> Router {

@@ -267,7 +267,7 @@ async fn a_missing_data_directory_is_reported_without_its_path() {
     std::fs::rename(&data, data.with_extension("away")).unwrap();
     let (status, body) = service.create("everybody", json!({ "id": "a" })).await;
     assert_eq!(status, 500, "{body}");
-    assert!(message(&body).contains("cannot open the data directory"), "{body}");
+    assert!(message(&body).contains("cannot open the data directory: No such file"), "{body}");
     service.assert_no_host_path(&body.to_string());
 }
 
