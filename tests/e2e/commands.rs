@@ -93,7 +93,7 @@ fn an_unknown_class_in_include_is_named_and_burns_no_id() {
 #[test]
 fn include_with_exclude_is_refused() {
     let error = Basic::new().export(&["--include", "Note", "--exclude", "Target"]).expect_error();
-    assert!(error.contains("--include and --exclude cannot be used together"), "{error}");
+    assert!(error.contains("include and exclude cannot be given together"), "{error}");
 }
 
 #[test]

@@ -1,23 +1,25 @@
-//! Composes the server: settings in, rooms wired, requests served until a signal ends it.
+//! Composes the server: opens and connects the rooms, and serves until a signal.
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use offloom_authz::{Anonymous, Authorizer};
+use offloom_export::Workers;
 use tokio::net::TcpListener;
 
+use crate::api::client_text::ClientText;
 use crate::api::{self, ApiState};
-use crate::authz::{Anonymous, Authorizer};
 use crate::config::ServerConfig;
-use crate::export::Workers;
+use crate::export_index::ExportIndex;
 use crate::guest;
-use crate::index::Index;
 use crate::scheduler::Scheduler;
-use crate::signals::told_to_stop;
+use crate::signals::stop_signal;
 
-/// Serves until SIGTERM or SIGINT. `guests` is the runtime that guests run on.
+/// Serves until SIGTERM or SIGINT. `guests` is the runtime on which guests run.
 ///
 /// # Errors
-/// What keeps the server from starting.
+/// Everything that keeps the server from starting.
 pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyhow::Result<()> {
     let Some(anonymous) = Anonymous::on(config.api.listen) else {
         bail!(
@@ -26,38 +28,60 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
         );
     };
     let authorizer: Arc<dyn Authorizer> = Arc::new(anonymous);
-    // Every export opens it anew; a mistake is told now.
+    // Every export opens it again. Opening it here makes a bad path fail at start.
     let reading = config.scheduler.clone();
     let directory = tokio::task::spawn_blocking(move || reading.open_directory()).await??;
     for warning in directory.warnings() {
         eprintln!("warning: {warning}");
     }
-    let state_dir = config.state_dir.clone();
-    let index = tokio::task::spawn_blocking(move || Index::open(&state_dir)).await??;
-    let backend = Arc::new(config.backend);
-    for destination in backend.defaults()? {
+    let state_dir = config.index.state_dir();
+    let state_dir = state_dir.context("no state directory: give --state-dir, or set HOME")?;
+    let opening = state_dir.clone();
+    let index = tokio::task::spawn_blocking(move || ExportIndex::open(&opening)).await??;
+    for destination in config.backend.defaults()? {
         let checked = destination.check_access().await;
         checked.with_context(|| format!("the backend {}", destination.backend()))?;
     }
-    let guest = guest::load(config.guest, config.sandbox).await?;
-    let workers = Workers::new(config.scheduler.workers, guests);
+    let client_text = client_text(&config, state_dir);
+    let guest = guest::load(config.guest).await?;
+    let workers = Workers::new(usize::from(config.scheduler.workers), guests);
     let listener = TcpListener::bind(config.api.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.api.listen))?;
     let scheduler =
         Scheduler::new(config.scheduler, guest, Arc::clone(&authorizer), index, workers).await?;
     let address = listener.local_addr()?;
-    let quarantine_raw = config.quarantine_raw;
-    let state = ApiState { scheduler: scheduler.clone(), backend, quarantine_raw, authorizer };
-    let stop = told_to_stop()?;
+    let state = ApiState {
+        scheduler: scheduler.clone(),
+        backend: Arc::new(config.backend),
+        quarantine_raw: config.api.quarantine_raw,
+        authorizer,
+        client_text,
+    };
+    let stop = stop_signal()?;
     println!("listening on http://{address}");
-    api::serve(listener, api::router(state), stop_exports(stop, scheduler)).await;
+    api::server::serve(listener, api::router(state), stop_exports(stop, scheduler)).await;
     Ok(())
 }
 
-/// SIGTERM or SIGINT: no new exports; status is still told while running ones end.
+/// Replaces the paths of these settings in what clients read.
+fn client_text(config: &ServerConfig, state_dir: PathBuf) -> ClientText {
+    let mut named = vec![(state_dir, "the state directory")];
+    for (path, name) in [
+        (&config.backend.filesystem_root, "the folder of the backend"),
+        (&config.scheduler.schema, "the schema file"),
+        (&config.guest.guest, "the guest"),
+        (&config.guest.cache_dir, "the directory of compiled guests"),
+    ] {
+        named.extend(path.clone().map(|path| (path, name)));
+    }
+    ClientText::new(&config.scheduler.sources, named)
+}
+
+/// SIGTERM or SIGINT: no further exports are accepted; status requests are answered until the
+/// running ones have ended.
 async fn stop_exports(stop: impl Future<Output = ()>, scheduler: Scheduler) {
     stop.await;
-    eprintln!("stopping: running exports get their grace time");
+    eprintln!("stopping: running exports may continue for the grace time");
     scheduler.shut_down().await;
 }

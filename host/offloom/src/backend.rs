@@ -1,23 +1,31 @@
-//! Where an export may go: the backends of this server, and the buckets and paths that are allowed.
+//! Where exports may be created: the backends of this server, and the allowed buckets and paths.
 use std::path::PathBuf;
 
+use clap::Args;
 use offloom_protocol::error::StoreError;
 use offloom_protocol::store::Destination;
+use serde::Deserialize;
 
-/// Where exports may go, as the operator says.
-#[derive(Debug, Clone, Default)]
+/// Settings of the backends.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(default)]
 pub struct BackendConfig {
-    /// Folder of the backend `filesystem`.
+    /// The folder of the backend `filesystem`; without it there is no such backend
+    #[arg(long, env = "OFFLOOM_FILESYSTEM_ROOT", value_name = "DIR")]
     pub filesystem_root: Option<PathBuf>,
-    /// Default bucket of the backend `s3`.
+    /// The bucket of the backend `s3`; without it there is no such backend. Credentials, region and
+    /// endpoint come from the AWS_* variables
+    #[arg(long, env = "OFFLOOM_BUCKET", value_name = "NAME")]
     pub bucket: Option<String>,
-    /// More buckets that a request may name.
+    /// More buckets that a request may name
+    #[arg(long, env = "OFFLOOM_ALLOWED_BUCKETS", value_name = "A,B", value_delimiter = ',')]
     pub allowed_buckets: Vec<String>,
-    /// Prefix of every path in a bucket.
+    /// A prefix that every path in a bucket starts with
+    #[arg(long, env = "OFFLOOM_PATH", value_name = "PREFIX")]
     pub path: String,
 }
 
-/// A place that a request may not name.
+/// Why a request may not name a place.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     /// There is no such backend here.
@@ -53,13 +61,13 @@ pub enum BackendError {
         /// Why.
         reason: String,
     },
-    /// The place cannot be named.
+    /// The place is invalid.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl BackendConfig {
-    /// The destination that `backend`, and `bucket` and `path` where the request has them, name.
+    /// The destination that `backend`, and `bucket` and `path` if the request has them, name.
     ///
     /// # Errors
     /// [`BackendError`].
@@ -69,7 +77,7 @@ impl BackendConfig {
         bucket: Option<&str>,
         path: Option<&str>,
     ) -> Result<Destination, BackendError> {
-        // Clients send what they were not told as empty.
+        // Clients send an empty bucket if they were given none.
         let bucket = bucket.filter(|bucket| !bucket.is_empty());
         match (backend, &self.filesystem_root) {
             ("filesystem", Some(root)) => {
@@ -98,10 +106,10 @@ impl BackendConfig {
         }
     }
 
-    /// Where exports go that name no place of their own.
+    /// The places of exports whose requests name none.
     ///
     /// # Errors
-    /// Settings that make no place.
+    /// [`BackendError`] for invalid settings.
     pub fn defaults(&self) -> Result<Vec<Destination>, BackendError> {
         let filesystem = self.filesystem_root.as_ref().map(|_| "filesystem");
         let s3 = self.bucket.as_ref().map(|_| "s3");
@@ -113,7 +121,7 @@ impl BackendConfig {
         self.buckets().next().is_some()
     }
 
-    /// Those that a request may name, the default one first.
+    /// The buckets that a request may name, the default one first.
     fn buckets(&self) -> impl Iterator<Item = &str> {
         self.bucket.iter().chain(&self.allowed_buckets).map(String::as_str)
     }
@@ -124,7 +132,7 @@ impl BackendConfig {
         filesystem.into_iter().chain(self.has_s3().then_some("s3")).collect()
     }
 
-    /// A path of a request starts with the prefix; without one the prefix is the path.
+    /// The path in a bucket. One that a request names must start with the prefix.
     fn prefixed(&self, path: Option<&str>) -> Result<String, BackendError> {
         let prefix = checked_path(&self.path)?;
         let Some(path) = path else { return Ok(prefix) };

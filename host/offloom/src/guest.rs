@@ -1,23 +1,38 @@
-//! The guest that an export runs: the one inside the program, or a file.
+//! Loads the guest: the default one, which is part of the program, or a file.
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::Args;
 use offloom_sandbox::{ExporterGuest, Sandbox, SandboxConfig};
+use serde::Deserialize;
 
-/// The exporter that is inside the binary: `guest/parquet`, built by `build.rs`.
+/// Settings of the guest.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(default)]
+pub struct GuestConfig {
+    /// An exporter of your own
+    #[arg(long, env = "OFFLOOM_GUEST", value_name = "FILE")]
+    pub guest: Option<PathBuf>,
+    /// Where compiled guests are kept [default: $XDG_CACHE_HOME/offloom]
+    #[arg(long, env = "OFFLOOM_CACHE_DIR", value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// The exporter that is part of the program: `guest/parquet`, built by `build.rs`.
 static DEFAULT_GUEST: &[u8] = include_bytes!(env!("OFFLOOM_GUEST_WASM_PATH"));
 
-/// Compiling takes seconds and happens once for a guest; from the cache it takes none.
-const WORTH_TELLING: Duration = Duration::from_millis(500);
+/// A load that takes longer is logged. Compiling takes seconds, and happens once per guest.
+const SLOW_LOAD: Duration = Duration::from_millis(500);
 
-/// Loads `file`, or the default guest, and says so when that takes a while.
+/// Loads the guest of the settings, or the default one.
 ///
 /// # Errors
 /// A file that cannot be read, or that the sandbox refuses.
-pub async fn load(file: Option<PathBuf>, config: SandboxConfig) -> anyhow::Result<ExporterGuest> {
-    let sandbox = Sandbox::new(config)?;
+pub async fn load(config: GuestConfig) -> anyhow::Result<ExporterGuest> {
+    let GuestConfig { guest: file, cache_dir } = config;
+    let sandbox = Sandbox::new(SandboxConfig { cache_dir, ..SandboxConfig::default() })?;
     let bytes = match &file {
         Some(path) => std::fs::read(path)
             .with_context(|| format!("the guest {} cannot be read", path.display()))?
@@ -27,7 +42,7 @@ pub async fn load(file: Option<PathBuf>, config: SandboxConfig) -> anyhow::Resul
     let mut compiling = tokio::task::spawn_blocking(move || sandbox.load_exporter(&bytes));
     let loaded = tokio::select! {
         loaded = &mut compiling => loaded,
-        () = tokio::time::sleep(WORTH_TELLING) => {
+        () = tokio::time::sleep(SLOW_LOAD) => {
             tracing::info!("compiling the guest; it is kept for the next time");
             compiling.await
         }

@@ -1,26 +1,25 @@
-//! What becomes of an export as a client is told it: from this server's memory, its index, or the
-//! store.
+//! Answers status requests from memory, the index or the store.
 use chrono::{DateTime, Utc};
+use offloom_export::{ClassView, Forbidden};
 use offloom_protocol::claim::Claim;
 use offloom_protocol::manifest::{Manifest, ManifestError, Missing, Outcome};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::{Destination, ExportFolder};
 
-use crate::index::{Ended, Entry, IndexError};
-use crate::status::ClassView;
+use crate::export_index::{ExportEnd, IndexEntry, IndexError};
 
-/// An export that could not be looked up or canceled.
+/// Why an export could not be looked up or canceled.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
-    /// Nobody knows it.
+    /// There is no export with this id.
     #[error("export '{0}' is not known on this backend")]
     NotFound(ExportId),
     /// It has ended.
     #[error("export '{0}' ended as {1:?}")]
     Finished(ExportId, Outcome),
     /// The principal may not read all of its classes.
-    #[error("not allowed to read every class of this export")]
-    Forbidden,
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// Its manifest cannot be read.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -29,9 +28,11 @@ pub enum LookupError {
     Index(#[from] IndexError),
 }
 
-/// How far an export is.
+/// What is known of an export.
 #[derive(Debug, Clone)]
 pub struct ExportView {
+    /// Kind of store.
+    pub backend: String,
     /// Its id.
     pub id: ExportId,
     /// Address of its folder.
@@ -40,130 +41,134 @@ pub struct ExportView {
     pub state: ExportState,
     /// When its id was taken.
     pub started_at: DateTime<Utc>,
-    /// When it ended.
-    pub completed_at: Option<DateTime<Utc>>,
-    /// Why it failed.
-    pub error: Option<String>,
-    /// What an export that succeeded lacks.
-    pub missing: Vec<Missing>,
     /// Its classes with their shards.
     pub classes: Vec<ClassView>,
+    /// The data directories in its manifest, which may be those of another host.
+    pub source_directories: Vec<String>,
+}
+
+impl ExportView {
+    /// What every source of a view knows.
+    pub fn new(
+        backend: &str,
+        id: &ExportId,
+        path: String,
+        started_at: DateTime<Utc>,
+        state: ExportState,
+        classes: Vec<ClassView>,
+    ) -> ExportView {
+        ExportView {
+            backend: backend.to_owned(),
+            id: id.clone(),
+            path,
+            state,
+            started_at,
+            classes,
+            source_directories: Vec::new(),
+        }
+    }
 }
 
 /// A state of the protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExportState {
     /// Waiting for its turn.
     Started,
     /// Running.
     Transferring,
     /// Ended.
-    Ended(Outcome),
+    Ended {
+        /// How and when.
+        end: ExportEnd,
+        /// What a partial export lacks.
+        missing: Vec<Missing>,
+    },
 }
 
 impl ExportState {
     /// The name that clients know.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             ExportState::Started => "STARTED",
             ExportState::Transferring => "TRANSFERRING",
-            ExportState::Ended(Outcome::Success) => "SUCCESS",
-            ExportState::Ended(Outcome::Failed) => "FAILED",
-            ExportState::Ended(Outcome::Canceled) => "CANCELED",
+            ExportState::Ended { end, .. } => match end.outcome {
+                Outcome::Success => "SUCCESS",
+                Outcome::Failed => "FAILED",
+                Outcome::Canceled => "CANCELED",
+            },
         }
+    }
+
+    /// An end that is known without the manifest. Exports without a manifest are not partial.
+    pub fn ended(end: ExportEnd) -> ExportState {
+        ExportState::Ended { end, missing: Vec::new() }
     }
 }
 
-/// What an export of the last process has come to: what its manifest says, or nothing.
-pub async fn left_behind(entry: &Entry) -> Ended {
+/// The end of an export that the last process left unfinished: what its manifest states, or FAILED.
+pub async fn unfinished_end(entry: &IndexEntry) -> ExportEnd {
     let manifest = match entry.folder() {
         Ok(Some(folder)) => Manifest::read(&folder).await.ok(),
         Ok(None) | Err(_) => None,
     };
-    manifest.map_or_else(
-        || Ended {
-            outcome: Outcome::Failed,
-            error: Some(
-                "the server stopped while the export was running: start it again under another id"
-                    .to_owned(),
-            ),
-            completed_at: Utc::now(),
-        },
-        |manifest| Ended {
-            outcome: manifest.status,
-            error: manifest.error,
-            completed_at: manifest.completed_at,
-        },
-    )
+    let stopped =
+        "the server stopped while the export was running: start it again under another id";
+    manifest
+        .as_ref()
+        .map_or_else(|| ExportEnd::failed(Some(stopped.to_owned())), ExportEnd::of_manifest)
 }
 
-/// An export that this process does not run: as its manifest says, or, without one, as the index
-/// does. One that has not ended is just being claimed.
-pub async fn of_entry(entry: &Entry, all_shards: bool) -> ExportView {
+/// An export that this process does not run: what its manifest states, or without one what the index
+/// does. An entry without an end belongs to an export that is being claimed.
+pub async fn view_of_entry(entry: &IndexEntry, all_shards: bool) -> ExportView {
     if let Ok(Some(folder)) = entry.folder()
-        && let Ok(view) = of_manifest(&entry.id, &folder, all_shards).await
+        && let Ok(view) = view_of_manifest(&entry.backend, &entry.id, &folder, all_shards).await
     {
         return view;
     }
-    let ended = entry.ended.clone();
-    ExportView {
-        id: entry.id.clone(),
-        path: format!("{}{}/", entry.destination, entry.id),
-        state: ended
-            .as_ref()
-            .map_or(ExportState::Started, |ended| ExportState::Ended(ended.outcome)),
-        started_at: entry.started_at,
-        completed_at: ended.as_ref().map(|ended| ended.completed_at),
-        error: ended.and_then(|ended| ended.error),
-        missing: Vec::new(),
-        classes: entry.classes.iter().map(|class| ClassView::unknown(class)).collect(),
-    }
+    let path = format!("{}{}/", entry.destination, entry.id);
+    let state = entry.ended.clone().map_or(ExportState::Started, ExportState::ended);
+    let classes = entry.classes.iter().map(|class| ClassView::unknown(class)).collect();
+    ExportView::new(&entry.backend, &entry.id, path, entry.started_at, state, classes)
 }
 
-/// An export as the store has it. A claim without a manifest is another server's, which runs it.
-pub async fn of_store(
+/// An export as the store shows it. One with a claim and no manifest is run by another server.
+///
+/// # Errors
+/// [`LookupError::NotFound`], [`LookupError::Manifest`].
+pub async fn view_of_store(
     id: &ExportId,
     destination: &Destination,
     all_shards: bool,
 ) -> Result<ExportView, LookupError> {
     let folder = destination.existing_export_folder(id).map_err(ManifestError::from)?;
     let Some(folder) = folder else { return Err(LookupError::NotFound(id.clone())) };
-    match of_manifest(id, &folder, all_shards).await {
+    match view_of_manifest(destination.backend(), id, &folder, all_shards).await {
         Err(LookupError::Manifest(ManifestError::Missing { .. })) => {}
-        found => return found,
+        view => return view,
     }
-    match Claim::read(&folder).await.map_err(ManifestError::from)? {
-        Some(claim) => Ok(ExportView {
-            id: id.clone(),
-            path: folder.url().to_owned(),
-            state: ExportState::Transferring,
-            started_at: claim.started_at,
-            completed_at: None,
-            error: None,
-            missing: Vec::new(),
-            classes: Vec::new(),
-        }),
-        None => Err(LookupError::NotFound(id.clone())),
-    }
+    let claim = Claim::read(&folder).await.map_err(ManifestError::from)?;
+    let Some(claim) = claim else { return Err(LookupError::NotFound(id.clone())) };
+    let (path, state) = (folder.url().to_owned(), ExportState::Transferring);
+    Ok(ExportView::new(destination.backend(), id, path, claim.started_at, state, Vec::new()))
 }
 
-async fn of_manifest(
+async fn view_of_manifest(
+    backend: &str,
     id: &ExportId,
     folder: &ExportFolder,
     all_shards: bool,
 ) -> Result<ExportView, LookupError> {
     let manifest = Manifest::read(folder).await?;
-    // Many shards are an object of their own, of megabytes.
+    // Many shards are in an object of their own, of megabytes.
     let few = manifest.source.shards_key.is_none();
     let shards = if few || all_shards { manifest.shards(folder).await? } else { Vec::new() };
+    let classes = ClassView::of_manifest(&manifest, &shards);
+    let end = ExportEnd::of_manifest(&manifest);
+    let state = ExportState::Ended { end, missing: manifest.missing };
+    let path = folder.url().to_owned();
     Ok(ExportView {
-        id: id.clone(),
-        path: folder.url().to_owned(),
-        state: ExportState::Ended(manifest.status),
-        started_at: manifest.started_at,
-        completed_at: Some(manifest.completed_at),
-        error: manifest.error.clone(),
-        classes: ClassView::of_manifest(&manifest, &shards),
-        missing: manifest.missing,
+        source_directories: manifest.source.directories,
+        ..ExportView::new(backend, id, path, manifest.started_at, state, classes)
     })
 }

@@ -1,116 +1,124 @@
-//! Which exports run: takes requests, lets a few run at once, answers how far they are, cancels.
-use std::collections::{HashMap, HashSet};
+//! Runs exports for the API: accepts requests, lets a few run at once, shows and cancels them.
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use offloom_protocol::claim::ClaimError;
+use clap::Args;
+use offloom_authz::{Authorizer, Principal};
+use offloom_export::{
+    ClaimError, Claimed, Ended, Planned, Request, RequestError, Status, Stop, StopReason, Workers,
+    default_workers, may_read_all,
+};
+use offloom_protocol::claim::ClaimError as IdClaimError;
 use offloom_protocol::manifest::Outcome;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
-use offloom_sandbox::{ExporterGuest, GuestError, GuestOptions};
-use offloom_weaviate_disk::{Class, DataDirectory, Descriptors, DiskError, SchemaFile};
+use offloom_sandbox::ExporterGuest;
+use offloom_weaviate_disk::{DataDirectory, Descriptors, DiskError, SchemaFile};
+use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::authz::{Action, Authorizer, Principal};
-use crate::export::{ClaimedExport, Export, ExportError, Stop, StopReason, Workers};
-use crate::index::{Ended, Entry, Index, IndexError};
-use crate::lookup::{ExportState, ExportView, LookupError, left_behind, of_entry, of_store};
-use crate::plan::{PlanError, plan};
-use crate::scope::Scope;
-use crate::status::Status;
+use crate::export_index::{ExportEnd, ExportIndex, IndexEntry, IndexError};
+use crate::lookup::{
+    ExportState, ExportView, LookupError, unfinished_end, view_of_entry, view_of_store,
+};
 
-/// What runs, as the operator says.
-#[derive(Debug, Clone)]
+/// Failed shards of one export that are logged one by one.
+const MAX_SHARDS_LOGGED: usize = 100;
+
+/// Settings of what is exported, and how much at once.
+#[derive(Debug, Clone, Args, Deserialize)]
+#[serde(default)]
 pub struct SchedulerConfig {
-    /// Weaviate's data directory, or those of a cluster's nodes, opened anew for every export.
+    /// Weaviate's data directory (PERSISTENCE_DATA_PATH); it is only read. Several times (in the
+    /// file: `sources`, a list): those of a cluster's nodes, which become one export
+    // They are opened again for every export.
+    #[arg(long = "data-dir", env = "OFFLOOM_DATA_DIR", value_name = "DIR")]
     pub sources: Vec<PathBuf>,
-    /// A saved answer of `GET /v1/schema`.
+    /// A saved answer of GET /v1/schema
+    #[arg(long, env = "OFFLOOM_SCHEMA", value_name = "FILE")]
     pub schema: Option<PathBuf>,
-    /// Guests that encode at the same time, over all exports.
-    pub workers: usize,
-    /// Exports that run at the same time.
-    pub max_exports: usize,
-    /// How long running exports may go on once the server is told to stop.
-    pub shutdown_grace: Duration,
+    /// Guests that encode at the same time, shared by all exports [default: the number of cores]
+    #[arg(long, env = "OFFLOOM_WORKERS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: u16,
+    /// Exports that run at the same time; others wait [default: 4]
+    #[arg(long, env = "OFFLOOM_MAX_EXPORTS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub max_exports: u16,
+    /// How long running exports may go on after SIGTERM, in seconds [default: 20]
+    #[arg(long, env = "OFFLOOM_SHUTDOWN_GRACE_SECONDS", value_name = "N")]
+    pub shutdown_grace_seconds: u64,
+}
+
+impl Default for SchedulerConfig {
+    fn default() -> SchedulerConfig {
+        SchedulerConfig {
+            sources: Vec::new(),
+            schema: None,
+            workers: u16::try_from(default_workers()).unwrap_or(u16::MAX),
+            max_exports: 4,
+            shutdown_grace_seconds: 20,
+        }
+    }
 }
 
 impl SchedulerConfig {
     /// Opens the data directories as they are now. Blocking.
     ///
     /// # Errors
-    /// What makes it, or the schema file, unreadable.
+    /// [`DiskError`], also for the schema file.
     pub fn open_directory(&self) -> Result<DataDirectory, DiskError> {
         let schema = self.schema.as_deref().map(SchemaFile::read).transpose()?;
         let directory = DataDirectory::open_nodes(&self.sources, schema)?;
-        // Every export has files of its own to count on: whoever waits for those of another could
-        // wait for one that waits for a worker.
-        Ok(directory.with_descriptors(Descriptors::of_process(self.max_exports)))
+        // Each export has its own budget of open files. With a shared one, an export could wait for
+        // the files of another that waits for a worker.
+        Ok(directory.with_descriptors(Descriptors::of_process(usize::from(self.max_exports))))
     }
 }
 
-/// What a client asks for.
-#[derive(Debug)]
-pub struct Request {
-    /// Kind of store, as in the path of the request.
-    pub backend: String,
-    /// The id.
-    pub id: ExportId,
-    /// Where the folder goes.
-    pub destination: Destination,
-    /// What it covers of what may be read.
-    pub scope: Scope,
-    /// Options of the guest.
-    pub options: GuestOptions,
-}
-
-/// A request that was not taken.
+/// Why a request was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The server is going down.
+    /// The server is shutting down.
     #[error("the server is shutting down")]
     ShuttingDown,
-    /// The principal may not read what it asks for.
-    #[error("not allowed to read {0}")]
-    Forbidden(String),
     /// The id was used before.
     #[error("export '{0}' exists: choose another id")]
     IdInUse(ExportId),
-    /// Nothing can be exported of what was asked for.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
     /// The data directory cannot be read.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The guest refuses its options.
+    /// The request was refused.
     #[error(transparent)]
-    Guest(#[from] GuestError),
-    /// The store refused.
+    Request(#[from] RequestError),
+    /// The id could not be claimed.
     #[error(transparent)]
-    Export(#[from] ExportError),
+    Claim(#[from] ClaimError),
     /// The index failed.
     #[error(transparent)]
     Index(#[from] IndexError),
-    /// The runtime went away.
+    /// A task panicked or its runtime stopped.
     #[error("interrupted")]
     Stopped(#[from] tokio::task::JoinError),
 }
 
 /// An export that this process runs.
 #[derive(Clone)]
-struct Running {
+struct RunningExport {
     path: String,
     started_at: DateTime<Utc>,
     status: Arc<Status>,
     stop: Stop,
-    transferring: watch::Receiver<bool>,
-    ended: watch::Receiver<Option<Ended>>,
+    ended: watch::Receiver<Option<ExportEnd>>,
 }
 
-/// Takes requests and runs exports. Cheap to clone.
+/// Backend and id of an export.
+type Key = (String, ExportId);
+
+/// Accepts requests and runs exports. Cheap to clone.
 #[derive(Clone)]
 pub struct Scheduler {
     inner: Arc<Inner>,
@@ -120,16 +128,17 @@ struct Inner {
     config: SchedulerConfig,
     guest: ExporterGuest,
     authorizer: Arc<dyn Authorizer>,
-    index: Index,
+    index: ExportIndex,
     workers: Workers,
+    /// One permit for each export that may run.
     turns: Arc<Semaphore>,
-    running: Mutex<HashMap<(String, ExportId), Running>>,
+    running: Mutex<HashMap<Key, RunningExport>>,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Scheduler {
-    /// Exports that the last process left unfinished are noted as FAILED first.
+    /// First records the end of exports that the last process left unfinished.
     ///
     /// # Errors
     /// [`IndexError`].
@@ -137,7 +146,7 @@ impl Scheduler {
         config: SchedulerConfig,
         guest: ExporterGuest,
         authorizer: Arc<dyn Authorizer>,
-        index: Index,
+        index: ExportIndex,
         workers: Workers,
     ) -> Result<Scheduler, IndexError> {
         let reading = index.clone();
@@ -145,10 +154,10 @@ impl Scheduler {
             .await
             .map_err(|_stopped| IndexError::Interrupted)??;
         for entry in unfinished {
-            let ended = left_behind(&entry).await;
+            let ended = unfinished_end(&entry).await;
             index.end(entry, ended).await?;
         }
-        let turns = Arc::new(Semaphore::new(config.max_exports));
+        let turns = Arc::new(Semaphore::new(usize::from(config.max_exports)));
         Ok(Scheduler {
             inner: Arc::new(Inner {
                 config,
@@ -164,10 +173,11 @@ impl Scheduler {
         })
     }
 
-    /// Takes a request: checks it, takes its id here and on the store, and runs it in its turn.
+    /// Accepts a request: checks and plans it, takes its id here and on the store, and runs the
+    /// export when it has its turn.
     ///
     /// # Errors
-    /// [`StartError`]; the id is free again unless somebody else has it.
+    /// [`StartError`]. The id then is free, unless another export uses it.
     pub async fn start(
         &self,
         principal: &Principal,
@@ -177,112 +187,91 @@ impl Scheduler {
         if inner.stopping.is_cancelled() {
             return Err(StartError::ShuttingDown);
         }
-        if inner.index.get(&request.backend, &request.id).await?.is_some() {
+        let backend = request.destination.backend();
+        if inner.index.get(backend, &request.id).await?.is_some() {
             return Err(StartError::IdInUse(request.id));
         }
         let config = inner.config.clone();
         let directory = tokio::task::spawn_blocking(move || config.open_directory()).await??;
-        let readable = self.readable(principal, &directory, &request)?;
-        let Request { backend, id, destination, options, scope } = request;
-        let guest = inner.guest.clone();
-        let classes = plan(&directory, &readable, &guest, &options, &scope).await?;
-        let allow_partial = scope.allow_partial;
-        let export = Export { id, destination, directory, classes, guest, options, allow_partial };
-        // A client that goes away must not leave an id that is taken and not run.
+        let planned = request.plan(&*inner.authorizer, principal, directory, &inner.guest).await?;
+        // A client that disconnects must not leave an id that is taken without an export that runs.
         let scheduler = self.clone();
-        tokio::spawn(async move { scheduler.take_id(backend, export).await }).await?
+        tokio::spawn(async move { scheduler.take_id(planned).await }).await?
     }
 
-    /// Takes the id here and on the store, and has the export run in its turn.
-    async fn take_id(&self, backend: String, export: Export) -> Result<ExportView, StartError> {
+    /// Takes the id here and on the store, and starts the task of the export.
+    async fn take_id(&self, planned: Planned) -> Result<ExportView, StartError> {
         let inner = &self.inner;
-        let id = export.id.clone();
-        let entry = Entry {
+        let (backend, id) = (planned.destination.backend().to_owned(), planned.id.clone());
+        let entry = IndexEntry {
             backend: backend.clone(),
             id: id.clone(),
-            destination: export.destination.url(),
+            destination: planned.destination.url(),
             started_at: Utc::now(),
-            classes: export.classes.iter().map(|class| class.class.name.to_string()).collect(),
+            classes: planned.class_names(),
             ended: None,
         };
         if !inner.index.insert(entry.clone()).await? {
             return Err(StartError::IdInUse(id));
         }
-        let claimed = match export.claim().await {
+        let status = Arc::new(Status::default());
+        let claimed = match planned.claim(&status).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 inner.index.remove(&backend, &id).await?;
                 return Err(match error {
-                    ExportError::Claim(ClaimError::IdInUse { .. }) => StartError::IdInUse(id),
+                    ClaimError::Id(IdClaimError::IdInUse { .. }) => StartError::IdInUse(id),
                     error => error.into(),
                 });
             }
         };
-        let status = Arc::new(Status::default());
-        claimed.announce(&status);
-        let (transfer, transferring) = watch::channel(false);
         let (end, ended) = watch::channel(None);
-        let running = Running {
+        let running = RunningExport {
             path: claimed.folder().url().to_owned(),
             started_at: claimed.started_at(),
             status: Arc::clone(&status),
             stop: Stop::default(),
-            transferring,
             ended,
         };
-        let key = (backend, id.clone());
+        let key = (backend, id);
         self.running().insert(key.clone(), running.clone());
+        let view = running.view(&key);
         let scheduler = self.clone();
-        let stop = running.stop.clone();
         inner.tasks.spawn(async move {
-            let ended = scheduler.run(claimed, status, stop, &transfer).await;
-            let noted = scheduler.inner.index.end(entry, ended.clone()).await;
-            match noted {
-                // From here on its manifest tells.
+            let ended = scheduler.run(claimed, status, running.stop).await;
+            match scheduler.inner.index.end(entry, ended.clone()).await {
+                // From now on its manifest answers.
                 Ok(()) => drop(scheduler.running().remove(&key)),
                 Err(error) => {
-                    tracing::error!(%error, id = %key.1, "the end of an export was not noted");
+                    tracing::error!(%error, id = %key.1, "the end of an export was not recorded");
                 }
             }
             end.send_replace(Some(ended));
         });
-        Ok(running.view(&id))
+        Ok(view)
     }
 
-    async fn run(
-        &self,
-        claimed: ClaimedExport,
-        status: Arc<Status>,
-        stop: Stop,
-        transfer: &watch::Sender<bool>,
-    ) -> Ended {
-        // An export that is told to stop while it waits runs at once, to its own end.
+    async fn run(&self, claimed: Claimed, status: Arc<Status>, stop: Stop) -> ExportEnd {
+        let id = claimed.id().clone();
+        // An export that is asked to stop while it waits needs no turn to end.
         let turn = tokio::select! {
             turn = Arc::clone(&self.inner.turns).acquire_owned() => turn.ok(),
             _ = stop.asked() => None,
         };
-        transfer.send_replace(true);
         let ended = claimed.run(&self.inner.workers, status, &stop).await;
         drop(turn);
+        log_end(&id, &ended);
         match (ended.manifest, ended.error) {
-            (Some(manifest), _) => Ended {
-                outcome: manifest.status,
-                error: manifest.error,
-                completed_at: manifest.completed_at,
-            },
-            (None, error) => Ended {
-                outcome: Outcome::Failed,
-                error: error.map(|error| error.to_string()),
-                completed_at: Utc::now(),
-            },
+            (Some(manifest), _) => ExportEnd::of_manifest(&manifest),
+            (None, error) => ExportEnd::failed(error.map(|error| error.to_string())),
         }
     }
 
-    /// How far an export is. `elsewhere` is where to look for one that this server does not know.
-    /// Of one that has ended the shards are read only if they are few, or with `all_shards`.
+    /// What is known of an export. One that this server does not know is looked for in `elsewhere`.
+    /// The shards of one that has ended are read if they are few, or with `all_shards`.
     ///
     /// # Errors
-    /// [`LookupError::NotFound`], [`LookupError::Forbidden`], and what reading can bring.
+    /// [`LookupError`].
     pub async fn view(
         &self,
         principal: &Principal,
@@ -291,14 +280,14 @@ impl Scheduler {
         elsewhere: Option<Destination>,
         all_shards: bool,
     ) -> Result<ExportView, LookupError> {
-        // Seen while it is among the running: its end is told by its manifest, with all of it.
+        // An export is among the running ones until its manifest can answer.
         let key = (backend.to_owned(), id.clone());
-        let running = self.running().get(&key).map(|running| running.view(id));
+        let running = self.running().get(&key).map(|running| running.view(&key));
         let view = match running {
             Some(view) => view,
             None => match (self.inner.index.get(backend, id).await?, elsewhere) {
-                (Some(entry), _) => of_entry(&entry, all_shards).await,
-                (None, Some(destination)) => of_store(id, &destination, all_shards).await?,
+                (Some(entry), _) => view_of_entry(&entry, all_shards).await,
+                (None, Some(destination)) => view_of_store(id, &destination, all_shards).await?,
                 (None, None) => return Err(LookupError::NotFound(id.clone())),
             },
         };
@@ -316,15 +305,18 @@ impl Scheduler {
         backend: &str,
         id: &ExportId,
     ) -> Result<(), LookupError> {
-        let running = self.running().get(&(backend.to_owned(), id.clone())).cloned();
+        let key = (backend.to_owned(), id.clone());
+        let running = self.running().get(&key).cloned();
         let Some(mut running) = running else {
             let view = self.view(principal, backend, id, None, false).await?;
             return Err(match view.state {
-                ExportState::Ended(outcome) => LookupError::Finished(id.clone(), outcome),
-                _ => LookupError::NotFound(id.clone()),
+                ExportState::Ended { end, .. } => LookupError::Finished(id.clone(), end.outcome),
+                ExportState::Started | ExportState::Transferring => {
+                    LookupError::NotFound(id.clone())
+                }
             });
         };
-        self.may_see(principal, &running.view(id))?;
+        self.may_see(principal, &running.view(&key))?;
         let before = running.ended.borrow().clone();
         if let Some(ended) = before {
             return Err(LookupError::Finished(id.clone(), ended.outcome));
@@ -338,12 +330,12 @@ impl Scheduler {
         }
     }
 
-    /// Takes no more requests, lets running exports go on for the grace time, then ends them as
-    /// FAILED, and waits for their tombstones.
+    /// Refuses further requests, lets running exports continue for the grace time, then ends them
+    /// as FAILED, and waits for their manifests.
     pub async fn shut_down(&self) {
         self.inner.stopping.cancel();
         self.inner.tasks.close();
-        let grace = self.inner.config.shutdown_grace;
+        let grace = Duration::from_secs(self.inner.config.shutdown_grace_seconds);
         if tokio::time::timeout(grace, self.inner.tasks.wait()).await.is_err() {
             for running in self.running().values() {
                 running.stop.ask(StopReason::ServerStopped);
@@ -352,63 +344,44 @@ impl Scheduler {
         }
     }
 
-    /// Whether requests are taken.
+    /// Whether requests are accepted.
     pub fn is_open(&self) -> bool {
         !self.inner.stopping.is_cancelled()
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<(String, ExportId), Running>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<Key, RunningExport>> {
         self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The classes that the principal may read; decided before anything tells whether a class
-    /// exists.
-    fn readable(
-        &self,
-        principal: &Principal,
-        directory: &DataDirectory,
-        request: &Request,
-    ) -> Result<Vec<Class>, StartError> {
-        let permitted =
-            |names: &[String]| self.inner.authorizer.permitted(principal, Action::Read, names);
-        let named: Vec<String> = request.scope.named_classes().into_iter().cloned().collect();
-        let allowed = permitted(&named);
-        if let Some(class) = named.iter().find(|name| !allowed.contains(name)) {
-            return Err(StartError::Forbidden(format!("class {class}")));
-        }
-        let all = directory.classes();
-        let names: Vec<String> = all.iter().map(|class| class.name.to_string()).collect();
-        let allowed: HashSet<String> = permitted(&names).into_iter().collect();
-        if allowed.is_empty() && !all.is_empty() {
-            return Err(StartError::Forbidden("any class".to_owned()));
-        }
-        Ok(all.iter().filter(|class| allowed.contains(&*class.name)).cloned().collect())
     }
 
     fn may_see(&self, principal: &Principal, view: &ExportView) -> Result<(), LookupError> {
         let classes: Vec<String> = view.classes.iter().map(|class| class.name.clone()).collect();
-        let allowed = self.inner.authorizer.permitted(principal, Action::Read, &classes);
-        if allowed.len() == classes.len() { Ok(()) } else { Err(LookupError::Forbidden) }
+        Ok(may_read_all(&*self.inner.authorizer, principal, &classes)?)
     }
 }
 
-impl Running {
-    fn view(&self, id: &ExportId) -> ExportView {
-        let ended = self.ended.borrow().clone();
-        let state = match &ended {
-            Some(ended) => ExportState::Ended(ended.outcome),
-            None if *self.transferring.borrow() => ExportState::Transferring,
+/// The end of an export in full, for the operator. Clients read a text without paths.
+fn log_end(id: &ExportId, ended: &Ended) {
+    if let Some(manifest) = &ended.manifest {
+        let shards = manifest.source.shards.iter();
+        let failed = shards.filter_map(|shard| Some((shard, shard.error.as_ref()?)));
+        for (shard, error) in failed.take(MAX_SHARDS_LOGGED) {
+            let (class, shard) = (&shard.class, &shard.shard);
+            tracing::warn!(%id, class, shard, error, "a shard could not be read");
+        }
+    }
+    if let Some(error) = &ended.error {
+        tracing::error!(%id, %error, "an export did not succeed");
+    }
+}
+
+impl RunningExport {
+    fn view(&self, (backend, id): &Key) -> ExportView {
+        let state = match self.ended.borrow().clone() {
+            Some(end) => ExportState::ended(end),
+            None if self.status.is_transferring() => ExportState::Transferring,
             None => ExportState::Started,
         };
-        ExportView {
-            id: id.clone(),
-            path: self.path.clone(),
-            state,
-            started_at: self.started_at,
-            completed_at: ended.as_ref().map(|ended| ended.completed_at),
-            error: ended.and_then(|ended| ended.error),
-            missing: Vec::new(),
-            classes: self.status.classes(),
-        }
+        let (path, classes) = (self.path.clone(), self.status.classes());
+        ExportView::new(backend, id, path, self.started_at, state, classes)
     }
 }

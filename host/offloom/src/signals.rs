@@ -3,12 +3,12 @@ use std::future::Future;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Ends at the first of the two. From this call on neither ends the process by itself, also before
-/// the future is polled.
+/// Completes at the first of the two signals. From this call on neither of them ends the process,
+/// even before the future is polled.
 ///
 /// # Errors
-/// When the system refuses.
-pub fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+/// If the system refuses the handlers.
+pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {

@@ -1,4 +1,4 @@
-//! Reads a JSON body within its limit, and answers in JSON when it is too large or no JSON.
+//! Reads a JSON body of limited size.
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use bytes::BytesMut;
@@ -10,7 +10,8 @@ use super::error::ApiError;
 /// The largest body that is parsed.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// A client that sends more reads no answer before it has sent it: so much is read and dropped.
+/// Many clients read no answer before they have sent the whole body. So up to this many bytes of a
+/// body that is too large are read and dropped.
 const MAX_DRAINED_BYTES: usize = 16 * 1024 * 1024;
 
 /// A body of JSON, whatever its content type says.

@@ -1,22 +1,25 @@
-//! The one place that turns errors into HTTP: status codes and bodies.
+//! The one place that turns errors into HTTP: status codes, bodies for clients, and the log.
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use offloom_protocol::claim::ClaimError;
+use offloom_authz::Unauthenticated;
+use offloom_export::{ClaimError, PlanError, RequestError, ScopeError};
+use offloom_protocol::claim::ClaimError as IdClaimError;
 use offloom_protocol::error::StoreError;
 use offloom_protocol::names::NameError;
 use serde_json::json;
 
-use crate::authz::Unauthenticated;
+use super::client_text::ClientText;
 use crate::backend::BackendError;
-use crate::export::ExportError;
 use crate::lookup::LookupError;
-use crate::plan::PlanError;
 use crate::scheduler::StartError;
 
-/// Everything that a request can be refused with.
-#[derive(Debug, thiserror::Error)]
+/// Every way to refuse a request. The texts are those of the log: [`write_errors`] makes the text
+/// for the client.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum ApiError {
     /// The path names a backend that this server does not have.
     #[error("backend not available: {0}")]
@@ -24,7 +27,7 @@ pub enum ApiError {
     /// No credentials, or wrong ones.
     #[error("authorization failed: {0}")]
     Unauthenticated(String),
-    /// The principal may not do this. The text does not tell whether the class exists.
+    /// The principal may not do this. The text does not show whether the class exists.
     #[error("authorization failed: {0}")]
     Forbidden(String),
     /// A class that was named does not exist.
@@ -36,35 +39,35 @@ pub enum ApiError {
     /// The export has ended and cannot be canceled.
     #[error("export has already finished: {0}")]
     Finished(String),
-    /// Nothing is known under this id.
+    /// There is no export with this id.
     #[error("export not found: {0}")]
     NotFound(String),
     /// The store refused.
     #[error("{0}")]
     WriteFailed(String),
-    /// The request is understood and wrong.
+    /// The request is well-formed and invalid.
     #[error("{0}")]
     Invalid(String),
-    /// The body is no JSON, or a field has the wrong type.
+    /// The body is not JSON, or a field has the wrong type.
     #[error("the request body is not what is expected: {0}")]
     Malformed(String),
-    /// A parameter behind the `?` has the wrong type.
+    /// A parameter of the query has the wrong type.
     #[error("the query is not what is expected: {0}")]
     Query(String),
     /// The body is too large.
     #[error("the request body is larger than {0} bytes")]
     TooLarge(usize),
-    /// Nothing is there.
+    /// There is no such path.
     #[error("no such path")]
     NoSuchPath,
-    /// The path is there, for other methods.
+    /// The path does not take this method.
     #[error("this path does not take that method")]
     MethodNotAllowed,
     /// It took too long.
     #[error("the request took longer than {0} s")]
     Timeout(u64),
-    /// The server is going down.
-    #[error("the server is shutting down: send the request to its successor")]
+    /// The server is shutting down.
+    #[error("the server is shutting down: try again when it has restarted")]
     ShuttingDown,
     /// A fault of the server.
     #[error("internal error: {0}")]
@@ -92,41 +95,89 @@ impl ApiError {
 }
 
 impl IntoResponse for ApiError {
+    /// A response without a body, which [`write_errors`] adds.
     fn into_response(self) -> Response {
-        let status = self.status();
-        if status.is_server_error() {
-            tracing::error!(error = %self, "request failed");
-        }
-        let body = json!({ "error": [{ "message": self.to_string() }] });
-        let mut response = (status, Json(body)).into_response();
-        if status == StatusCode::UNAUTHORIZED {
-            let scheme = axum::http::HeaderValue::from_static("Bearer");
-            response.headers_mut().insert(axum::http::header::WWW_AUTHENTICATE, scheme);
-        }
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(self);
         response
     }
+}
+
+/// Writes the body of every error: for the client without paths of the host, and in full to the
+/// log if the client cannot see or cause it.
+pub async fn write_errors(
+    State(client_text): State<ClientText>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
+    let status = error.status();
+    let full = error.to_string();
+    let message = client_text.of(&full);
+    if status.is_server_error() {
+        tracing::error!(error = %full, "request failed");
+    } else if message != full {
+        tracing::warn!(error = %full, "request refused");
+    }
+    let mut response = (status, Json(json!({ "error": [{ "message": message }] }))).into_response();
+    if status == StatusCode::UNAUTHORIZED {
+        let scheme = axum::http::HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(axum::http::header::WWW_AUTHENTICATE, scheme);
+    }
+    response
 }
 
 impl From<StartError> for ApiError {
     fn from(error: StartError) -> ApiError {
         match error {
             StartError::ShuttingDown => ApiError::ShuttingDown,
-            StartError::Forbidden(_) => ApiError::Forbidden(error.to_string()),
             StartError::IdInUse(_) => ApiError::IdInUse(error.to_string()),
-            StartError::Plan(PlanError::UnknownClass { .. }) => {
-                ApiError::UnknownClass(error.to_string())
-            }
-            StartError::Plan(PlanError::Stopped(_)) | StartError::Disk(_) => {
+            StartError::Request(error) => error.into(),
+            StartError::Claim(error) => error.into(),
+            StartError::Disk(_) | StartError::Index(_) | StartError::Stopped(_) => {
                 ApiError::Internal(error.to_string())
             }
-            StartError::Plan(_) | StartError::Guest(_) => ApiError::Invalid(error.to_string()),
-            StartError::Export(ExportError::Guest(_) | ExportError::Name(_)) => {
+        }
+    }
+}
+
+impl From<RequestError> for ApiError {
+    fn from(error: RequestError) -> ApiError {
+        match error {
+            RequestError::Forbidden(error) => ApiError::Forbidden(error.to_string()),
+            RequestError::Store(error) => error.into(),
+            RequestError::Plan(error) => error.into(),
+        }
+    }
+}
+
+impl From<PlanError> for ApiError {
+    fn from(error: PlanError) -> ApiError {
+        match error {
+            PlanError::UnknownClass { .. } => ApiError::UnknownClass(error.to_string()),
+            PlanError::Stopped(_) => ApiError::Internal(error.to_string()),
+            PlanError::Scope(_) | PlanError::Nothing { .. } | PlanError::Guest(_) => {
                 ApiError::Invalid(error.to_string())
             }
-            StartError::Export(ExportError::Claim(ClaimError::Store(error))) => error.into(),
-            StartError::Export(_) => ApiError::WriteFailed(error.to_string()),
-            StartError::Index(_) | StartError::Stopped(_) => ApiError::Internal(error.to_string()),
         }
+    }
+}
+
+impl From<ClaimError> for ApiError {
+    fn from(error: ClaimError) -> ApiError {
+        match error {
+            ClaimError::Guest(_) | ClaimError::Name(_) => ApiError::Invalid(error.to_string()),
+            ClaimError::Store(error) | ClaimError::Id(IdClaimError::Store(error)) => error.into(),
+            ClaimError::Id(IdClaimError::IdInUse { .. }) => ApiError::IdInUse(error.to_string()),
+            ClaimError::Id(IdClaimError::Encode(_)) => ApiError::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<ScopeError> for ApiError {
+    fn from(error: ScopeError) -> ApiError {
+        ApiError::Invalid(error.to_string())
     }
 }
 
@@ -135,7 +186,7 @@ impl From<LookupError> for ApiError {
         match error {
             LookupError::NotFound(_) => ApiError::NotFound(error.to_string()),
             LookupError::Finished(..) => ApiError::Finished(error.to_string()),
-            LookupError::Forbidden => ApiError::Forbidden(error.to_string()),
+            LookupError::Forbidden(_) => ApiError::Forbidden(error.to_string()),
             LookupError::Manifest(_) | LookupError::Index(_) => {
                 ApiError::Internal(error.to_string())
             }

@@ -1,12 +1,12 @@
-//! Whether the server lives and takes requests, and which version it is.
+//! Whether the server runs and accepts requests, and which version it is.
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::ApiState;
+use super::state::ApiState;
 
-/// The API of Weaviate that Weaviate's clients find here: they want 1.37.0 at least for exports.
+/// The version of Weaviate's API. Its clients refuse to export from servers older than 1.37.0.
 const WEAVIATE_API_VERSION: &str = "1.37.0";
 
 /// The process answers.
@@ -14,12 +14,12 @@ pub async fn live() -> StatusCode {
     StatusCode::OK
 }
 
-/// Requests are taken.
+/// The server accepts requests.
 pub async fn ready(State(state): State<ApiState>) -> StatusCode {
     if state.scheduler.is_open() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-/// What Weaviate's clients ask first.
+/// The first request of Weaviate's clients.
 pub async fn meta() -> Json<Value> {
     Json(json!({
         "hostname": "",

@@ -1,22 +1,24 @@
-//! The service under an authorizer that denies: who may ask, and what nobody is told.
+//! The service with an authorizer that denies: who may ask, and what answers do not show.
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
+use offloom_authz::{Action, Authorizer, Principal, Unauthenticated};
+use offloom_export::Workers;
 use offloom_fixtures::{Fixture, unpack};
-use offloom_sandbox::{ExporterGuest, SandboxConfig};
+use offloom_sandbox::ExporterGuest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
+use super::client_text::ClientText;
 use super::{ApiState, router};
-use crate::authz::{Action, Authorizer, Principal, Unauthenticated};
 use crate::backend::BackendConfig;
-use crate::export::Workers;
-use crate::guest;
-use crate::index::Index;
+use crate::export_index::ExportIndex;
+use crate::guest::{self, GuestConfig};
 use crate::scheduler::{Scheduler, SchedulerConfig};
 
 /// The token is the principal. `everybody` reads all, `notes` what begins with Note, and the class
@@ -45,27 +47,44 @@ impl Authorizer for Tokens {
     }
 }
 
-/// A service over the fixture `basic`.
+/// A service over a fixture. Its state directory is `work`, and its backend writes to `work/out`.
 struct Service {
     router: Router,
     work: TempDir,
-    _fixture: Fixture,
+    fixture: Fixture,
 }
 
 impl Service {
     async fn start() -> Service {
-        let work = tempfile::tempdir().unwrap();
         let fixture = unpack("basic").unwrap();
+        let (sources, schema) = (vec![fixture.data_dir()], Some(fixture.schema_file()));
+        Service::over(fixture, sources, schema).await
+    }
+
+    /// A service over the three nodes of the fixture `cluster`.
+    async fn of_nodes() -> Service {
+        let fixture = unpack("cluster").unwrap();
+        let nodes = ["node1", "node2", "node3"].map(|node| fixture.data_dir().join(node));
+        Service::over(fixture, nodes.into(), None).await
+    }
+
+    async fn over(fixture: Fixture, sources: Vec<PathBuf>, schema: Option<PathBuf>) -> Service {
+        let work = tempfile::tempdir().unwrap();
         let authorizer: Arc<dyn Authorizer> = Arc::new(Tokens);
         let config = SchedulerConfig {
-            sources: vec![fixture.data_dir()],
-            schema: Some(fixture.schema_file()),
+            sources,
+            schema,
             workers: 1,
             max_exports: 1,
-            shutdown_grace: Duration::ZERO,
+            shutdown_grace_seconds: 0,
         };
+        let named = vec![
+            (work.path().join("out"), "the folder of the backend"),
+            (work.path().to_owned(), "the state directory"),
+        ];
+        let client_text = ClientText::new(&config.sources, named);
         let workers = Workers::new(1, tokio::runtime::Handle::current());
-        let index = Index::open(work.path()).unwrap();
+        let index = ExportIndex::open(work.path()).unwrap();
         let scheduler =
             Scheduler::new(config, guest(&work).await, Arc::clone(&authorizer), index, workers)
                 .await
@@ -79,8 +98,9 @@ impl Service {
             backend: Arc::new(backend),
             quarantine_raw: false,
             authorizer,
+            client_text,
         });
-        Service { router, work, _fixture: fixture }
+        Service { router, work, fixture }
     }
 
     async fn ask(&self, token: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
@@ -112,9 +132,32 @@ impl Service {
     }
 }
 
+impl Service {
+    fn out(&self) -> PathBuf {
+        self.work.path().join("out")
+    }
+
+    /// Fails if `text` shows where the data, the state or the backend are. Both are below the
+    /// directory for temporary files, as given and without links.
+    fn assert_no_host_path(&self, text: &str) {
+        for path in [self.fixture.data_dir(), self.work.path().to_owned(), self.out()] {
+            for path in [path.clone(), path.canonicalize().unwrap_or(path)] {
+                assert!(!text.contains(path.to_str().unwrap()), "{}: {text}", path.display());
+            }
+        }
+    }
+
+    /// A status without its `path`, which is the address of the export's folder by its contract.
+    fn assert_no_host_path_in_status(&self, status: &Value) {
+        let mut status = status.clone();
+        status.as_object_mut().unwrap().remove("path").unwrap();
+        self.assert_no_host_path(&status.to_string());
+    }
+}
+
 async fn guest(work: &TempDir) -> ExporterGuest {
     let cache_dir = Some(work.path().join("cache"));
-    guest::load(None, SandboxConfig { cache_dir, ..SandboxConfig::default() }).await.unwrap()
+    guest::load(GuestConfig { guest: None, cache_dir }).await.unwrap()
 }
 
 fn message(body: &Value) -> &str {
@@ -122,7 +165,7 @@ fn message(body: &Value) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_may_not_be_read_is_neither_exported_nor_told() {
+async fn what_may_not_be_read_is_neither_exported_nor_shown() {
     let service = Service::start().await;
 
     let request =
@@ -134,15 +177,15 @@ async fn what_may_not_be_read_is_neither_exported_nor_told() {
     assert_eq!((status, message(&body)), (401, "authorization failed: the token is not known"));
 
     // A class that may not be read, and one that does not exist: the same words.
-    let mut told = Vec::new();
+    let mut messages = Vec::new();
     for class in ["Target", "Nowhere"] {
         let body = json!({ "id": "a", "include": ["Note", class] });
         let (status, body) = service.create("notes", body).await;
         assert_eq!(status, 403, "{body}");
-        told.push(message(&body).replace(class, "CLASS"));
+        messages.push(message(&body).replace(class, "CLASS"));
     }
-    assert_eq!(told[0], told[1]);
-    assert_eq!(told[0], "authorization failed: not allowed to read class CLASS");
+    assert_eq!(messages[0], messages[1]);
+    assert_eq!(messages[0], "authorization failed: not allowed to read class CLASS");
     for (token, body) in [
         ("nobody", json!({ "id": "a" })),
         ("nobody", json!({ "id": "a", "exclude": ["Note"] })),
@@ -154,9 +197,9 @@ async fn what_may_not_be_read_is_neither_exported_nor_told() {
     let (status, body) =
         service.create("notes", json!({ "id": "a", "include": ["NotThere"] })).await;
     assert_eq!(status, 422, "{body}");
-    let told = message(&body);
-    assert!(told.starts_with("class does not exist: "), "{told}");
-    assert!(told.contains("Note") && !told.contains("Target"), "{told}");
+    let unknown = message(&body);
+    assert!(unknown.starts_with("class does not exist: "), "{unknown}");
+    assert!(unknown.contains("Note") && !unknown.contains("Target"), "{unknown}");
     let (status, body) =
         service.create("notes", json!({ "id": "a", "exclude": ["Note", "Note_Draft"] })).await;
     assert_eq!(status, 422, "{body}");
@@ -184,5 +227,104 @@ async fn an_export_is_shown_to_those_who_may_read_all_of_it() {
         // Whether an id exists is no secret, as upstream has it (`export-api.md` 4).
         let (status, body) = service.ask("nobody", method, "/unknown", &Value::Null).await;
         assert_eq!(status, 404, "{body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denied_caller_leaves_nothing_on_the_store() {
+    let service = Service::start().await;
+    for (token, status, body) in [
+        ("stranger", 401, json!({ "id": "a" })),
+        ("nobody", 403, json!({ "id": "a" })),
+        ("nobody", 403, json!({ "id": "a", "exclude": ["Note"] })),
+        ("notes", 403, json!({ "id": "a", "include": ["Note", "Target"] })),
+        ("notes", 403, json!({ "id": "a", "vectors": { "Target": "none" } })),
+    ] {
+        let (found, answer) = service.create(token, body).await;
+        assert_eq!(found, status, "{answer}");
+        assert!(!service.out().exists(), "{token}: the store was written to");
+    }
+    // The check of the store creates its folder as soon as a caller may read something.
+    let (status, body) =
+        service.create("notes", json!({ "id": "a", "include": ["NotThere"] })).await;
+    assert_eq!(status, 422, "{body}");
+    assert!(service.out().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_are_checked_before_the_body_is_read() {
+    let service = Service::start().await;
+    let (status, body) = service.ask("stranger", "POST", "", &json!("no object")).await;
+    assert_eq!(status, 401, "{body}");
+    let (status, body) = service.ask("nobody", "POST", "", &json!("no object")).await;
+    assert_eq!(status, 400, "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_data_directory_is_reported_without_its_path() {
+    let service = Service::start().await;
+    let data = service.fixture.data_dir();
+    std::fs::rename(&data, data.with_extension("away")).unwrap();
+    let (status, body) = service.create("everybody", json!({ "id": "a" })).await;
+    assert_eq!(status, 500, "{body}");
+    assert!(message(&body).contains("cannot open the data directory: No such file"), "{body}");
+    service.assert_no_host_path(&body.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unusable_store_is_reported_without_its_path() {
+    let service = Service::start().await;
+    std::fs::write(service.out(), "a file where the folder should be").unwrap();
+    let (status, body) = service.create("everybody", json!({ "id": "a" })).await;
+    assert_eq!(status, 500, "{body}");
+    assert!(message(&body).starts_with("write to backend failed: "), "{body}");
+    assert!(message(&body).contains("choose a folder"), "{body}");
+    service.assert_no_host_path(&body.to_string());
+
+    std::fs::remove_file(service.out()).unwrap();
+    std::fs::create_dir_all(service.out().join("broken")).unwrap();
+    std::fs::write(service.out().join("broken/export_metadata.json"), "no JSON").unwrap();
+    let (status, body) = service.ask("everybody", "GET", "/broken", &Value::Null).await;
+    assert_eq!(status, 500, "{body}");
+    assert!(message(&body).contains("broken/export_metadata.json is not a manifest"), "{body}");
+    service.assert_no_host_path(&body.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_shard_is_reported_without_the_path_of_its_directory() {
+    let service = Service::of_nodes().await;
+    let objects = service.fixture.data_dir().join("node2/shelf/t2/lsm/objects");
+    let files = std::fs::read_dir(objects).unwrap().map(|file| file.unwrap().path());
+    let segment = files.into_iter().find(|file| file.extension().unwrap() == "db").unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes.truncate(bytes.len() - 7);
+    std::fs::write(&segment, bytes).unwrap();
+    let file = segment.file_name().unwrap().to_str().unwrap();
+
+    let failed = json!({ "id": "failed", "include": ["Shelf"] });
+    let partial = json!({ "id": "partial", "include": ["Shelf"], "allowPartial": true });
+    for (body, status) in [(failed, "FAILED"), (partial, "SUCCESS")] {
+        let id = body["id"].as_str().unwrap().to_owned();
+        assert_eq!(service.create("everybody", body).await.0, 200);
+        let ended = service.ended("everybody", &id).await;
+        assert_eq!(ended["status"], status, "{ended:#}");
+        service.assert_no_host_path_in_status(&ended);
+        let shard = ended["shardStatus"]["Shelf"]["t2"]["error"].as_str().unwrap();
+        let texts = match status {
+            "FAILED" => {
+                let class = ended["progress"]["Shelf"]["error"].as_str().unwrap();
+                vec![shard, class, ended["error"].as_str().unwrap()]
+            }
+            _ => vec![shard, ended["missing"][0]["reason"].as_str().unwrap()],
+        };
+        for text in texts {
+            for part in ["class Shelf", "shard t2", file, "data directory 2", "offset "] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+        }
+        // The operator's manifest has the path.
+        let manifest = service.out().join(&id).join("export_metadata.json");
+        let manifest = std::fs::read_to_string(manifest).unwrap();
+        assert!(manifest.contains(service.fixture.data_dir().to_str().unwrap()));
     }
 }

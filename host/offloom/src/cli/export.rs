@@ -1,23 +1,20 @@
-//! `offloom export`: a data directory becomes a folder of files.
+//! `offloom export`: exports a data directory into a folder of files.
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use offloom_authz::{Anonymous, Authorizer};
+use offloom_export::{Request, Status, Stop, StopReason, Workers, default_workers};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
-use offloom_sandbox::{GuestOptions, SandboxConfig};
 use offloom_weaviate_disk::{DataDirectory, SchemaFile};
 
 use super::progress::Progress;
 use super::scope::ScopeArgs;
-use crate::export::{Export, Stop, StopReason, Workers};
-use crate::guest;
-use crate::plan::plan;
-use crate::signals::told_to_stop;
-use crate::status::Status;
-use crate::worker::default_workers;
+use crate::guest::{self, GuestConfig};
+use crate::signals::stop_signal;
 
 /// What `offloom export` takes.
 #[derive(Debug, Args)]
@@ -26,7 +23,7 @@ pub struct ExportArgs {
     /// cluster's nodes, which become one export
     #[arg(long, value_name = "DIR", required = true)]
     data_dir: Vec<PathBuf>,
-    /// Where the export's folder goes, as file:///absolute/path/, a plain path, or s3://bucket/prefix/
+    /// Where the export's folder is created, as file:///absolute/path/, a plain path, or s3://bucket/prefix/
     #[arg(long, value_name = "URL")]
     to: String,
     /// Name of the export and of its folder: lowercase letters, digits, _ and - [default: export- and the UTC time]
@@ -74,32 +71,21 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     for warning in directory.warnings() {
         eprintln!("warning: {warning}");
     }
-    // The manifest has these first, and then those of the shards.
-    let told = directory.warnings().len();
-    let sandbox = SandboxConfig { cache_dir: args.cache_dir, ..SandboxConfig::default() };
-    let guest = guest::load(args.guest, sandbox).await?;
-    let options: GuestOptions = args.guest_options;
-    let classes = plan(&directory, directory.classes(), &guest, &options, &scope).await?;
-
+    // The manifest lists these first, and then those of the shards.
+    let printed = directory.warnings().len();
+    let guest = guest::load(GuestConfig { guest: args.guest, cache_dir: args.cache_dir }).await?;
+    let authorizer = Anonymous::on_command_line();
+    let principal = authorizer.authenticate(None)?;
+    let request = Request { id, destination, scope, options: args.guest_options };
+    let planned = request.plan(&authorizer, &principal, directory, &guest).await?;
     let count = args.workers.map_or_else(default_workers, usize::from);
     let workers = Workers::new(count, tokio::runtime::Handle::current());
-    destination.check_access().await?;
-    let export = Export {
-        id,
-        destination,
-        directory,
-        classes,
-        guest,
-        options,
-        allow_partial: scope.allow_partial,
-    };
-    // Before the id is taken: from then on the export ends in one outcome, whoever interrupts it.
+    // Before the id is taken: from then on the export ends in one outcome, also on a signal.
     let stop = Stop::default();
-    let signals = tokio::spawn(stop_when(told_to_stop()?, stop.clone()));
-    let claimed = export.claim().await?;
-    let folder = claimed.folder().url().to_owned();
+    let signals = tokio::spawn(stop_when(stop_signal()?, stop.clone()));
     let status = Arc::new(Status::default());
-    claimed.announce(&status);
+    let claimed = planned.claim(&status).await?;
+    let folder = claimed.folder().url().to_owned();
     let shown = args.progress.show(Arc::clone(&status));
     let ended = claimed.run(&workers, status, &stop).await;
     signals.abort();
@@ -108,7 +94,7 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     }
     shown.finish();
     let warnings = ended.manifest.map(|manifest| manifest.warnings).unwrap_or_default();
-    for warning in warnings.iter().skip(told) {
+    for warning in warnings.iter().skip(printed) {
         eprintln!("warning: {warning}");
     }
     println!("{folder}");
@@ -121,9 +107,9 @@ pub fn open(data_dirs: &[PathBuf], schema: Option<PathBuf>) -> anyhow::Result<Da
     Ok(DataDirectory::open_nodes(data_dirs, schema)?)
 }
 
-/// Ctrl-C and SIGTERM end the export in good order: uploads are dropped, the manifest says CANCELED.
-async fn stop_when(told: impl Future<Output = ()>, stop: Stop) {
-    told.await;
-    eprintln!("stopping: what was begun is dropped");
+/// Ctrl-C and SIGTERM cancel the export: uploads are dropped, and the manifest says CANCELED.
+async fn stop_when(signal: impl Future<Output = ()>, stop: Stop) {
+    signal.await;
+    eprintln!("stopping: unfinished files are dropped");
     stop.ask(StopReason::Canceled);
 }

@@ -21,7 +21,7 @@ pub struct InspectArgs {
     json: bool,
 }
 
-/// Runs the command. It exits with a status other than 0 when a shard could not be exported.
+/// Runs the command. A shard that cannot be read makes it exit with a status other than 0.
 pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
     let directory = super::export::open(&args.data_dir, args.schema)?;
     if !args.json {

@@ -21,7 +21,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Write one Parquet file per class, with every object of a data directory
-    Export(export::ExportArgs),
+    Export(Box<export::ExportArgs>),
     /// Show what a data directory holds, without exporting it
     Inspect(inspect::InspectArgs),
     /// Serve the REST API: start an export over HTTP, poll it, cancel it

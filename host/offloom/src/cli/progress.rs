@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
-
-use crate::status::{Status, Totals};
+use offloom_export::{Status, Totals};
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -19,7 +18,7 @@ pub enum Progress {
     None,
 }
 
-/// Redraws until it is dropped or told to finish.
+/// Redraws until it is dropped or finished.
 pub struct Shown {
     task: Option<tokio::task::JoinHandle<()>>,
     bar: Option<ProgressBar>,
@@ -32,7 +31,7 @@ const BAR_TICK: Duration = Duration::from_millis(100);
 const LINE_TICK: Duration = Duration::from_secs(2);
 
 impl Progress {
-    /// Begins to show `status`.
+    /// Starts to show `status`.
     pub fn show(self, status: Arc<Status>) -> Shown {
         let started = Instant::now();
         let terminal = std::io::stderr().is_terminal();
@@ -64,7 +63,7 @@ impl Progress {
 }
 
 impl Shown {
-    /// Shows the last state once and stops.
+    /// Shows the final state and stops.
     pub fn finish(mut self) {
         self.stop();
         if let Some(bar) = &self.bar {

@@ -3,12 +3,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::bail;
 use clap::Args;
+use offloom_export::{ClassSelection, Scope, class_name};
 use offloom_weaviate_disk::{OnBadObject, PropertySelection, VectorSelection};
 
-use crate::plan::capitalised;
-use crate::scope::Scope;
-
-/// What of a data directory goes out, and what becomes of data that cannot be read.
+/// What an export covers of a data directory, and how it handles data that cannot be read.
 #[derive(Debug, Args)]
 pub struct ScopeArgs {
     /// Export only these classes
@@ -17,18 +15,18 @@ pub struct ScopeArgs {
     /// Export all classes but these
     #[arg(long, value_name = "C", value_delimiter = ',')]
     exclude: Vec<String>,
-    /// Properties of a class that go out, or, each with a minus, that do not: Article=title,body or
+    /// Properties of a class to export, or, each with a minus, to leave out: Article=title,body or
     /// Article=-secret; may be given several times
     #[arg(long, value_name = "CLASS=A,B", value_parser = properties)]
     properties: Vec<(String, PropertySelection)>,
-    /// Vectors of a class that go out: all, none, or names (the unnamed one is `default`); may be
+    /// Vectors of a class to export: all, none, or names (the unnamed one is `default`); may be
     /// given several times
     #[arg(long, value_name = "CLASS=all|none|A,B", value_parser = vectors)]
     vectors: Vec<(String, VectorSelection)>,
-    /// Tenants of a class that go out; may be given several times
+    /// Tenants of a class to export; may be given several times
     #[arg(long, value_name = "CLASS=A,B", value_parser = tenants)]
     tenants: Vec<(String, BTreeSet<String>)>,
-    /// What becomes of an object that cannot be decoded: `fail` ends the export, `skip` leaves it
+    /// How to handle an object that cannot be decoded: `fail` ends the export, `skip` leaves it
     /// out and counts it, `quarantine` also lists it in quarantine/
     #[arg(long, value_name = "POLICY", default_value = "fail")]
     on_bad_object: OnBadObject,
@@ -41,18 +39,13 @@ pub struct ScopeArgs {
 }
 
 impl ScopeArgs {
+    /// The scope of the options.
+    ///
     /// # Errors
     /// Options that contradict each other.
     pub fn into_scope(self) -> anyhow::Result<Scope> {
-        if !self.include.is_empty() && !self.exclude.is_empty() {
-            bail!(
-                "--include and --exclude cannot be used together: name the classes to export, or the ones to leave out"
-            );
-        }
-        let names = |names: Vec<String>| names.iter().map(|name| capitalised(name)).collect();
         Ok(Scope {
-            include: names(self.include),
-            exclude: names(self.exclude),
+            classes: ClassSelection::new(&self.include, &self.exclude)?,
             properties: by_class("--properties", self.properties)?,
             vectors: by_class("--vectors", self.vectors)?,
             tenants: by_class("--tenants", self.tenants)?,
@@ -66,7 +59,7 @@ impl ScopeArgs {
 fn by_class<T>(option: &str, given: Vec<(String, T)>) -> anyhow::Result<BTreeMap<String, T>> {
     let mut of_classes = BTreeMap::new();
     for (class, value) in given {
-        if of_classes.insert(capitalised(&class), value).is_some() {
+        if of_classes.insert(class_name(&class), value).is_some() {
             bail!("{option} is given twice for the class {class}");
         }
     }

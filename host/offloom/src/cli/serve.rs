@@ -5,25 +5,25 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::app;
-use crate::config::Settings;
+use crate::config::GivenSettings;
 
 /// What `offloom serve` takes. Every option is also a key of the file and a variable `OFFLOOM_<KEY>`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     #[command(flatten)]
-    settings: Settings,
+    settings: GivenSettings,
     /// Settings as TOML: the options with `_` for `-`, such as data_dir = "/var/lib/weaviate"
     #[arg(long, env = "OFFLOOM_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
-/// Runs the command until it is told to stop.
+/// Runs the server until a signal.
 pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    let config = args.settings.resolve(args.config.as_deref())?;
+    let config = args.settings.over(args.config.as_deref())?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    // Guests compute; the API, the store and the disk get threads that guests never hold.
+    // Guests compute for long. The API, the store and the disk have threads of their own.
     let guests = builder
-        .worker_threads(config.scheduler.workers)
+        .worker_threads(usize::from(config.scheduler.workers))
         .thread_name("guest")
         .enable_all()
         .build()?;

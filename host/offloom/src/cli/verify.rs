@@ -1,4 +1,4 @@
-//! `offloom verify`: proves an export whole, or says what differs.
+//! `offloom verify`: proves that an export is complete, or lists the differences.
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ pub struct VerifyArgs {
     /// Compare sizes and the ends of files only
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// Also compare every digest, row count and id; what happens without --quick
+    /// Also compare every digest, row count and id; this is the default
     #[arg(long)]
     full: bool,
 }
 
-/// Differences that are shown one by one; the rest is counted.
+/// Differences that are shown one by one; the others are counted.
 const SHOWN: usize = 100;
 
-/// Runs the command. It exits with a status other than 0 at any difference.
+/// Runs the command. Any difference makes it exit with a status other than 0.
 pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let depth = if args.quick { Depth::Quick } else { Depth::Full };
     let folder = Destination::parse(&args.url)?.as_export_folder()?;

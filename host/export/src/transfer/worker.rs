@@ -1,4 +1,4 @@
-//! One worker: takes units in order, has a guest encode each, and hands the block to its file.
+//! One worker: takes units in order, lets a guest encode each, and appends the block to its file.
 use std::sync::Arc;
 
 use offloom_rows::{CursorError, Schema};
@@ -7,12 +7,12 @@ use offloom_weaviate_disk::{Faults, ReadOptions, Unit};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::file::{ClassFiles, FileError};
-use crate::status::Status;
+use crate::progress::{Event, Status};
 
 /// Why a worker stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// An object of the unit broke its format.
+    /// The rows of a unit could not be read.
     #[error("{0}")]
     Rows(CursorError),
     /// The guest failed on a class.
@@ -26,138 +26,135 @@ pub enum WorkerError {
     /// The output could not be written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The runtime went away.
+    /// A task panicked or its runtime stopped.
     #[error("the worker was stopped: {0}")]
     Stopped(#[from] tokio::task::JoinError),
-    /// No worker may work any more.
+    /// The slots were closed.
     #[error("the workers were stopped")]
     Closed(#[from] tokio::sync::AcquireError),
 }
 
-/// As many workers as there are cores.
-pub fn default_workers() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
 /// One class of a running export, shared by the workers.
-pub struct ClassRun {
+pub(crate) struct ClassTransfer {
     /// Columns of its rows.
     pub schema: Schema,
-    /// What of its objects goes out.
+    /// Which parts of its objects are read.
     pub reading: ReadOptions,
     /// Its output.
     pub files: ClassFiles,
 }
 
-/// One step of a class. Steps of a class are numbered without gaps; the last one finishes it.
-pub struct Job {
+/// One step of a class. The steps of a class are numbered without gaps; the last one finishes it.
+pub(crate) struct Job {
     /// The class.
-    pub class: Arc<ClassRun>,
-    /// The step's number: a block's place in its file.
+    pub class: Arc<ClassTransfer>,
+    /// Number of the step: the place of its block in the file.
     pub ticket: u64,
     /// What to do.
     pub work: Work,
 }
 
 /// What a step does.
-pub enum Work {
+pub(crate) enum Work {
     /// Encode a unit and append its block.
     Encode(Unit),
-    /// End the file.
+    /// End the last file.
     Finish,
 }
 
 /// What all workers of an export share.
-pub struct Workplace {
+pub(crate) struct TransferContext {
     /// Steps in the order in which they were cut.
     pub jobs: Mutex<mpsc::Receiver<Job>>,
-    /// The guest.
+    /// This export's handle of the guest.
     pub guest: ExporterGuest,
     /// Its options.
     pub options: GuestOptions,
     /// Bytes that one block should hold.
     pub block_bytes: u64,
-    /// Where progress is told.
+    /// Receives the events of the transfer.
     pub status: Arc<Status>,
-    /// Places to work at, shared with other exports.
-    pub places: Arc<Semaphore>,
+    /// Worker slots, shared with other exports.
+    pub slots: Arc<Semaphore>,
 }
 
 /// Works until no steps are left. A guest instance is kept from unit to unit of one class, because
-/// warm memory is worth 15 % (`performance.md`).
-pub async fn work(workplace: Arc<Workplace>) -> Result<(), WorkerError> {
+/// warm memory makes it about 15 % faster (`performance.md`).
+pub(crate) async fn work(context: Arc<TransferContext>) -> Result<(), WorkerError> {
     let mut warm: Option<(String, FileEncoder)> = None;
     loop {
-        // A place is taken before the job: so the oldest job of an export is always at a place, and
-        // those that wait for its block never hold all of them.
-        let place = match workplace.places.try_acquire() {
-            Ok(place) => place,
-            Err(_others_wait) => {
-                // The memory of a guest belongs to whoever is at the place.
+        // Take a slot before a job; otherwise workers that wait to append could hold every slot and
+        // deadlock.
+        let slot = match context.slots.try_acquire() {
+            Ok(slot) => slot,
+            Err(_none_free) => {
+                // Only a worker that holds a slot keeps a guest in memory.
                 drop(warm.take());
-                workplace.places.acquire().await?
+                context.slots.acquire().await?
             }
         };
-        let Some(job) = workplace.jobs.lock().await.recv().await else { return Ok(()) };
+        let Some(job) = context.jobs.lock().await.recv().await else { return Ok(()) };
         let class = &job.class.schema.class_name;
         let encoder = match warm.take() {
             Some((of, encoder)) if of == *class => encoder,
-            _ => workplace.open(&job.class).await?,
+            _ => context.open(&job.class).await?,
         };
         let (_, encoder) = warm.insert((class.clone(), encoder));
         match job.work {
             Work::Encode(unit) => {
                 let raw_bytes = unit.raw_bytes();
-                let (encoded, faults) = encode(&workplace, &job.class, encoder, unit).await?;
+                let (encoded, faults) = encode(&context, &job.class, encoder, unit).await?;
                 let (runs, file_bytes) = (encoded.runs.clone(), encoded.length);
-                for (shard, found) in &faults.shards {
-                    if let Some(error) = &found.error {
-                        workplace.status.shard_failed(class, *shard, error);
+                for (shard, faults) in &faults.shards {
+                    if let Some(error) = &faults.error {
+                        context.status.record(Event::ShardFailed { class, shard: *shard, error });
                     }
                 }
                 job.class.files.append(job.ticket, encoder, encoded, faults).await?;
-                workplace.status.appended(class, &runs, file_bytes, raw_bytes);
+                let runs = &runs;
+                context.status.record(Event::BlockAppended { class, runs, file_bytes, raw_bytes });
             }
             Work::Finish => {
                 let file_bytes = job.class.files.finish(job.ticket, encoder).await?;
-                workplace.status.succeeded(class, file_bytes);
+                context.status.record(Event::ClassCompleted { class, file_bytes });
             }
         }
-        drop(place);
+        drop(slot);
     }
 }
 
-impl Workplace {
-    async fn open(&self, class: &ClassRun) -> Result<FileEncoder, WorkerError> {
+impl TransferContext {
+    async fn open(&self, class: &ClassTransfer) -> Result<FileEncoder, WorkerError> {
         let opened = self.guest.open(&class.schema, &self.options, self.block_bytes).await;
         opened.map_err(|source| guest_failure(&class.schema.class_name, source))
     }
 }
 
-/// Encodes a unit, and tells what was wrong in it. Where shards cannot be read, the others of the
-/// unit are encoded alone.
+/// Encodes a unit, and returns what was wrong in it. If shards cannot be read, the unit is encoded
+/// again without them.
 async fn encode(
-    workplace: &Workplace,
-    class: &ClassRun,
+    context: &TransferContext,
+    class: &ClassTransfer,
     encoder: &mut FileEncoder,
     mut unit: Unit,
 ) -> Result<(EncodedBlock, Faults), WorkerError> {
     let mut failed = Faults::default();
     loop {
         let cursor = unit.open(&class.reading);
-        let found = cursor.faults();
+        let log = cursor.faults();
         let error = match encoder.encode(Box::new(cursor)).await {
             Ok(encoded) => {
-                failed.add(found.take());
+                failed.add(log.take());
                 return Ok((encoded, failed));
             }
             Err(GuestError::Rows(error)) => error,
             Err(source) => return Err(guest_failure(&class.schema.class_name, source)),
         };
-        // Of this try nothing counts but the shards that failed. None did when it was an object.
-        let known = failed.shards.len();
-        note_failed(&mut failed, found.take());
-        if failed.shards.len() == known {
+        // Discard this attempt except for which shards failed. If none did, a bad object is the
+        // cause.
+        let failed_before = failed.shards.len();
+        add_failed_shards(&mut failed, log.take());
+        if failed.shards.len() == failed_before {
             return Err(WorkerError::Rows(error));
         }
         let (again, others) = tokio::task::spawn_blocking(move || {
@@ -165,22 +162,22 @@ async fn encode(
             (unit, others)
         })
         .await?;
-        note_failed(&mut failed, others);
+        add_failed_shards(&mut failed, others);
         unit = again.without(&failed.shards.keys().copied().collect());
-        // The guest is where the error left it.
-        *encoder = workplace.open(class).await?;
+        // The instance ended with the error.
+        *encoder = context.open(class).await?;
     }
 }
 
-fn note_failed(failed: &mut Faults, found: Faults) {
-    for (shard, faults) in found.shards {
+fn add_failed_shards(failed: &mut Faults, faults: Faults) {
+    for (shard, faults) in faults.shards {
         if let Some(error) = faults.error {
             failed.shard_failed(shard, error);
         }
     }
 }
 
-/// A cursor's error already names class, shard, file and offset, and is shown as it is.
+/// The error of a cursor already names class, shard, file and offset, so nothing is added to it.
 fn guest_failure(class: &str, source: GuestError) -> WorkerError {
     match source {
         GuestError::Rows(error) => WorkerError::Rows(error),

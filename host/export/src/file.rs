@@ -1,4 +1,4 @@
-//! One class's output: blocks appended in ticket order, their offsets, the file's end and digest.
+//! The files of one class: blocks appended in ticket order, their offsets, the end and the digest.
 use std::collections::BTreeMap;
 
 use offloom_protocol::error::StoreError;
@@ -13,13 +13,14 @@ use offloom_weaviate_disk::Faults;
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::JoinHandle;
 
-/// Readers break at 32,767 row groups, and notes and footers must stay bounded (`architecture.md`).
+/// Blocks in one file. Readers fail at 32,767 row groups, and notes and footers must stay bounded
+/// (`architecture.md`).
 const BLOCKS_A_FILE: usize = 8_192;
 
-/// The format whose files the host can check.
+/// The format whose files the host checks.
 const PARQUET: &str = "parquet";
 
-/// What a Parquet file begins with, and nothing more before its first block.
+/// All that a Parquet file holds before its first block.
 const PARQUET_MAGIC: &[u8] = b"PAR1";
 
 /// Why a file could not be written.
@@ -36,13 +37,13 @@ pub enum FileError {
         /// The guest's failure.
         source: GuestError,
     },
-    /// The file does not begin as its format does.
+    /// A Parquet file has another prologue than `PAR1`.
     #[error("{key}: the guest began a Parquet file with something other than PAR1")]
     Prologue {
         /// Object key of the file.
         key: String,
     },
-    /// The file's end does not describe the blocks before it.
+    /// The footer does not describe the blocks before it.
     #[error("{key}: the guest ended the file with a footer that does not fit its blocks: {source}")]
     Footer {
         /// Object key of the file.
@@ -53,16 +54,16 @@ pub enum FileError {
     /// The list of quarantined objects could not be written.
     #[error("write to backend failed: {0}")]
     Quarantine(#[from] ManifestError),
-    /// The class's name or the guest's extension may not become an object key.
+    /// The class name or the guest's extension cannot be part of an object key.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The turn never came, because the export ended.
+    /// The export ended before the turn of the block.
     #[error("the export ended before this block's turn")]
     Ended,
 }
 
 /// The files of one class. Blocks may arrive in any order; they are written in ticket order.
-pub struct ClassFiles {
+pub(crate) struct ClassFiles {
     class: String,
     format: Format,
     folder: ExportFolder,
@@ -78,8 +79,8 @@ struct Written {
     class: WrittenClass,
 }
 
-/// A file whose last bytes are under way. The task goes on when its worker is stopped, so that a
-/// file never becomes visible without being listed.
+/// A file whose upload is being completed. The task continues when its worker is stopped, so that
+/// a file never becomes visible without being listed.
 struct Finishing {
     task: JoinHandle<Result<Uploaded, StoreError>>,
     file: ClassFile,
@@ -94,21 +95,21 @@ struct OpenFile {
     counters: BTreeMap<String, u64>,
 }
 
-/// What a class left behind.
+/// What was written of a class.
 #[derive(Default)]
-pub struct WrittenClass {
+pub(crate) struct WrittenClass {
     /// Its complete files, in order.
     pub files: Vec<ClassFile>,
     /// Rows, first and last id of every shard that had rows, by shard index.
     pub shards: BTreeMap<u32, ShardRun>,
-    /// What was wrong in its units; the objects that were listed are in `quarantine`.
+    /// What was wrong in its units; the listed objects are in `quarantine`.
     pub faults: Faults,
-    /// The list of objects that broke their format, when there are any.
+    /// The list of objects that broke their format, if there are any.
     pub quarantine: Option<Attachment>,
 }
 
 impl ClassFiles {
-    /// No file is begun before the first block's turn.
+    /// No file is begun before the turn of the first block.
     pub fn new(
         class: String,
         format: Format,
@@ -125,10 +126,14 @@ impl ClassFiles {
         }
     }
 
-    /// Waits for the ticket's turn and appends the block, and notes what was wrong in its unit. A
-    /// block without rows leaves no bytes.
-    /// `encoder` begins and ends files; any encoder of the class does, since blocks do not depend
-    /// on their place.
+    /// Waits for the turn of the ticket, appends the block, and adds the faults of its unit. A block
+    /// without rows adds no bytes.
+    ///
+    /// `encoder` begins and ends files. It may be any encoder of the class, since blocks do not
+    /// depend on their place.
+    ///
+    /// # Errors
+    /// [`FileError`].
     pub async fn append(
         &self,
         ticket: u64,
@@ -143,7 +148,7 @@ impl ClassFiles {
                 self.close(&mut written, encoder).await?;
             }
             for run in &encoded.runs {
-                note_run(&mut written.class.shards, run);
+                join_run(&mut written.class.shards, run);
             }
             let mut file = match written.open.take() {
                 Some(file) => file,
@@ -159,7 +164,10 @@ impl ClassFiles {
     }
 
     /// Waits until all tickets before `ticket` were appended, and ends the last file. A class
-    /// without rows gets one file without blocks. Returns the bytes of all its files.
+    /// without rows gets one file without blocks. Returns the total size of its files in bytes.
+    ///
+    /// # Errors
+    /// [`FileError`].
     pub async fn finish(&self, ticket: u64, encoder: &mut FileEncoder) -> Result<u64, FileError> {
         let mut written = self.turn(ticket).await?;
         if written.open.is_none() && written.class.files.is_empty() {
@@ -171,7 +179,7 @@ impl ClassFiles {
         Ok(sizes.fold(0, u64::saturating_add))
     }
 
-    /// The list goes out when it is complete, so that it does not stay in memory.
+    /// Writes the list once it is complete, so that it does not stay in memory.
     async fn write_quarantine(&self, written: &mut Written) -> Result<(), FileError> {
         let listed = std::mem::take(&mut written.class.faults.listed);
         if listed.is_empty() {
@@ -188,15 +196,15 @@ impl ClassFiles {
         Ok(())
     }
 
-    /// What is complete; a file that was begun and not ended is dropped.
+    /// Takes what is complete. A file that was begun and not ended is dropped.
     pub async fn end(&self) -> WrittenClass {
         let mut written = self.written.lock().await;
-        // Its worker was stopped while it waited for the store.
+        // A worker may have been stopped while it waited for the store.
         if let Err(error) = written.finished().await {
             tracing::warn!(class = %self.class, %error, "a file could not be finished");
         }
         if let Some(file) = written.open.take() {
-            // The outcome is decided already, and the store may be the reason for it.
+            // The outcome is decided already, and the store may be its cause: only log this error.
             if let Err(error) = file.upload.abort().await {
                 tracing::warn!(key = %file.key, %error, "an unfinished file could not be dropped");
             }
@@ -205,7 +213,7 @@ impl ClassFiles {
         let listed = class.files.iter().map(|file| file.rows).fold(0, u64::saturating_add);
         let counted = class.shards.values().map(|run| run.rows).fold(0, u64::saturating_add);
         if counted != listed {
-            // Rows of a file that was dropped, by whomever, do not count.
+            // These counts include a dropped file's rows: discard them.
             class.shards.clear();
         }
         std::mem::take(class)
@@ -281,10 +289,10 @@ fn guest_failed(key: &ObjectKey, source: GuestError) -> FileError {
 }
 
 impl Written {
-    /// Waits for the file whose last bytes are under way, if there is one, and lists it.
+    /// Waits for the file whose upload is being completed, if there is one, and lists it.
     async fn finished(&mut self) -> Result<(), FileError> {
         let Some(finishing) = &mut self.finishing else { return Ok(()) };
-        // Dropped while it waits, it can wait again.
+        // Keep the task in `self` while it is awaited: this call may be dropped and made again.
         let finished = (&mut finishing.task).await;
         let Some(Finishing { mut file, .. }) = self.finishing.take() else { return Ok(()) };
         let uploaded = finished.map_err(|_stopped| FileError::Ended)??;
@@ -315,8 +323,8 @@ impl OpenFile {
     }
 }
 
-/// Rows of a shard follow one another over blocks, so runs join into one a shard.
-fn note_run(shards: &mut BTreeMap<u32, ShardRun>, run: &ShardRun) {
+/// The rows of a shard continue from block to block, so its runs join into one.
+fn join_run(shards: &mut BTreeMap<u32, ShardRun>, run: &ShardRun) {
     shards
         .entry(run.shard)
         .and_modify(|whole| {

@@ -1,4 +1,5 @@
-//! `schema.json`: what is needed to create the exported classes and their tenants again.
+//! `schema.json`: the definitions from which the exported classes and their tenants can be created
+//! again.
 use std::collections::BTreeMap;
 
 use offloom_protocol::manifest::{Attachment, ManifestError};
@@ -27,7 +28,7 @@ struct Tenant<'a> {
     activity_status: String,
 }
 
-/// Writes it, unless no definition is known.
+/// Writes `schema.json`. Without any definition there is none.
 ///
 /// # Errors
 /// [`ManifestError`].

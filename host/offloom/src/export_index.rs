@@ -1,25 +1,50 @@
-//! Which export ids this server has used, where their exports lie and how they ended; on disk.
+//! The exports that this server was asked for, on disk: where they are and how they ended.
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use clap::Args;
 use offloom_protocol::error::StoreError;
-use offloom_protocol::manifest::Outcome;
+use offloom_protocol::manifest::{Manifest, Outcome};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::{Destination, ExportFolder};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
-/// Key `<backend>/<id>`, value an [`Entry`] as JSON.
+/// Settings of the index.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(default)]
+pub struct IndexConfig {
+    /// Where the server remembers its exports [default: $XDG_STATE_HOME/offloom]
+    #[arg(long, env = "OFFLOOM_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl IndexConfig {
+    /// The state directory; `None` if it is not set and there is no home directory.
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        let variable = |name: &str| {
+            std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+        };
+        let default = || {
+            variable("XDG_STATE_HOME")
+                .or_else(|| variable("HOME").map(|home| home.join(".local/state")))
+                .map(|state| state.join("offloom"))
+        };
+        self.state_dir.clone().or_else(default)
+    }
+}
+
+/// Key `<backend>/<id>`, value an [`IndexEntry`] as JSON.
 const EXPORTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("exports");
 
 /// Name of the file in the state directory.
 const FILE_NAME: &str = "exports.redb";
 
-/// An index that could not be used.
+/// Why the index could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
-    /// The state directory cannot be made.
+    /// The state directory cannot be created.
     #[error("the state directory {} cannot be used: {source}", path.display())]
     Directory {
         /// The directory.
@@ -27,7 +52,7 @@ pub enum IndexError {
         /// Why.
         source: std::io::Error,
     },
-    /// Another server has it.
+    /// Another server uses it.
     #[error(
         "{} is used by another server: give each server a --state-dir of its own",
         path.display()
@@ -44,7 +69,7 @@ pub enum IndexError {
         /// What went wrong.
         source: Box<redb::Error>,
     },
-    /// An entry is not what this program writes.
+    /// An entry has another form than this program writes.
     #[error("the index of exports {}, entry {key}: {reason}", path.display())]
     Entry {
         /// The file.
@@ -62,26 +87,26 @@ pub enum IndexError {
 /// An export that this server was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Entry {
+pub struct IndexEntry {
     /// Kind of store, as in the path of the request.
     pub backend: String,
     /// Its id.
     pub id: ExportId,
-    /// The destination that its folder lies in, as [`offloom_protocol::store::Destination`] reads it.
+    /// The destination that holds its folder, as [`Destination::parse`] reads it.
     pub destination: String,
     /// When its id was taken, UTC.
     pub started_at: DateTime<Utc>,
     /// Its classes, sorted.
     pub classes: Vec<String>,
-    /// How it ended; absent while it runs, and after the process died.
-    pub ended: Option<Ended>,
+    /// How it ended; absent while it runs, and if the process died.
+    pub ended: Option<ExportEnd>,
 }
 
-impl Entry {
-    /// The folder that the export lies in, for reading.
+impl IndexEntry {
+    /// The folder of the export, for reading.
     ///
     /// # Errors
-    /// When its place cannot be reached any more, such as without the variables of its store.
+    /// If its store cannot be used any more, such as without the variables of S3.
     pub fn folder(&self) -> Result<Option<ExportFolder>, StoreError> {
         Destination::parse(&self.destination)?.existing_export_folder(&self.id)
     }
@@ -90,7 +115,7 @@ impl Entry {
 /// How an export ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Ended {
+pub struct ExportEnd {
     /// The outcome.
     pub outcome: Outcome,
     /// Why, unless it succeeded.
@@ -99,19 +124,35 @@ pub struct Ended {
     pub completed_at: DateTime<Utc>,
 }
 
+impl ExportEnd {
+    /// The end that a manifest states.
+    pub fn of_manifest(manifest: &Manifest) -> ExportEnd {
+        ExportEnd {
+            outcome: manifest.status,
+            error: manifest.error.clone(),
+            completed_at: manifest.completed_at,
+        }
+    }
+
+    /// The end, now, of an export that failed without a manifest.
+    pub fn failed(error: Option<String>) -> ExportEnd {
+        ExportEnd { outcome: Outcome::Failed, error, completed_at: Utc::now() }
+    }
+}
+
 /// The index. Cheap to clone; each change is on disk when its call returns.
 #[derive(Debug, Clone)]
-pub struct Index {
+pub struct ExportIndex {
     path: Arc<Path>,
     database: Arc<Database>,
 }
 
-impl Index {
-    /// Opens the index in `state_dir`, which is made if need be. Blocking.
+impl ExportIndex {
+    /// Opens the index in `state_dir`, and creates both if they do not exist. Blocking.
     ///
     /// # Errors
     /// [`IndexError::Directory`], [`IndexError::InUse`], [`IndexError::Database`].
-    pub fn open(state_dir: &Path) -> Result<Index, IndexError> {
+    pub fn open(state_dir: &Path) -> Result<ExportIndex, IndexError> {
         std::fs::create_dir_all(state_dir)
             .map_err(|source| IndexError::Directory { path: state_dir.to_owned(), source })?;
         let path: Arc<Path> = state_dir.join(FILE_NAME).into();
@@ -121,17 +162,17 @@ impl Index {
             }
             error => failed(&path, error),
         })?;
-        let index = Index { path, database: Arc::new(database) };
-        // A table exists once it was opened for writing.
+        let index = ExportIndex { path, database: Arc::new(database) };
+        // Opening a table for writing creates it.
         index.write(|_table| Ok(()))?;
         Ok(index)
     }
 
-    /// Adds an entry unless its id was used before; says whether it was added.
+    /// Adds an entry unless its id was used before. Returns whether it was added.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn insert(&self, entry: Entry) -> Result<bool, IndexError> {
+    pub async fn insert(&self, entry: IndexEntry) -> Result<bool, IndexError> {
         self.blocking(move |index| {
             let key = key(&entry.backend, &entry.id);
             index.write(|table| {
@@ -145,7 +186,7 @@ impl Index {
         .await
     }
 
-    /// Forgets an entry whose id could not be claimed after all.
+    /// Removes an entry whose id could not be claimed.
     ///
     /// # Errors
     /// [`IndexError`].
@@ -157,11 +198,11 @@ impl Index {
         .await
     }
 
-    /// Notes how an export ended.
+    /// Records how an export ended.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn end(&self, mut entry: Entry, ended: Ended) -> Result<(), IndexError> {
+    pub async fn end(&self, mut entry: IndexEntry, ended: ExportEnd) -> Result<(), IndexError> {
         entry.ended = Some(ended);
         self.blocking(move |index| {
             let key = key(&entry.backend, &entry.id);
@@ -177,7 +218,11 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError`].
-    pub async fn get(&self, backend: &str, id: &ExportId) -> Result<Option<Entry>, IndexError> {
+    pub async fn get(
+        &self,
+        backend: &str,
+        id: &ExportId,
+    ) -> Result<Option<IndexEntry>, IndexError> {
         let key = key(backend, id);
         self.blocking(move |index| {
             let found =
@@ -187,12 +232,12 @@ impl Index {
         .await
     }
 
-    /// Entries of exports that have not ended: after a start, those that the last process left.
-    /// Blocking.
+    /// Entries of exports that have not ended. At the start of a server these are the ones that the
+    /// last process left unfinished. Blocking.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub fn unfinished(&self) -> Result<Vec<Entry>, IndexError> {
+    pub fn unfinished(&self) -> Result<Vec<IndexEntry>, IndexError> {
         let all = self.read(|table| {
             let mut all = Vec::new();
             for entry in table.iter()? {
@@ -206,7 +251,7 @@ impl Index {
         unfinished.collect()
     }
 
-    fn decoded(&self, key: &str, json: &[u8]) -> Result<Entry, IndexError> {
+    fn decoded(&self, key: &str, json: &[u8]) -> Result<IndexEntry, IndexError> {
         serde_json::from_slice(json).map_err(|error| IndexError::Entry {
             path: self.path.to_path_buf(),
             key: key.to_owned(),
@@ -216,28 +261,28 @@ impl Index {
 
     fn read<T>(
         &self,
-        look: impl FnOnce(redb::ReadOnlyTable<&'static str, &'static [u8]>) -> Result<T, redb::Error>,
+        read: impl FnOnce(redb::ReadOnlyTable<&'static str, &'static [u8]>) -> Result<T, redb::Error>,
     ) -> Result<T, IndexError> {
-        let run = || look(self.database.begin_read()?.open_table(EXPORTS)?);
-        run().map_err(|error| failed(&self.path, error))
+        let transaction = || read(self.database.begin_read()?.open_table(EXPORTS)?);
+        transaction().map_err(|error| failed(&self.path, error))
     }
 
     fn write<T>(
         &self,
-        change: impl FnOnce(&mut redb::Table<'_, &'static str, &'static [u8]>) -> Result<T, redb::Error>,
+        write: impl FnOnce(&mut redb::Table<'_, &'static str, &'static [u8]>) -> Result<T, redb::Error>,
     ) -> Result<T, IndexError> {
-        let run = || {
+        let change = || {
             let transaction = self.database.begin_write()?;
-            let changed = change(&mut transaction.open_table(EXPORTS)?)?;
+            let written = write(&mut transaction.open_table(EXPORTS)?)?;
             transaction.commit()?;
-            Ok(changed)
+            Ok(written)
         };
-        run().map_err(|error: redb::Error| failed(&self.path, error))
+        change().map_err(|error: redb::Error| failed(&self.path, error))
     }
 
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Index) -> Result<T, IndexError> + Send + 'static,
+        work: impl FnOnce(&ExportIndex) -> Result<T, IndexError> + Send + 'static,
     ) -> Result<T, IndexError> {
         let index = self.clone();
         tokio::task::spawn_blocking(move || work(&index))
@@ -250,8 +295,8 @@ fn key(backend: &str, id: &ExportId) -> String {
     format!("{backend}/{id}")
 }
 
-fn encoded(entry: &Entry) -> Vec<u8> {
-    // Strings and times: nothing that JSON could refuse.
+fn encoded(entry: &IndexEntry) -> Vec<u8> {
+    // Strings and times always have a form in JSON.
     serde_json::to_vec(entry).unwrap_or_default()
 }
 

@@ -1,35 +1,33 @@
-//! Which classes an export covers: the request is checked against what exists, then the guest filters.
+//! Which classes are exported: the scope is checked against the classes that exist, then the guest
+//! chooses among them.
 use std::collections::BTreeSet;
 
+use offloom_protocol::names::ExportId;
+use offloom_protocol::store::Destination;
 use offloom_sandbox::{ExporterGuest, GuestError, GuestOptions, OfferedClass, Selection};
 use offloom_weaviate_disk::{Class, ClassEstimate, DataDirectory, ReadOptions};
 use tokio::task::JoinError;
 
-use crate::scope::{Scope, ScopeError};
+use crate::scope::{ClassSelection, Scope, ScopeError};
 
-/// Why no export can be made of what was asked for.
+/// Why a scope does not make an export.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// Both lists were given.
-    #[error(
-        "include and exclude cannot be given together: name the classes to export, or the ones to leave out"
-    )]
-    IncludeAndExclude,
     /// A class that was named does not exist.
     #[error("class {class} does not exist; there is {known}")]
     UnknownClass {
-        /// The name as it was looked up.
+        /// The exact name that was looked for.
         class: String,
-        /// What exists, as text.
+        /// The classes that exist and may be read, as text.
         known: String,
     },
-    /// Filters or tenants cannot be meant.
+    /// The scope is invalid.
     #[error(transparent)]
     Scope(#[from] ScopeError),
     /// Nothing is left to export.
     #[error("nothing to export: {reason}")]
     Nothing {
-        /// Why nothing is left.
+        /// Why.
         reason: &'static str,
     },
     /// The guest failed to choose.
@@ -45,16 +43,44 @@ pub enum PlanError {
 pub struct PlannedClass {
     /// The class as it lies on disk, with the tenants that are exported.
     pub class: Class,
-    /// What of its objects goes out.
+    /// Which parts of its objects are read.
     pub reading: ReadOptions,
-    /// How many objects it has, about: replaced and deleted ones may count too.
+    /// Estimated number of objects; it may include replaced and deleted ones.
     pub objects_estimate: u64,
-    /// Bytes of its rows as they are stored, about.
+    /// Estimated bytes of its rows as they are stored.
     pub raw_bytes: u64,
 }
 
-/// Checks the scope against `readable`, the classes of `directory` that may be read, estimates what
-/// is left, and lets the guest choose. An unknown class in `exclude` is ignored.
+/// An authorized request whose classes are chosen. Nothing is written yet.
+pub struct Planned {
+    /// Id of the export, also the name of its folder.
+    pub id: ExportId,
+    /// Where the folder is created.
+    pub destination: Destination,
+    /// What is read.
+    pub directory: DataDirectory,
+    /// The classes to export, in byte order of their names.
+    pub classes: Vec<PlannedClass>,
+    /// This export's handle of the guest.
+    pub guest: ExporterGuest,
+    /// Options of the guest.
+    pub options: GuestOptions,
+    /// Whether an export that lacks shards that cannot be read is a success.
+    pub allow_partial: bool,
+}
+
+impl Planned {
+    /// Exact names of its classes.
+    pub fn class_names(&self) -> Vec<String> {
+        self.classes.iter().map(|planned| planned.class.name.to_string()).collect()
+    }
+}
+
+/// Checks the scope against `readable`, the classes of `directory` that may be read, estimates the
+/// remaining ones, and lets the guest choose. An excluded class that does not exist is ignored.
+///
+/// # Errors
+/// [`PlanError`].
 pub async fn plan(
     directory: &DataDirectory,
     readable: &[Class],
@@ -62,14 +88,13 @@ pub async fn plan(
     options: &GuestOptions,
     scope: &Scope,
 ) -> Result<Vec<PlannedClass>, PlanError> {
-    let selection = select(readable, &scope.include, &scope.exclude)?;
     if let Some(class) =
         scope.named_classes().into_iter().find(|name| !exists(readable, name.as_str()))
     {
         return Err(PlanError::UnknownClass { class: class.clone(), known: known(readable) });
     }
     let candidates: Vec<Class> =
-        readable.iter().filter(|class| selection.offers(&class.name)).cloned().collect();
+        readable.iter().filter(|class| scope.classes.covers(&class.name)).cloned().collect();
     if candidates.is_empty() {
         let reason = if readable.is_empty() {
             "the data directory holds no classes"
@@ -90,8 +115,9 @@ pub async fn plan(
             object_count: Some(planned.objects_estimate),
         })
         .collect();
+    let selection = selection_for_guest(&scope.classes, readable);
     let chosen: BTreeSet<String> =
-        guest.plan(&offered, &selection.for_guest(), options).await?.into_iter().collect();
+        guest.plan(&offered, &selection, options).await?.into_iter().collect();
     if chosen.is_empty() {
         return Err(PlanError::Nothing { reason: "the guest chose no class" });
     }
@@ -115,46 +141,24 @@ async fn estimate(
     .await
 }
 
-/// The names of a request, checked.
-struct Checked {
-    include: Vec<String>,
-    exclude: Vec<String>,
-}
-
-impl Checked {
-    fn offers(&self, class: &str) -> bool {
-        let named = |names: &[String]| names.iter().any(|name| name == class);
-        if self.include.is_empty() { !named(&self.exclude) } else { named(&self.include) }
+/// The selection as the guest sees it: without excluded classes that do not exist or may not be
+/// read.
+fn selection_for_guest(classes: &ClassSelection, readable: &[Class]) -> Selection {
+    match classes {
+        ClassSelection::All => Selection::default(),
+        ClassSelection::Include(names) => Selection { include: names.clone(), exclude: Vec::new() },
+        ClassSelection::Exclude(names) => Selection {
+            include: Vec::new(),
+            exclude: names.iter().filter(|name| exists(readable, name)).cloned().collect(),
+        },
     }
-
-    fn for_guest(&self) -> Selection {
-        Selection { include: self.include.clone(), exclude: self.exclude.clone() }
-    }
-}
-
-fn select(classes: &[Class], include: &[String], exclude: &[String]) -> Result<Checked, PlanError> {
-    if !include.is_empty() && !exclude.is_empty() {
-        return Err(PlanError::IncludeAndExclude);
-    }
-    let exclude = exclude.iter().filter(|name| exists(classes, name)).cloned().collect();
-    Ok(Checked { include: include.to_vec(), exclude })
 }
 
 fn exists(classes: &[Class], name: &str) -> bool {
     classes.iter().any(|class| *class.name == *name)
 }
 
-/// Weaviate's clients capitalise the first letter of a class name; so do we.
-pub fn capitalised(name: &str) -> String {
-    let mut letters = name.chars();
-    letters.next().map_or_else(String::new, |first| {
-        let mut name = first.to_ascii_uppercase().to_string();
-        name.push_str(letters.as_str());
-        name
-    })
-}
-
-/// At most twenty names, so that the message stays one that can be read.
+/// At most twenty names, so that the message stays readable.
 fn known(classes: &[Class]) -> String {
     const SHOWN: usize = 20;
     if classes.is_empty() {

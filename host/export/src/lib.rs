@@ -1,0 +1,35 @@
+//! The story of one export, from a request to its one outcome. Nothing here knows of HTTP or of the
+//! command line, which both tell the story through these types in this order:
+//!
+//! [`Request`] (what is asked for) -> [`Planned`] (authorized, store checked, classes chosen) ->
+//! [`Claimed`] (the id is taken) -> [`Ended`] (one outcome is committed).
+//!
+//! Read the files in this order: `request`, `scope` (what a request covers), `authorize` (which
+//! classes may be read), `plan` (which classes are exported), `claim` (the id is taken, and the
+//! steps from there to the end), `transfer` with `cutter` and `worker` (units become blocks),
+//! `file` (blocks become files), `outcome` (how the export and its shards ended), `definitions`
+//! (`schema.json`), `commit` (the manifest), `progress` (events, and what is shown of them).
+mod authorize;
+mod claim;
+mod commit;
+mod definitions;
+mod file;
+mod outcome;
+mod plan;
+mod progress;
+mod request;
+mod scope;
+mod transfer;
+
+pub use authorize::{Forbidden, may_read_all};
+pub use claim::{ClaimError, Claimed};
+pub use commit::CommitError;
+pub use file::FileError;
+pub use outcome::{Ended, ExportError};
+pub use plan::{PlanError, Planned, PlannedClass};
+pub use progress::{ClassView, Event, ShardView, Status, Totals};
+pub use request::{Request, RequestError};
+pub use scope::{ClassSelection, Scope, ScopeError, class_name};
+pub use transfer::stop::{Stop, StopReason};
+pub use transfer::worker::WorkerError;
+pub use transfer::{TransferError, Workers, default_workers};

@@ -1,0 +1,74 @@
+//! What is asked for, and the checks that come before anything is written: one order for every
+//! caller.
+use offloom_authz::{Authorizer, Principal};
+use offloom_protocol::error::StoreError;
+use offloom_protocol::names::ExportId;
+use offloom_protocol::store::Destination;
+use offloom_sandbox::{ExporterGuest, GuestOptions};
+use offloom_weaviate_disk::DataDirectory;
+
+use crate::authorize::{Forbidden, readable_classes};
+use crate::plan::{PlanError, Planned, plan};
+use crate::scope::Scope;
+
+/// What a principal asks for.
+#[derive(Debug)]
+pub struct Request {
+    /// Id of the export, also the name of its folder.
+    pub id: ExportId,
+    /// Where the folder is created.
+    pub destination: Destination,
+    /// What the export covers of the classes that the principal may read.
+    pub scope: Scope,
+    /// Options of the guest.
+    pub options: GuestOptions,
+}
+
+/// Why a request was refused. Nothing is left on the store.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The principal may not read what it asks for.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The request does not make an export.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+}
+
+impl Request {
+    /// Authorizes the request, then checks the store, then chooses the classes. The store is not
+    /// touched before the principal is known to have the right to read.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn plan(
+        self,
+        authorizer: &dyn Authorizer,
+        principal: &Principal,
+        directory: DataDirectory,
+        guest: &ExporterGuest,
+    ) -> Result<Planned, RequestError> {
+        let readable = readable_classes(authorizer, principal, &directory, &self.scope)?;
+        self.destination.check_access().await?;
+        let guest = guest_of_export(guest);
+        let classes = plan(&directory, &readable, &guest, &self.options, &self.scope).await?;
+        Ok(Planned {
+            id: self.id,
+            destination: self.destination,
+            directory,
+            classes,
+            guest,
+            options: self.options,
+            allow_partial: self.scope.allow_partial,
+        })
+    }
+}
+
+/// The handle of a loaded guest that one export uses for all its calls: what is counted per export,
+/// such as the bytes that it may log, belongs to this handle.
+fn guest_of_export(loaded: &ExporterGuest) -> ExporterGuest {
+    loaded.clone()
+}

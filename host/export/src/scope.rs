@@ -1,0 +1,236 @@
+//! What an export covers of a data directory, and how it handles data that cannot be read.
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use offloom_weaviate_disk::{
+    Class, FilterError, OnBadObject, PropertySelection, ReadOptions, RowFilter, TenantError,
+    VectorSelection,
+};
+
+/// The scope of a request. Class names are exact, see [`class_name`].
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// The classes to export.
+    pub classes: ClassSelection,
+    /// Which properties of a class are exported; all if it is not named.
+    pub properties: BTreeMap<String, PropertySelection>,
+    /// Which vectors of a class are exported; all if it is not named.
+    pub vectors: BTreeMap<String, VectorSelection>,
+    /// Which tenants of a class are exported; all if it is not named.
+    pub tenants: BTreeMap<String, BTreeSet<String>>,
+    /// How an object that breaks its format is handled.
+    pub on_bad_object: OnBadObject,
+    /// Whether the operator lets quarantined objects keep their stored bytes.
+    pub quarantine_raw: bool,
+    /// Whether an export that lacks shards that cannot be read is a success.
+    pub allow_partial: bool,
+}
+
+/// Which classes a request names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ClassSelection {
+    /// It names none: all classes.
+    #[default]
+    All,
+    /// These classes.
+    Include(Vec<String>),
+    /// All classes but these.
+    Exclude(Vec<String>),
+}
+
+impl ClassSelection {
+    /// The selection of a request with the lists `include` and `exclude`, either of which may be
+    /// empty. The names are made exact with [`class_name`].
+    ///
+    /// # Errors
+    /// [`ScopeError::IncludeAndExclude`].
+    pub fn new(include: &[String], exclude: &[String]) -> Result<ClassSelection, ScopeError> {
+        let exact = |names: &[String]| names.iter().map(|name| class_name(name)).collect();
+        match (include, exclude) {
+            ([], []) => Ok(ClassSelection::All),
+            (include, []) => Ok(ClassSelection::Include(exact(include))),
+            ([], exclude) => Ok(ClassSelection::Exclude(exact(exclude))),
+            _ => Err(ScopeError::IncludeAndExclude),
+        }
+    }
+
+    /// The classes that it includes by name.
+    pub fn included(&self) -> &[String] {
+        match self {
+            ClassSelection::Include(names) => names,
+            ClassSelection::All | ClassSelection::Exclude(_) => &[],
+        }
+    }
+
+    /// Whether it covers the class.
+    pub fn covers(&self, class: &str) -> bool {
+        match self {
+            ClassSelection::All => true,
+            ClassSelection::Include(names) => names.iter().any(|name| name == class),
+            ClassSelection::Exclude(names) => !names.iter().any(|name| name == class),
+        }
+    }
+}
+
+/// The exact name of a class that a request names: Weaviate capitalises the first letter, which
+/// follows the colon of a namespace if there is one (`data-directory.md` 1).
+pub fn class_name(name: &str) -> String {
+    let start = name.find(':').map_or(0, |colon| colon.saturating_add(1));
+    let mut name = name.to_owned();
+    if let Some(first) = name.get_mut(start..start.saturating_add(1)) {
+        first.make_ascii_uppercase();
+    }
+    name
+}
+
+/// An invalid scope.
+#[derive(Debug, thiserror::Error)]
+pub enum ScopeError {
+    /// Both lists of classes were given.
+    #[error(
+        "include and exclude cannot be given together: name the classes to export, or the ones to \
+         leave out"
+    )]
+    IncludeAndExclude,
+    /// A class has a filter or a list of tenants, and is not exported.
+    #[error("{what} names the class {class}, which is not among those to export")]
+    NotExported {
+        /// Which part of the scope.
+        what: &'static str,
+        /// The class.
+        class: String,
+    },
+    /// A filter names a property or vector that its class does not have.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// Tenants that the class does not have.
+    #[error(transparent)]
+    Tenants(#[from] TenantError),
+}
+
+impl Scope {
+    /// Every class that it names, except those that it excludes.
+    pub fn named_classes(&self) -> BTreeSet<&String> {
+        let named = self.properties.keys().chain(self.vectors.keys()).chain(self.tenants.keys());
+        self.classes.included().iter().chain(named).collect()
+    }
+
+    /// Makes sure that every class with a filter or tenants is among `classes`, those to export.
+    ///
+    /// # Errors
+    /// [`ScopeError::NotExported`].
+    pub fn check_classes(&self, classes: &[Class]) -> Result<(), ScopeError> {
+        let properties = self.properties.keys().map(|class| ("properties", class));
+        let vectors = self.vectors.keys().map(|class| ("vectors", class));
+        let tenants = self.tenants.keys().map(|class| ("tenants", class));
+        for (what, class) in properties.chain(vectors).chain(tenants) {
+            if !classes.iter().any(|exported| *exported.name == **class) {
+                return Err(ScopeError::NotExported { what, class: class.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The class with only the tenants of this scope, and how it is read.
+    ///
+    /// # Errors
+    /// [`ScopeError::Filter`], [`ScopeError::Tenants`].
+    pub fn apply(&self, class: Class) -> Result<(Class, ReadOptions), ScopeError> {
+        let filter = RowFilter {
+            properties: self.properties.get(&*class.name).cloned().unwrap_or_default(),
+            vectors: self.vectors.get(&*class.name).cloned().unwrap_or_default(),
+        };
+        filter.check(&class)?;
+        let class = match self.tenants.get(&*class.name) {
+            Some(tenants) => class.with_tenants(tenants)?,
+            None => class,
+        };
+        let reading = ReadOptions {
+            filter: Arc::new(filter),
+            on_bad_object: self.on_bad_object,
+            keep_raw: self.quarantine_raw && !self.narrows_rows(),
+        };
+        Ok((class, reading))
+    }
+
+    /// Whether a part of some class is left out. Stored bytes would include that part.
+    fn narrows_rows(&self) -> bool {
+        let parts = [self.properties.len(), self.vectors.len(), self.tenants.len()];
+        parts.iter().any(|count| *count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(multi_tenant: bool) -> Class {
+        Class {
+            name: "Shelf".into(),
+            directory: "shelf".into(),
+            multi_tenant,
+            definition: None,
+            shards: Arc::new([]),
+        }
+    }
+
+    fn scope(quarantine_raw: bool) -> Scope {
+        Scope { on_bad_object: OnBadObject::Quarantine, quarantine_raw, ..Scope::default() }
+    }
+
+    #[test]
+    fn stored_bytes_are_kept_only_where_nothing_is_filtered() {
+        let keeps = |scope: &Scope| scope.apply(class(false)).unwrap().1.keep_raw;
+        assert!(keeps(&scope(true)));
+        assert!(!keeps(&scope(false)));
+        // The filter may be on another class.
+        let name = || "Other".to_owned();
+        let mut filtered = scope(true);
+        filtered.properties.insert(name(), PropertySelection::All);
+        assert!(!keeps(&filtered));
+        let mut filtered = scope(true);
+        filtered.vectors.insert(name(), VectorSelection::None);
+        assert!(!keeps(&filtered));
+        let mut limited = scope(true);
+        limited.tenants.insert(name(), BTreeSet::new());
+        assert!(!keeps(&limited));
+    }
+
+    #[test]
+    fn a_class_name_is_capitalised_as_weaviate_does() {
+        for (given, exact) in [
+            ("note", "Note"),
+            ("Note_draft", "Note_draft"),
+            ("team-a:note", "team-a:Note"),
+            ("éclair", "éclair"),
+            ("a:", "a:"),
+            ("", ""),
+        ] {
+            assert_eq!(class_name(given), exact);
+        }
+    }
+
+    #[test]
+    fn include_and_exclude_are_alternatives() {
+        let names =
+            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let select = |include: &[&str], exclude: &[&str]| {
+            ClassSelection::new(&names(include), &names(exclude))
+        };
+        assert_eq!(select(&[], &[]).unwrap(), ClassSelection::All);
+        let include = select(&["note"], &[]).unwrap();
+        assert!(include.covers("Note") && !include.covers("Target"));
+        let exclude = select(&[], &["note"]).unwrap();
+        assert!(!exclude.covers("Note") && exclude.covers("Target"));
+        assert!(matches!(select(&["a"], &["b"]), Err(ScopeError::IncludeAndExclude)));
+    }
+
+    #[test]
+    fn what_is_filtered_must_be_exported() {
+        let mut scope = scope(false);
+        scope.vectors.insert("Shelf".to_owned(), VectorSelection::None);
+        assert!(scope.check_classes(&[class(false)]).is_ok());
+        let refused = scope.check_classes(&[]).unwrap_err().to_string();
+        assert_eq!(refused, "vectors names the class Shelf, which is not among those to export");
+    }
+}

@@ -1,0 +1,145 @@
+//! Moves every class from the data directory to its files: one cutter, several workers.
+//!
+//! Read in this order: `stop`, `cutter`, `worker`.
+pub(crate) mod cutter;
+pub(crate) mod stop;
+pub(crate) mod worker;
+
+use std::sync::Arc;
+
+use offloom_protocol::store::ExportFolder;
+use offloom_sandbox::Format;
+use offloom_weaviate_disk::ShardSummary;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::task::{JoinError, JoinSet};
+
+use crate::file::{ClassFiles, WrittenClass};
+use crate::plan::{Planned, PlannedClass};
+use crate::progress::Status;
+use cutter::Cutter;
+use stop::{Stop, StopReason};
+use worker::{ClassTransfer, TransferContext, WorkerError, work};
+
+/// Why a transfer stopped before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// Somebody canceled the export.
+    #[error("the export was canceled")]
+    Canceled,
+    /// The server stopped.
+    #[error("server stopped")]
+    ServerStopped,
+    /// A worker failed.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// A task panicked or its runtime stopped.
+    #[error("the export was stopped: {0}")]
+    Stopped(#[from] JoinError),
+}
+
+/// The worker slots of the program, shared by all exports that run. A worker that holds a slot may
+/// keep a guest in memory.
+#[derive(Debug, Clone)]
+pub struct Workers {
+    /// Where guests run. It is not the runtime of the API, which they would starve.
+    runtime: Handle,
+    slots: Arc<Semaphore>,
+    count: usize,
+}
+
+impl Workers {
+    /// `count` slots on `runtime`.
+    pub fn new(count: usize, runtime: Handle) -> Workers {
+        Workers { runtime, slots: Arc::new(Semaphore::new(count)), count }
+    }
+}
+
+/// One worker per core.
+pub fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// What a transfer left.
+pub(crate) struct Transferred {
+    /// The shards that were cut, with their class, in the order of their rows in the files.
+    pub shards: Vec<(String, ShardSummary)>,
+    /// Complete files and faults, class by class.
+    pub written: Vec<(String, WrittenClass)>,
+    /// Why it stopped before its end.
+    pub error: Option<TransferError>,
+}
+
+/// Transfers every class. Files that were begun and not completed are dropped.
+pub(crate) async fn transfer(
+    planned: &Planned,
+    format: &Format,
+    folder: &ExportFolder,
+    workers: &Workers,
+    status: &Arc<Status>,
+    stop: &Stop,
+) -> Transferred {
+    let transfers = class_transfers(planned, format, folder);
+    let (jobs, queue) = mpsc::channel(workers.count);
+    let context = Arc::new(TransferContext {
+        jobs: Mutex::new(queue),
+        slots: Arc::clone(&workers.slots),
+        guest: planned.guest.clone(),
+        options: planned.options.clone(),
+        block_bytes: format.block_bytes,
+        status: Arc::clone(status),
+    });
+    let mut tasks = JoinSet::new();
+    for _ in 0..workers.count {
+        tasks.spawn_on(work(Arc::clone(&context)), &workers.runtime);
+    }
+    drop(context);
+    let classes = planned.classes.iter().map(|planned| planned.class.clone());
+    let cutter = Cutter {
+        directory: planned.directory.clone(),
+        classes: classes.zip(transfers.iter().cloned()).collect(),
+        block_bytes: format.block_bytes,
+        jobs,
+    };
+    let cutting = tokio::task::spawn_blocking(move || cutter.cut());
+    let ended = tokio::select! {
+        biased;
+        reason = stop.asked() => Err(match reason {
+            StopReason::Canceled => TransferError::Canceled,
+            StopReason::ServerStopped => TransferError::ServerStopped,
+        }),
+        ended = all(&mut tasks) => ended,
+    };
+    // This drops the receiver of the jobs, which stops the cutter at its next unit.
+    tasks.shutdown().await;
+    let (shards, error) = match cutting.await {
+        Ok(shards) => (shards, ended.err()),
+        Err(error) => (Vec::new(), Some(ended.err().unwrap_or(error.into()))),
+    };
+    let mut written = Vec::with_capacity(transfers.len());
+    for transfer in &transfers {
+        written.push((transfer.schema.class_name.clone(), transfer.files.end().await));
+    }
+    Transferred { shards, written, error }
+}
+
+/// Waits for all workers, or for the first that fails.
+async fn all(workers: &mut JoinSet<Result<(), WorkerError>>) -> Result<(), TransferError> {
+    while let Some(ended) = workers.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+fn class_transfers(
+    planned: &Planned,
+    format: &Format,
+    folder: &ExportFolder,
+) -> Vec<Arc<ClassTransfer>> {
+    let transfer = |PlannedClass { class, reading, raw_bytes, .. }: &PlannedClass| {
+        let (format, folder) = (format.clone(), folder.clone());
+        let files = ClassFiles::new(class.name.to_string(), format, folder, *raw_bytes);
+        Arc::new(ClassTransfer { schema: class.row_schema(), reading: reading.clone(), files })
+    };
+    planned.classes.iter().map(transfer).collect()
+}

@@ -1,0 +1,262 @@
+//! The bodies of requests and answers about exports.
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use offloom_export::{ClassSelection, ClassView, Scope, ShardView, class_name};
+use offloom_protocol::manifest::{Missing, ProgressStatus};
+use offloom_protocol::names::ExportId;
+use offloom_weaviate_disk::{OnBadObject, PropertySelection, VectorSelection};
+use serde::{Deserialize, Serialize};
+
+use super::client_text::ClientText;
+use super::error::ApiError;
+use crate::lookup::{ExportState, ExportView};
+
+/// Body of POST. Unknown fields are ignored.
+#[derive(Debug, Deserialize)]
+pub struct CreateBody {
+    /// The id.
+    pub id: Option<String>,
+    /// What the export covers.
+    #[serde(flatten)]
+    pub scope: ScopeBody,
+    /// `parquet` or nothing.
+    pub file_format: Option<String>,
+    /// Where the export is created.
+    #[serde(default)]
+    pub config: Option<Place>,
+    /// Options of the guest.
+    #[serde(default, rename = "guestOptions")]
+    pub guest_options: Option<BTreeMap<String, String>>,
+}
+
+/// Where an export is created, if not in the server's own place.
+#[derive(Debug, Default, Deserialize)]
+pub struct Place {
+    /// A bucket other than the default one.
+    pub bucket: Option<String>,
+    /// A path below the server's own place.
+    pub path: Option<String>,
+}
+
+/// Query of GET.
+#[derive(Debug, Deserialize)]
+pub struct StatusQuery {
+    /// Whether to show all shards.
+    #[serde(default)]
+    pub shards: bool,
+    /// A bucket other than the default one.
+    pub bucket: Option<String>,
+    /// A path below the server's own place.
+    pub path: Option<String>,
+}
+
+/// Body of every answer about an export.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportBody {
+    id: ExportId,
+    backend: String,
+    path: String,
+    status: &'static str,
+    started_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completed_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    took_in_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    classes: Vec<String>,
+    progress: BTreeMap<String, ClassBody>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<Missing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shard_status: Option<BTreeMap<String, BTreeMap<String, ShardBody>>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClassBody {
+    status: ProgressStatus,
+    objects_exported: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    objects_total: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_size_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShardBody {
+    status: ProgressStatus,
+    objects_exported: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skip_reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// The fields that say what an export covers. Null or absent fields cover everything.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScopeBody {
+    include: Option<Vec<String>>,
+    exclude: Option<Vec<String>>,
+    properties: Option<BTreeMap<String, PropertiesBody>>,
+    vectors: Option<BTreeMap<String, VectorsBody>>,
+    tenants: Option<BTreeMap<String, BTreeSet<String>>>,
+    on_bad_object: Option<String>,
+    allow_partial: Option<bool>,
+}
+
+/// `{"include": [..]}` or `{"exclude": [..]}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PropertiesBody {
+    include: Option<BTreeSet<String>>,
+    exclude: Option<BTreeSet<String>>,
+}
+
+/// `"all"`, `"none"`, or names.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "\"all\", \"none\" or a list of names")]
+enum VectorsBody {
+    Word(Word),
+    Names(BTreeSet<String>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Word {
+    All,
+    None,
+}
+
+impl ScopeBody {
+    /// The scope of the request. `quarantine_raw` is a setting of the operator.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] for unknown words, contradictions and filters without a list.
+    pub fn into_scope(self, quarantine_raw: bool) -> Result<Scope, ApiError> {
+        let on_bad_object = self.on_bad_object.as_deref().map(str::parse::<OnBadObject>);
+        let on_bad_object = on_bad_object
+            .transpose()
+            .map_err(|error| ApiError::Invalid(format!("onBadObject {error}")))?;
+        let (include, exclude) =
+            (self.include.unwrap_or_default(), self.exclude.unwrap_or_default());
+        let mut properties = BTreeMap::new();
+        for (class, body) in self.properties.unwrap_or_default() {
+            properties.insert(class_name(&class), body.into_selection(&class)?);
+        }
+        let vectors = self.vectors.unwrap_or_default().into_iter();
+        let tenants = self.tenants.unwrap_or_default().into_iter();
+        Ok(Scope {
+            classes: ClassSelection::new(&include, &exclude)?,
+            properties,
+            vectors: vectors
+                .map(|(class, body)| (class_name(&class), body.into_selection()))
+                .collect(),
+            tenants: tenants.map(|(class, names)| (class_name(&class), names)).collect(),
+            on_bad_object: on_bad_object.unwrap_or_default(),
+            quarantine_raw,
+            allow_partial: self.allow_partial.unwrap_or_default(),
+        })
+    }
+}
+
+impl PropertiesBody {
+    fn into_selection(self, class: &str) -> Result<PropertySelection, ApiError> {
+        match (self.include, self.exclude) {
+            (Some(names), None) => Ok(PropertySelection::Include(names)),
+            (None, Some(names)) => Ok(PropertySelection::Exclude(names)),
+            (None, None) | (Some(_), Some(_)) => Err(ApiError::Invalid(format!(
+                "properties of the class {class}: give either include or exclude"
+            ))),
+        }
+    }
+}
+
+impl VectorsBody {
+    fn into_selection(self) -> VectorSelection {
+        match self {
+            VectorsBody::Word(Word::All) => VectorSelection::All,
+            VectorsBody::Word(Word::None) => VectorSelection::None,
+            VectorsBody::Names(names) => VectorSelection::Named(names),
+        }
+    }
+}
+
+impl ExportBody {
+    /// The answer that shows `view`, with its shards if `with_shards`.
+    pub fn new(view: ExportView, with_shards: bool, client_text: &ClientText) -> ExportBody {
+        let text = client_text.with_directories(&view.source_directories);
+        let shown = |error: Option<String>| error.map(|error| text.of(&error));
+        let any = view.classes.iter().any(|class| !class.shards.is_empty());
+        let shard_status = (with_shards && any).then(|| {
+            let of_class = |class: &ClassView| {
+                let body = |shard: &ShardView| (shard.name.clone(), ShardBody::new(shard, &text));
+                (class.name.clone(), class.shards.iter().map(body).collect())
+            };
+            view.classes.iter().filter(|class| !class.shards.is_empty()).map(of_class).collect()
+        });
+        let progress = view.classes.iter().filter_map(|class| {
+            let progress = class.progress.clone()?;
+            let body = ClassBody {
+                status: progress.status,
+                objects_exported: progress.objects_exported,
+                objects_total: progress.objects_total,
+                file_size_bytes: progress.file_size_bytes,
+                error: shown(progress.error),
+            };
+            Some((class.name.clone(), body))
+        });
+        let progress = progress.collect();
+        let status = view.state.name();
+        let (end, missing) = match view.state {
+            ExportState::Ended { end, missing } => (Some(end), missing),
+            ExportState::Started | ExportState::Transferring => (None, Vec::new()),
+        };
+        let missing: Vec<Missing> = missing
+            .into_iter()
+            .map(|missing| Missing { reason: text.of(&missing.reason), ..missing })
+            .collect();
+        let completed_at = end.as_ref().map(|end| end.completed_at);
+        // The difference of the times as they are shown, in whole milliseconds.
+        let started_ms = view.started_at.timestamp_millis();
+        let took = completed_at.map(|at| at.timestamp_millis().saturating_sub(started_ms));
+        ExportBody {
+            id: view.id,
+            backend: view.backend,
+            status,
+            started_at: rfc3339(view.started_at),
+            completed_at: completed_at.map(rfc3339),
+            took_in_ms: took,
+            error: shown(end.and_then(|end| end.error)),
+            classes: view.classes.iter().map(|class| class.name.clone()).collect(),
+            progress,
+            partial: !missing.is_empty(),
+            missing,
+            shard_status,
+            path: view.path,
+        }
+    }
+}
+
+impl ShardBody {
+    fn new(shard: &ShardView, text: &ClientText) -> ShardBody {
+        ShardBody {
+            status: shard.status,
+            objects_exported: shard.objects_exported,
+            skip_reason: shard.skip_reason.as_deref().map(|reason| text.of(reason)),
+            error: shard.error.as_deref().map(|error| text.of(error)),
+        }
+    }
+}
+
+fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}

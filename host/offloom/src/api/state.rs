@@ -1,0 +1,23 @@
+//! What every handler uses.
+use std::sync::Arc;
+
+use offloom_authz::Authorizer;
+
+use super::client_text::ClientText;
+use crate::backend::BackendConfig;
+use crate::scheduler::Scheduler;
+
+/// What every handler uses.
+#[derive(Clone)]
+pub struct ApiState {
+    /// Runs exports.
+    pub scheduler: Scheduler,
+    /// Where exports may be created.
+    pub backend: Arc<BackendConfig>,
+    /// Whether quarantined objects may keep their stored bytes.
+    pub quarantine_raw: bool,
+    /// Who may ask.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// What clients may read of a text.
+    pub client_text: ClientText,
+}
