@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use offloom_protocol::claim::{Claim, ClaimError};
 use offloom_protocol::error::StoreError;
 use offloom_protocol::manifest::{Manifest, ManifestError, Outcome};
-use offloom_protocol::names::{ExportId, NameError, check_class_name};
+use offloom_protocol::names::{ExportId, NameError, check_class_key};
 use offloom_protocol::store::{Destination, ExportFolder};
 use offloom_sandbox::{ExporterGuest, Format, GuestError, GuestOptions};
 use offloom_weaviate_disk::{Class, DataDirectory, ShardSummary, UnitOptions};
@@ -179,7 +179,7 @@ impl Export {
     pub async fn claim(self) -> Result<ClaimedExport, ExportError> {
         let format = self.guest.describe(&self.options).await?;
         for planned in &self.classes {
-            check_class_name(&planned.class.name)?;
+            check_class_key(&planned.class.name)?;
         }
         let folder = self.destination.export_folder(&self.id)?;
         let claim = Claim::new(self.id.clone(), owner(), env!("CARGO_PKG_VERSION").to_owned());

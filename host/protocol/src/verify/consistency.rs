@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::manifest::{ClassFile, Manifest, Missing, ProgressStatus, Shard};
-use crate::names::{ObjectKey, check_class_name, check_shard_name};
+use crate::names::{ObjectKey, check_class_key, check_shard_name};
 use crate::verify::Difference;
 
 /// Every contradiction in the manifest of a successful export.
@@ -29,7 +29,7 @@ impl Check {
 
     fn classes(&mut self, manifest: &Manifest) {
         for (number, class) in manifest.classes.iter().enumerate() {
-            if let Err(error) = check_class_name(class) {
+            if let Err(error) = check_class_key(class) {
                 self.say(format!("classes[{number}]"), error.to_string());
             }
         }
