@@ -136,7 +136,7 @@ fn broken_pages_are_named() {
 }
 
 #[test]
-fn buckets_without_end_are_refused() {
+fn buckets_nested_too_deep_are_refused() {
     let mut tree = numbered(1, b"value");
     for _ in 0..100 {
         tree = Tree::from([(b"b".to_vec(), Node::Bucket(tree))]);
@@ -226,7 +226,7 @@ fn reads_of_a_live_file(file_bytes: u64) {
 }
 
 #[test]
-fn a_schema_is_read_again_until_it_is_quiet() {
+fn a_schema_is_read_again_until_it_is_stable() {
     let folder = tempfile::tempdir().unwrap();
     let raft = folder.path().join("raft");
     fs::create_dir(&raft).unwrap();

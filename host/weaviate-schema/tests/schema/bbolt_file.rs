@@ -105,7 +105,7 @@ impl Pages {
         level[0].1
     }
 
-    /// The value of a nested bucket: root page and sequence, and behind them an inline page.
+    /// The value of a nested bucket: root page and sequence, followed by an inline page if any.
     fn nested(&mut self, tree: &Tree) -> Vec<u8> {
         let values: Option<Vec<_>> = tree
             .iter()

@@ -122,7 +122,7 @@ fn a_deleted_class_may_come_back_by_a_restore() {
 }
 
 #[test]
-fn an_update_replaces_what_it_carries_and_what_it_may_take_away() {
+fn an_update_replaces_its_members_and_removes_some_that_it_lacks() {
     let mut first = definition("Article", &json!([{"name": "title", "dataType": ["text"]}]));
     first["description"] = json!("old");
     first["vectorizer"] = json!("none");
@@ -152,7 +152,7 @@ fn an_update_replaces_what_it_carries_and_what_it_may_take_away() {
 }
 
 #[test]
-fn an_update_may_carry_shards_but_no_factor_without_copies() {
+fn an_update_may_have_shards_but_no_factor_without_replicas() {
     let mut wider = definition("Article", &json!([]));
     wider["replicationConfig"]["factor"] = json!(2);
     let state = shards(&[("s1", &["n2"]), ("s2", &["n3"])]);
@@ -225,11 +225,11 @@ fn replicas_come_and_go() {
 }
 
 #[test]
-fn tenants_are_dealt_to_the_nodes_in_turn() {
+fn tenants_are_assigned_to_the_nodes_in_turn() {
     let tenants = [("a", "HOT"), ("b", "COLD"), ("c", ""), ("d", "HOT")];
     let schema = shelf(1)
         .add_tenants("Shelf", &NODES, &tenants)
-        // One that exists keeps its place and takes no turn.
+        // An existing tenant keeps its nodes and takes no turn.
         .add_tenants("Shelf", &NODES, &[("a", "COLD"), ("e", "HOT")])
         .read();
     let class = &schema.classes["Shelf"];
@@ -241,10 +241,10 @@ fn tenants_are_dealt_to_the_nodes_in_turn() {
     assert_eq!(schema.warnings, []);
 }
 
-/// The first node of each tenant is the next one that was not first in this round; the nodes
-/// behind it hold the other copies, and the turn goes on from there.
+/// The first node of each tenant is the next one that was not first in this round. The nodes
+/// that follow it hold the other replicas, and the round continues after them.
 #[test]
-fn copies_of_tenants_lie_on_neighbours() {
+fn replicas_of_tenants_are_on_neighbours() {
     let tenants = [("a", ""), ("b", ""), ("c", ""), ("d", "")];
     let schema = shelf(2).add_tenants("Shelf", &NODES, &tenants).read();
     let nodes: Vec<_> =
@@ -315,7 +315,7 @@ fn a_tenant_is_frozen_when_all_its_nodes_are_done() {
 }
 
 #[test]
-fn one_node_that_gives_up_leaves_a_tenant_as_it_was() {
+fn one_node_that_aborts_leaves_a_tenant_as_it_was() {
     let log = shelf(2)
         .add_tenants("Shelf", &NODES, &[("a", "COLD")])
         .update_tenants("Shelf", &NODES, &[("a", "FROZEN")])
@@ -326,7 +326,7 @@ fn one_node_that_gives_up_leaves_a_tenant_as_it_was() {
 }
 
 #[test]
-fn a_tenant_comes_back_from_cold_storage_to_nodes_of_the_day() {
+fn a_tenant_is_restored_from_cold_storage_to_the_current_nodes() {
     let log = shelf(1)
         .add_tenants("Shelf", &NODES, &[("a", "HOT"), ("b", "HOT")])
         .update_tenants("Shelf", &NODES, &[("b", "FROZEN")])
@@ -345,7 +345,7 @@ fn a_tenant_comes_back_from_cold_storage_to_nodes_of_the_day() {
 }
 
 #[test]
-fn commands_that_do_not_matter_pass_and_unknown_ones_are_told() {
+fn unrelated_commands_are_ignored_and_unknown_ones_are_warnings() {
     let unrelated = [10, 40, 42, 60, 64, 80, 85, 90, 93, 99, 200, 211, 220, 224, 300, 308];
     let mut log = article();
     for number in unrelated {

@@ -1,5 +1,5 @@
-//! The schema that servers keep on disk: real ones against REST, written ones against a model,
-//! damaged ones for their errors.
+//! Stored schemas: real ones compared with REST, written ones with a model, and damaged ones for
+//! their errors.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

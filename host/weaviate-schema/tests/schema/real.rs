@@ -1,4 +1,4 @@
-//! The schema of every real directory, compared with what the server said over REST.
+//! The stored schema of every real directory, compared with the server's REST answers.
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -118,7 +118,7 @@ fn tenants_and_their_status_are_those_of_rest() {
 }
 
 #[test]
-fn shards_lie_on_the_nodes_that_rest_names() {
+fn shards_are_on_the_nodes_that_rest_names() {
     for Case { name, schema, nodes, .. } in CASES.iter() {
         let mut rest = BTreeSet::new();
         for node in array(nodes) {
@@ -141,7 +141,7 @@ fn shards_lie_on_the_nodes_that_rest_names() {
 }
 
 #[test]
-fn the_newest_file_is_read_and_nothing_is_odd() {
+fn the_newest_file_is_read_without_warnings() {
     for Case { name, schema, .. } in CASES.iter() {
         assert_eq!(schema.warnings, [], "{name}");
         match &schema.read_from {

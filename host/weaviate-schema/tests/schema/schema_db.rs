@@ -1,4 +1,4 @@
-//! `schema.db` of every version, and when it counts.
+//! `schema.db` of every version, and when it is used.
 use std::fs;
 
 use offloom_weaviate_schema::{
@@ -79,9 +79,9 @@ fn records_that_weaviate_does_not_write_are_named() {
     assert_eq!(error(empty), "schema.db, class A, definition: it is missing");
 }
 
-/// Servers since 1.25 leave an old `schema.db` behind.
+/// Servers since 1.25 keep an old `schema.db`.
 #[test]
-fn it_counts_only_when_raft_has_no_class() {
+fn it_is_used_only_if_raft_has_no_class() {
     let folder = tempfile::tempdir().unwrap();
     let directory = open(folder.path());
     let read = || stored::read(&directory);
@@ -99,7 +99,7 @@ fn it_counts_only_when_raft_has_no_class() {
     fs::write(&raft, Log::new().add_class(&definition, &json!({})).file(1)).unwrap();
     assert!(read().unwrap().unwrap().classes.keys().eq(["Article"]));
 
-    fs::write(&raft, "this is no bbolt file").unwrap();
+    fs::write(&raft, "this is not a bbolt file").unwrap();
     assert!(matches!(read(), Err(SchemaError::NoMetaPage { .. })));
 
     fs::write(&raft, Log::new().file(1)).unwrap();

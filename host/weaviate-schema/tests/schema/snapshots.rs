@@ -1,4 +1,4 @@
-//! RAFT snapshots and the log behind them, from a real directory that has both.
+//! RAFT snapshots and the log entries after them, from a real directory that has both.
 use std::{fs, path::PathBuf};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -132,7 +132,7 @@ fn a_log_that_does_not_follow_is_an_error_and_no_smaller_schema() {
 }
 
 #[test]
-fn snapshots_of_the_first_versions_and_tenants_on_their_way() {
+fn snapshots_of_the_first_versions_and_tenants_in_transfer() {
     let options = Options::unpack();
     let class = json!({
         "Class": {
@@ -178,7 +178,7 @@ fn snapshots_of_the_first_versions_and_tenants_on_their_way() {
 }
 
 #[test]
-fn states_without_a_schema_are_passed_over() {
+fn states_without_a_schema_are_skipped() {
     let options = Options::unpack();
     for (state, part) in [
         (json!({"classes": null}), "state.bin has no schema"),
