@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use offloom_protocol::claim::{Claim, ClaimError as IdClaimError};
 use offloom_protocol::error::StoreError;
-use offloom_protocol::names::{ExportId, NameError, check_class_name};
+use offloom_protocol::names::{ExportId, NameError, check_class_key};
 use offloom_protocol::store::ExportFolder;
 use offloom_sandbox::{Format, GuestError};
 
@@ -56,7 +56,7 @@ impl Planned {
     pub async fn claim(self, status: &Status) -> Result<Claimed, ClaimError> {
         let format = self.guest.describe(&self.options).await?;
         for planned in &self.classes {
-            check_class_name(&planned.class.name)?;
+            check_class_key(&planned.class.name)?;
         }
         let folder = self.destination.export_folder(&self.id)?;
         let claim = Claim::new(self.id.clone(), owner(), env!("CARGO_PKG_VERSION").to_owned());

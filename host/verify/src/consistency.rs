@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::difference::Difference;
 use offloom_protocol::manifest::{ClassFile, Manifest, Missing, ProgressStatus, Shard};
-use offloom_protocol::names::{ObjectKey, check_class_name, check_shard_name};
+use offloom_protocol::names::{ObjectKey, check_class_key, check_shard_name};
 
 /// Every contradiction in the manifest of a successful export.
 pub(crate) fn check(manifest: &Manifest, shards: &[Shard]) -> Vec<Difference> {
@@ -29,7 +29,7 @@ impl Check {
 
     fn classes(&mut self, manifest: &Manifest) {
         for (number, class) in manifest.classes.iter().enumerate() {
-            if let Err(error) = check_class_name(class) {
+            if let Err(error) = check_class_key(class) {
                 self.say(format!("classes[{number}]"), error.to_string());
             }
         }

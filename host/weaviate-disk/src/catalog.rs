@@ -1,22 +1,22 @@
 //! Puts together what the schema says of classes and shards and what the directories hold, and
 //! tells where they disagree.
+pub(crate) mod effective_schema;
+pub(crate) mod object_names;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
+use self::effective_schema::{EffectiveClass, EffectiveSchema};
+
 use crate::{
     bucket::Bucket,
     class::{Class, Held, Shard, SkipReason},
     layout::FoundClass,
-    names,
     nodes::Node,
     report::{Examples, Warning},
-    schema::{
-        ShardState, ShardStatus,
-        known::{Known, KnownClass},
-        objects,
-    },
+    schema::{ShardState, ShardStatus, names},
 };
 
 /// A class as it lies in all directories together.
@@ -30,7 +30,7 @@ struct Found {
 /// suggest. Sorted by name. `found` is that of each node.
 pub(crate) fn classes(
     nodes: &[Node],
-    known: &Known,
+    known: &EffectiveSchema,
     found: Vec<BTreeMap<String, FoundClass>>,
     warnings: &mut Vec<Warning>,
 ) -> Vec<Class> {
@@ -43,7 +43,7 @@ pub(crate) fn classes(
     for (directory, found) in found {
         if !found.has_data {
             warnings.push(Warning::NoShards { directory });
-        } else if known.is_told() {
+        } else if known.lists_classes() {
             warnings.push(Warning::ClassNotInSchema { directory });
         } else {
             classes.push(guessed(nodes, directory, found, warnings));
@@ -69,7 +69,7 @@ fn joined(found: Vec<BTreeMap<String, FoundClass>>) -> BTreeMap<String, Found> {
 
 /// A class of the schema.
 fn described(
-    class: &KnownClass,
+    class: &EffectiveClass,
     directory: &str,
     found: Option<Found>,
     nodes: &[Node],
@@ -102,7 +102,7 @@ fn on_disk(name: String, held_by: Vec<Held>) -> Shard {
 
 /// Matches the shards of one class, and collects where schema and directory disagree.
 struct Matching<'a> {
-    class: &'a KnownClass,
+    class: &'a EffectiveClass,
     nodes: &'a [Node],
     /// On disk, not in the schema.
     unknown: Examples,
@@ -120,7 +120,7 @@ struct Matching<'a> {
 }
 
 impl Matching<'_> {
-    fn new<'a>(class: &'a KnownClass, nodes: &'a [Node]) -> Matching<'a> {
+    fn new<'a>(class: &'a EffectiveClass, nodes: &'a [Node]) -> Matching<'a> {
         Matching {
             class,
             nodes,
@@ -267,7 +267,7 @@ fn guessed(nodes: &[Node], directory: String, found: Found, warnings: &mut Vec<W
             })
         })
     });
-    let name = objects::class_name(buckets).unwrap_or_else(|| {
+    let name = object_names::class_name(buckets).unwrap_or_else(|| {
         let name = names::capitalised(&directory);
         warnings.push(Warning::ClassNameGuessed { directory, name: name.clone() });
         name

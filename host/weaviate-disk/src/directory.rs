@@ -4,7 +4,10 @@ use std::{path::Path, sync::Arc};
 
 use crate::{
     bucket::Bucket,
-    catalog,
+    catalog::{
+        self,
+        effective_schema::{EffectiveSchema, SchemaSource},
+    },
     class::{Class, Shard},
     descriptors::Descriptors,
     error::DiskError,
@@ -12,10 +15,7 @@ use crate::{
     inspect::{self, Survey},
     nodes::{self, Node, OpenedNode},
     report::Warning,
-    schema::{
-        file::SchemaFile,
-        known::{Known, SchemaSource},
-    },
+    schema::SchemaFile,
     units::{UnitOptions, Units},
 };
 
@@ -59,7 +59,8 @@ impl DataDirectory {
         }
         nodes::refuse_twins(&opened)?;
         let mut warnings = Vec::new();
-        let known = Known::read(&opened, schema.as_ref(), &mut warnings)?;
+        let directories = opened.iter().map(|node| (&*node.path, &*node.root));
+        let known = EffectiveSchema::read(directories, schema.as_ref(), &mut warnings)?;
         let (mut nodes, mut found) = (Vec::new(), Vec::new());
         for node in opened {
             let classes = node.listing.classes(&node.root, &known, &mut warnings)?;

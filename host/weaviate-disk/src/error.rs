@@ -8,7 +8,7 @@ use std::{
 use offloom_rows::CursorError;
 use uuid::Uuid;
 
-use crate::schema::SchemaReadError;
+use crate::schema::{SchemaError, SchemaFileError};
 
 /// A file of a shard's objects bucket, or the bucket itself when `file` is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,25 +85,20 @@ pub enum DiskError {
         /// Directory in the data directory.
         entry: String,
     },
-    /// What the server kept of its schema is broken.
+    /// The schema that the server stored cannot be read.
     #[error(
-        "the schema that the server kept in {path} cannot be read: {source}; give a saved answer of \
-         GET /v1/schema instead (--schema)"
+        "the schema that the server stored in {path} cannot be read: {source}; give a saved answer \
+         of GET /v1/schema instead (--schema)"
     )]
     ServerSchema {
         /// The data directory.
         path: PathBuf,
         /// Which file, and what is wrong there.
-        source: SchemaReadError,
+        source: SchemaError,
     },
     /// The schema file cannot be used.
-    #[error("schema file {path}: {reason}")]
-    SchemaFile {
-        /// As it was given.
-        path: PathBuf,
-        /// What is wrong, and where.
-        reason: String,
-    },
+    #[error(transparent)]
+    SchemaFile(#[from] SchemaFileError),
     /// A class or shard directory is a link that leads nowhere or out of the data directory.
     #[error(
         "{entry} is a link that cannot be followed inside the data directory ({source}); nothing \
@@ -225,7 +220,7 @@ impl From<DiskError> for CursorError {
             | DiskError::Unsharded { .. }
             | DiskError::FlatShard { .. }
             | DiskError::ServerSchema { .. }
-            | DiskError::SchemaFile { .. }
+            | DiskError::SchemaFile(_)
             | DiskError::Compaction { .. }
             | DiskError::Segment { .. }
             | DiskError::Object { .. } => CursorError::InvalidData(Box::new(error)),

@@ -10,10 +10,10 @@ use cap_std::fs::Dir;
 
 use crate::{
     bucket::Bucket,
+    catalog::{effective_schema::EffectiveSchema, object_names},
     error::DiskError,
-    names,
     report::Warning,
-    schema::{known::Known, objects},
+    schema::names,
 };
 
 /// Marks the layout of 1.22 and later.
@@ -88,7 +88,7 @@ impl Listing {
     pub fn classes(
         &self,
         root: &Arc<Dir>,
-        known: &Known,
+        known: &EffectiveSchema,
         warnings: &mut Vec<Warning>,
     ) -> Result<BTreeMap<String, FoundClass>, DiskError> {
         let mut found = BTreeMap::new();
@@ -137,7 +137,7 @@ impl FoundClass {
 fn flat_shard(
     root: &Arc<Dir>,
     entry: &str,
-    known: &Known,
+    known: &EffectiveSchema,
 ) -> Result<Option<(String, String)>, DiskError> {
     let stem = entry.strip_suffix(FLAT_ENDING).unwrap_or(entry);
     let splits: Vec<(&str, &str)> = stem
@@ -166,7 +166,7 @@ fn flat_shard(
         layout: Layout::Flat,
     };
     let prefixes: HashSet<&str> = splits.iter().map(|(class, _)| *class).collect();
-    let named = objects::find_name(bucket.clone(), |name| {
+    let named = object_names::find_name(bucket.clone(), |name| {
         prefixes.contains(name.to_ascii_lowercase().as_str())
     });
     if let Some(name) = named.map(|name| name.to_ascii_lowercase())

@@ -21,11 +21,9 @@ mod key_index;
 mod layout;
 mod leftovers;
 mod merge;
-mod names;
 mod nodes;
 mod object;
 mod report;
-pub mod schema;
 mod segment;
 mod snapshot;
 mod tenants;
@@ -36,6 +34,7 @@ pub use bad_data::{
     BadObject, FaultLog, Faults, MAX_LISTED_OBJECTS, MAX_RAW_BYTES, OnBadObject, ReadOptions,
     ShardFaults, UnknownPolicy,
 };
+pub use catalog::effective_schema::SchemaSource;
 pub use class::{Class, Shard, SkipReason};
 pub use copies::{ShardCopies, ShardCopy};
 pub use cursor::UnitCursor;
@@ -48,10 +47,9 @@ pub use inspect::{CopySurvey, IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey
 pub use layout::Layout;
 pub use leftovers::IgnoredReason;
 pub use nodes::Node;
+/// The crate that reads schemas: its types are part of this crate's interface.
+pub use offloom_weaviate_schema as schema;
 pub use report::{CutOff, Examples, LogLength, ShardSummary, Warning};
-pub use schema::{
-    file::{SchemaClass, SchemaFile},
-    known::SchemaSource,
-};
+pub use schema::{SchemaClass, SchemaFile};
 pub use tenants::TenantError;
 pub use units::{Unit, UnitOptions, Units};

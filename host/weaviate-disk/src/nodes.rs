@@ -11,9 +11,10 @@ use cap_std::{
 };
 
 use crate::{
+    catalog::effective_schema::EffectiveSchema,
     error::DiskError,
     layout::{FoundClass, Layout, Listing},
-    schema::{ShardState, known::Known},
+    schema::ShardState,
 };
 
 /// The data directory of one node, opened for reading. Nothing outside of it is reached, nothing in
@@ -82,7 +83,7 @@ impl OpenedNode {
     }
 
     /// Finds out what `known` calls the node.
-    pub fn named(self, known: &Known, found: &BTreeMap<String, FoundClass>) -> Node {
+    pub fn named(self, known: &EffectiveSchema, found: &BTreeMap<String, FoundClass>) -> Node {
         Node {
             path: self.path,
             root: self.root,
@@ -106,7 +107,7 @@ pub(crate) fn refuse_twins(nodes: &[OpenedNode]) -> Result<(), DiskError> {
     Ok(())
 }
 
-fn names(known: &Known, found: &BTreeMap<String, FoundClass>) -> Arc<[Arc<str>]> {
+fn names(known: &EffectiveSchema, found: &BTreeMap<String, FoundClass>) -> Arc<[Arc<str>]> {
     let mut counts: BTreeMap<Arc<str>, usize> = BTreeMap::new();
     for (directory, found) in found {
         let shards = known.classes.get(directory).and_then(|class| class.shards.as_ref());
@@ -119,7 +120,7 @@ fn names(known: &Known, found: &BTreeMap<String, FoundClass>) -> Arc<[Arc<str>]>
         }
     }
     let Some(most) = counts.values().copied().max() else {
-        return known.nodes().into_iter().collect();
+        return known.node_names().into_iter().collect();
     };
     counts.into_iter().filter(|(_, count)| *count == most).map(|(name, _)| name).collect()
 }

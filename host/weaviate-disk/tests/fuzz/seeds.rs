@@ -9,7 +9,7 @@ use std::{
 use offloom_encoder::{
     Generation, Node, Object, ObjectOptions, SegmentOptions, SegmentWriter, WalVersion, WalWriter,
 };
-use offloom_weaviate_disk::schema::bbolt::Database;
+use offloom_weaviate_schema::bbolt::Database;
 use serde_json::json;
 
 use crate::targets::{CLASSES, small_bbolt_file};

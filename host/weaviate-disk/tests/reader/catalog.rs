@@ -3,7 +3,7 @@ use std::fs;
 
 use offloom_weaviate_disk::{
     DataDirectory, DiskError, Examples, Shard, ShardSummary, SkipReason, Warning,
-    schema::{SchemaReadError, ShardStatus},
+    schema::{SchemaError, ShardStatus},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -210,7 +210,7 @@ fn a_broken_raft_store_is_an_error_unless_a_schema_file_stands_in() {
     fs::write(node.root.path().join("raft/raft.db"), [7; 8192]).unwrap();
     let error = DataDirectory::open(node.root.path(), None).unwrap_err();
     let DiskError::ServerSchema { source, .. } = &error else { panic!("{error}") };
-    assert!(matches!(source, SchemaReadError::NoMetaPage { .. }), "{source}");
+    assert!(matches!(source, SchemaError::NoMetaPage { .. }), "{source}");
     let text = error.to_string();
     assert!(text.contains("raft/raft.db") && text.contains("--schema"), "{text}");
     let file = schema(node.root.path(), r#"{"classes": [{"class": "Article"}]}"#);

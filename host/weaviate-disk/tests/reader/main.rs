@@ -9,7 +9,7 @@
 mod allocations;
 mod bad_data;
 #[allow(dead_code, reason = "the schema's own tests use the rest")]
-#[path = "../schema/bbolt_file.rs"]
+#[path = "../../../weaviate-schema/tests/schema/bbolt_file.rs"]
 mod bbolt_file;
 mod catalog;
 mod cutting;
@@ -21,7 +21,7 @@ mod flat;
 mod leftovers;
 mod live;
 #[allow(dead_code, reason = "the schema's own tests use the rest")]
-#[path = "../schema/log.rs"]
+#[path = "../../../weaviate-schema/tests/schema/log.rs"]
 mod log;
 mod logs;
 mod model;

@@ -3,7 +3,7 @@
 #[path = "../../reader/allocations.rs"]
 mod allocations;
 #[allow(dead_code, reason = "the schema's own tests use the rest")]
-#[path = "../../schema/bbolt_file.rs"]
+#[path = "../../../../weaviate-schema/tests/schema/bbolt_file.rs"]
 mod bbolt_file;
 mod bucket;
 #[allow(dead_code, reason = "the reader's own tests use the rest")]

@@ -4,8 +4,8 @@ use std::fs;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use cap_std::{ambient_authority, fs::Dir};
 use crc::{CRC_64_XZ, Crc};
-use offloom_weaviate_disk::schema::{
-    ClusterSchema, SchemaReadError, SchemaWarning, bbolt::Database, raft, schema_db,
+use offloom_weaviate_schema::{
+    ClusterSchema, SchemaError, SchemaWarning, bbolt::Database, raft, schema_db,
 };
 
 use super::{
@@ -38,7 +38,7 @@ pub fn bbolt(input: &[u8]) {
             pair_bytes += key.len() + value.len();
             Ok(())
         })?;
-        Ok::<usize, SchemaReadError>(pair_bytes)
+        Ok::<usize, SchemaError>(pair_bytes)
     });
     assert!(largest <= (1 << 16) + 2 * file.len(), "{largest} bytes at once");
     // Every byte of a page is worth one byte of one pair: nothing is visited twice.
@@ -60,8 +60,8 @@ fn set_meta_checksum(page: &mut [u8]) {
 /// Reads a file, and checks what holds of every schema.
 fn read(
     file: Vec<u8>,
-    reader: fn(&Database) -> Result<ClusterSchema, SchemaReadError>,
-) -> Result<ClusterSchema, SchemaReadError> {
+    reader: fn(&Database) -> Result<ClusterSchema, SchemaError>,
+) -> Result<ClusterSchema, SchemaError> {
     let limit = (1 << 20) + 16 * file.len();
     let (schema, largest) = largest_bytes(|| reader(&Database::from_bytes("raft.db", file)?));
     assert!(largest <= limit, "{largest} bytes at once");

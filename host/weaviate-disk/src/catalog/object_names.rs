@@ -1,0 +1,47 @@
+//! The exact name of a class, from its objects (`data-directory.md` 6, way 6.3).
+use std::sync::Arc;
+
+use crate::{
+    bucket::Bucket,
+    merge::{Merge, ShardRange},
+    object::{self, VectorEntries},
+    schema::names,
+    snapshot::ShardSnapshot,
+};
+
+/// Limit of shards to read.
+const SHARDS: usize = 64;
+/// Limit of objects to read from each shard.
+const OBJECTS: usize = 3;
+/// Limit of bytes to read from a log.
+const LOG_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The class name in the first object whose class name belongs to the bucket's class directory.
+pub(crate) fn class_name(buckets: impl Iterator<Item = Bucket>) -> Option<String> {
+    buckets.take(SHARDS).find_map(|bucket| {
+        let directory = bucket.class_directory.clone();
+        find_name(bucket, |name| *names::class_directory(name) == *directory)
+    })
+}
+
+/// The first class name in the objects of a shard that `accepts` returns true for. The name is a hint
+/// only (`object-binary.md` 4), so damage is not an error here. It becomes one when rows are read.
+pub(crate) fn find_name(bucket: Bucket, accepts: impl Fn(&str) -> bool) -> Option<String> {
+    let snapshot = Arc::new(ShardSnapshot::peek(bucket, LOG_BYTES)?);
+    let parts = snapshot.sources.iter().map(|source| source.whole()).collect();
+    let mut merge = Merge::open(&ShardRange { snapshot, keys: None..None, parts }).ok()?;
+    let mut entries = VectorEntries::default();
+    for _ in 0..OBJECTS {
+        if !merge.advance().ok()? {
+            break;
+        }
+        let row = merge.row()?;
+        let object = object::decode(row.value?, row.key, &mut entries).ok()?;
+        if let Ok(name) = std::str::from_utf8(object.class_name)
+            && accepts(name)
+        {
+            return Some(name.to_owned());
+        }
+    }
+    None
+}

@@ -1,0 +1,127 @@
+//! The stored schema of servers since 1.25: RAFT's newest snapshot and the log entries after it
+//! (`data-directory.md` 5.1 and 5.2).
+//!
+//! Reading order: `command` and `entry` (what the log contains), `placement`, `refusal` and
+//! `transfers` (what commands need), `class` and `tenants` (what commands do), `replay` (the log),
+//! `snapshot`.
+mod class;
+mod command;
+mod entry;
+mod placement;
+mod refusal;
+mod replay;
+mod snapshot;
+mod tenants;
+mod transfers;
+
+use std::{io, ops::RangeInclusive};
+
+use cap_std::fs::Dir;
+
+use self::{entry::LogEntry, replay::Replay, snapshot::Snapshot};
+use crate::{
+    bbolt::Database,
+    cluster::{ClusterSchema, ReadFrom},
+    error::SchemaError,
+    retry,
+};
+
+const DIRECTORY: &str = "raft";
+const LOG: &str = "raft.db";
+const LOG_PATH: &str = "raft/raft.db";
+/// The bucket of the log entries. The other bucket has votes and terms.
+const LOG_BUCKET: &[u8] = b"logs";
+
+/// Reads `raft/` of a data directory; `None` if it does not exist or has neither a log nor a
+/// snapshot.
+///
+/// # Errors
+/// See [`SchemaError`]. An unusable snapshot is a warning; it is an error if the log is incomplete
+/// without it.
+pub fn read(data_directory: &Dir) -> Result<Option<ClusterSchema>, SchemaError> {
+    retry::while_transient(|| {
+        let raft = match data_directory.open_dir(DIRECTORY) {
+            Ok(raft) => raft,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                return Err(SchemaError::Read { file: DIRECTORY.to_owned(), source });
+            }
+        };
+        let mut warnings = Vec::new();
+        // Read it before the log: if a newer snapshot truncates the log in between, entries are
+        // missing, and the retry reads the newer snapshot.
+        let snapshot = snapshot::newest(&raft, &mut warnings)?;
+        let log = Database::open(&raft, LOG, LOG_PATH)?;
+        if log.is_none() && snapshot.is_none() && warnings.is_empty() {
+            return Ok(None);
+        }
+        let mut schema = replay(snapshot, log.as_ref())?;
+        warnings.append(&mut schema.warnings);
+        schema.warnings = warnings;
+        Ok(Some(schema))
+    })
+}
+
+/// Reads the schema in an open `raft.db` whose log is complete.
+///
+/// # Errors
+/// See [`SchemaError`].
+pub fn read_database(log: &Database) -> Result<ClusterSchema, SchemaError> {
+    replay(None, Some(log))
+}
+
+fn replay(
+    snapshot: Option<Snapshot>,
+    log: Option<&Database>,
+) -> Result<ClusterSchema, SchemaError> {
+    let (snapshot, index, classes) = match snapshot {
+        Some(snapshot) => (Some(snapshot.name), snapshot.index, snapshot.classes),
+        None => (None, 0, Vec::new()),
+    };
+    let mut replay = Replay::new(classes);
+    let entries = match log {
+        Some(log) => replay_log(log, index, &mut replay)?,
+        None => None,
+    };
+    Ok(replay.finish(ReadFrom::Raft { snapshot, entries }))
+}
+
+/// Applies the entries after `snapshot_index`, none of which may be missing, and returns their
+/// indexes.
+fn replay_log(
+    log: &Database,
+    snapshot_index: u64,
+    replay: &mut Replay,
+) -> Result<Option<RangeInclusive<u64>>, SchemaError> {
+    let mut replayed: Option<RangeInclusive<u64>> = None;
+    let file = || log.path().to_owned();
+    log.for_each_pair(|buckets, key, value| {
+        if !matches!(buckets, [bucket] if bucket == LOG_BUCKET) {
+            return Ok(());
+        }
+        let found = entry::index(key).unwrap_or(0);
+        let invalid = |reason| SchemaError::LogEntry { file: file(), index: found, reason };
+        if found == 0 {
+            return Err(invalid(format!("its key {key:02x?} is not an index")));
+        }
+        if found <= snapshot_index {
+            return Ok(());
+        }
+        let last = replayed.as_ref().map_or(snapshot_index, |replayed| *replayed.end());
+        let expected = last.saturating_add(1);
+        if found != expected {
+            return Err(SchemaError::LogGap { file: file(), expected, found });
+        }
+        let entry = LogEntry::parse(value).map_err(invalid)?;
+        if entry.index != found {
+            return Err(invalid(format!("it states index {}", entry.index)));
+        }
+        if let Some(request) = entry.command {
+            replay.apply(found, &request);
+        }
+        let first = replayed.as_ref().map_or(found, |replayed| *replayed.start());
+        replayed = Some(first..=found);
+        Ok(())
+    })?;
+    Ok(replayed)
+}

@@ -1,0 +1,123 @@
+//! Applies the commands of the RAFT log to the classes, as a server does when it starts.
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use prost::Message;
+use serde::Deserialize;
+
+use crate::{
+    cluster::{ClusterSchema, ReadFrom},
+    names,
+    raft::{
+        class::Class,
+        command::{ApplyRequest, ClassPayload, Command},
+        refusal::Refusal,
+    },
+    warning::SchemaWarning,
+};
+
+/// The classes, as of some entry of the log.
+#[derive(Debug)]
+pub(super) struct Replay {
+    /// By directory: two classes may not share one.
+    classes: BTreeMap<String, Class>,
+    warnings: Vec<SchemaWarning>,
+}
+
+impl Replay {
+    /// Starts with the classes of a snapshot, or with none.
+    pub fn new(classes: Vec<Class>) -> Replay {
+        let directory = |class: &Class| names::class_directory(class.name());
+        let classes = classes.into_iter().map(|class| (directory(&class), class)).collect();
+        Replay { classes, warnings: Vec::new() }
+    }
+
+    /// Applies the command of log entry `index`. One that cannot be applied becomes a warning.
+    pub fn apply(&mut self, index: u64, request: &ApplyRequest) {
+        let class = request.class.clone();
+        let Some(command) = Command::from_number(request.number) else {
+            let number = request.number;
+            self.warnings.push(SchemaWarning::UnknownCommand { index, number, class });
+            return;
+        };
+        if let Err(refusal) = self.apply_command(command, request) {
+            let (command, reason) = (command.name(), refusal.to_string());
+            self.warnings.push(SchemaWarning::NotApplied { index, command, class, reason });
+        }
+    }
+
+    /// The schema after the last applied command.
+    pub fn finish(self, read_from: ReadFrom) -> ClusterSchema {
+        let classes = self.classes.into_values().map(Class::finish).collect();
+        ClusterSchema { read_from, classes, warnings: self.warnings }
+    }
+
+    fn apply_command(&mut self, command: Command, request: &ApplyRequest) -> Result<(), Refusal> {
+        let payload = request.payload.as_slice();
+        match command {
+            Command::AddClass | Command::RestoreClass => self.add_class(json(payload)?)?,
+            Command::UpdateClass => {
+                let payload: ClassPayload = json(payload)?;
+                let name = payload.class.settings()?.name;
+                self.class(&name)?.update(payload)?;
+            }
+            // A class that does not exist is ignored.
+            Command::DeleteClass => {
+                if self.class(&request.class).is_ok() {
+                    self.classes.remove(&names::class_directory(&request.class));
+                }
+            }
+            Command::AddProperty => self.class(&request.class)?.add_properties(json(payload)?)?,
+            Command::UpdateProperty => {
+                self.class(&request.class)?.update_property(json(payload)?)?
+            }
+            Command::AddReplica | Command::MoveReplica => {
+                self.class(&request.class)?.add_replica(json(payload)?)?;
+            }
+            Command::DeleteReplica => {
+                self.class(&request.class)?.delete_replica(&json(payload)?)?
+            }
+            Command::AddTenants => {
+                self.multi_tenant(&request.class)?.add_tenants(Message::decode(payload)?)?;
+            }
+            Command::UpdateTenants => {
+                self.multi_tenant(&request.class)?.update_tenants(Message::decode(payload)?)?;
+            }
+            Command::DeleteTenants => {
+                self.multi_tenant(&request.class)?.delete_tenants(Message::decode(payload)?);
+            }
+            Command::ProcessTenants => {
+                self.multi_tenant(&request.class)?.process_tenants(Message::decode(payload)?)?;
+            }
+            Command::Unrelated => {}
+        }
+        Ok(())
+    }
+
+    /// Refuses a class whose name differs from another's in case only: both would share a directory.
+    fn add_class(&mut self, payload: ClassPayload) -> Result<(), Refusal> {
+        let class = Class::new(payload.class, payload.state.ok_or(Refusal::NoShardingState)?)?;
+        match self.classes.entry(names::class_directory(class.name())) {
+            Entry::Occupied(present) => {
+                Err(Refusal::ClassExists { name: present.get().name().to_owned() })
+            }
+            Entry::Vacant(place) => {
+                place.insert(class);
+                Ok(())
+            }
+        }
+    }
+
+    fn class(&mut self, name: &str) -> Result<&mut Class, Refusal> {
+        let class = self.classes.get_mut(&names::class_directory(name));
+        class.filter(|class| class.name() == name).ok_or(Refusal::UnknownClass)
+    }
+
+    fn multi_tenant(&mut self, name: &str) -> Result<&mut Class, Refusal> {
+        let class = self.class(name)?;
+        if class.is_multi_tenant() { Ok(class) } else { Err(Refusal::NotMultiTenant) }
+    }
+}
+
+fn json<'p, T: Deserialize<'p>>(payload: &'p [u8]) -> Result<T, Refusal> {
+    Ok(serde_json::from_slice(payload)?)
+}

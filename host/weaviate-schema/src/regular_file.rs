@@ -1,0 +1,50 @@
+//! Opens and reads the files of a stored schema: regular files within the data directory only.
+use std::{io, os::unix::fs::FileExt};
+
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use rustix::fs::OFlags;
+
+use crate::error::SchemaError;
+
+/// Opens the file `name` in `directory` and returns it with its length, or `None` if there is none.
+/// `path` is its name in errors.
+pub(crate) fn open(
+    directory: &Dir,
+    name: &str,
+    path: &str,
+) -> Result<Option<(std::fs::File, u64)>, SchemaError> {
+    let mut options = OpenOptions::new();
+    // Without it, opening a named pipe in place of a file would hang.
+    options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let opened = directory
+        .open_with(name, &options)
+        .map(cap_std::fs::File::into_std)
+        .and_then(|file| file.metadata().map(|metadata| (file, metadata)));
+    let failed = |source| SchemaError::Read { file: path.to_owned(), source };
+    match opened {
+        Ok((file, metadata)) if metadata.is_file() => Ok(Some((file, metadata.len()))),
+        Ok(_) => Err(failed(io::Error::other("not a regular file"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Reads the first `bytes` of `file`, where `bytes` was its length when it was opened.
+pub(crate) fn read_whole(
+    file: &std::fs::File,
+    bytes: u64,
+    path: &str,
+) -> Result<Vec<u8>, SchemaError> {
+    let failed = |source| SchemaError::Read { file: path.to_owned(), source };
+    let length = usize::try_from(bytes).map_err(|error| failed(io::Error::other(error)))?;
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(length).map_err(|error| failed(io::Error::other(error)))?;
+    buffer.resize(length, 0);
+    match file.read_exact_at(&mut buffer, 0) {
+        Ok(()) => Ok(buffer),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(SchemaError::Changed { file: path.to_owned() })
+        }
+        Err(source) => Err(failed(source)),
+    }
+}
