@@ -6,9 +6,9 @@ use offloom_protocol::manifest::{Attachment, Block, ClassFile, FileFormat, Manif
 use offloom_protocol::names::{NameError, ObjectKey};
 use offloom_protocol::store::ExportFolder;
 use offloom_protocol::upload::{Upload, Uploaded};
-use offloom_protocol::verify::{FooterError, check_parquet_footer};
 use offloom_rows::ShardRun;
 use offloom_sandbox::{EncodedBlock, FileEncoder, Format, GuestError, PlacedBlock};
+use offloom_verify::{FooterError, check_parquet_footer};
 use offloom_weaviate_disk::Faults;
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::JoinHandle;

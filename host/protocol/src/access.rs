@@ -4,10 +4,22 @@ use uuid::Uuid;
 
 use crate::error::{Cause, Operation, StoreError};
 use crate::names::ObjectKey;
-use crate::store::{Created, ExportFolder};
+use crate::store::{Created, Destination, ExportFolder, Patience};
 
 /// A probe is some bytes.
 const MAX_PROBE_BYTES: u64 = 1_024;
+
+impl Destination {
+    /// Proves that exports can be written here, as [`ExportFolder::check_access`] does. Gives up
+    /// after seconds; on a file system the folder is created.
+    ///
+    /// # Errors
+    /// Those of [`Destination::export_folder`] and [`ExportFolder::check_access`].
+    pub async fn check_access(&self) -> Result<(), StoreError> {
+        self.create_folders()?;
+        self.open(Patience::Check)?.check_access().await
+    }
+}
 
 impl ExportFolder {
     /// Writes a small object (`.offloom-access-check-<random>`), reads it, sees that it cannot be

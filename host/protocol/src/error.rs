@@ -1,9 +1,5 @@
 //! What can go wrong with a store, each with the place, the operation and the remedy.
-use std::error::Error;
 use std::fmt;
-use std::io;
-
-use crate::answer::Answer;
 
 /// What was being done to an object or a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,44 +103,6 @@ impl Cause {
             Cause::Other => "see the detail",
         }
     }
-
-    fn of_io(error: &io::Error) -> Option<Cause> {
-        match error.kind() {
-            io::ErrorKind::NotFound => Some(Cause::NotFound),
-            io::ErrorKind::AlreadyExists => Some(Cause::AlreadyExists),
-            io::ErrorKind::PermissionDenied => Some(Cause::PermissionDenied),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Cause::DiskFull),
-            io::ErrorKind::ReadOnlyFilesystem => Some(Cause::ReadOnly),
-            io::ErrorKind::NotADirectory => Some(Cause::NotADirectory),
-            io::ErrorKind::Unsupported => Some(Cause::Unsupported),
-            _ => None,
-        }
-    }
-
-    fn of(error: &object_store::Error) -> Cause {
-        match error {
-            object_store::Error::NotFound { .. } => return Cause::NotFound,
-            object_store::Error::AlreadyExists { .. }
-            | object_store::Error::Precondition { .. } => {
-                return Cause::AlreadyExists;
-            }
-            object_store::Error::PermissionDenied { .. }
-            | object_store::Error::Unauthenticated { .. } => return Cause::PermissionDenied,
-            object_store::Error::NotImplemented { .. }
-            | object_store::Error::NotSupported { .. } => {
-                return Cause::Unsupported;
-            }
-            _ => {}
-        }
-        let mut source: Option<&(dyn Error + 'static)> = Some(error);
-        while let Some(current) = source {
-            if let Some(cause) = current.downcast_ref::<io::Error>().and_then(Cause::of_io) {
-                return cause;
-            }
-            source = current.source();
-        }
-        Cause::Other
-    }
 }
 
 /// A store that could not be used. The message names the object by its whole address, what was
@@ -214,25 +172,6 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(crate) fn new(
-        operation: Operation,
-        url: String,
-        error: &object_store::Error,
-    ) -> StoreError {
-        let (cause, detail) = match (Answer::of(error), Cause::of(error)) {
-            (Some(answer), _) => (answer.cause, answer.detail),
-            (None, cause @ Cause::NotFound) => (cause, "it does not exist".to_owned()),
-            (None, cause @ Cause::AlreadyExists) => (cause, "it exists already".to_owned()),
-            (None, cause) => (cause, innermost(error)),
-        };
-        StoreError::Failed { operation, url, cause, detail }
-    }
-
-    pub(crate) fn of_io(operation: Operation, url: String, error: &io::Error) -> StoreError {
-        let cause = Cause::of_io(error).unwrap_or(Cause::Other);
-        StoreError::Failed { operation, url, cause, detail: error.to_string() }
-    }
-
     /// Why the store refused; `None` where it was never asked.
     pub fn cause(&self) -> Option<Cause> {
         match self {
@@ -240,16 +179,4 @@ impl StoreError {
             _ => None,
         }
     }
-}
-
-/// The operating system's own words where it has any, else what the store said.
-fn innermost(error: &object_store::Error) -> String {
-    let mut source: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(current) = source {
-        if let Some(io) = current.downcast_ref::<io::Error>() {
-            return io.to_string();
-        }
-        source = current.source();
-    }
-    error.to_string()
 }

@@ -4,14 +4,11 @@
 //! claimed ([`claim`]), files stream into it ([`upload`]), the manifest commits it ([`manifest`]),
 //! and anybody proves it whole ([`verify`]). [`error`] is what a store answers when it cannot.
 mod access;
-mod answer;
 pub mod claim;
+pub mod digest;
 pub mod error;
-mod filesystem;
 pub mod manifest;
 pub mod names;
-mod s3;
 pub mod store;
 mod timestamp;
 pub mod upload;
-pub mod verify;

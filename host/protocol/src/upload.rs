@@ -6,10 +6,10 @@ use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
 use sha2::{Digest, Sha256};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::digest::sha256_of;
 use crate::error::{Cause, Operation, StoreError};
 use crate::names::ObjectKey;
 use crate::store::{Created, ExportFolder};
-use crate::verify;
 
 /// The smallest part (`export-protocol.md`, Uploads).
 const MIN_PART_BYTES: u64 = 8 * 1024 * 1024;
@@ -190,7 +190,7 @@ impl Upload {
     async fn is_complete(&mut self, sha256: &str) -> bool {
         match self.folder.size_bytes(&self.key).await {
             Ok(Some(size_bytes)) if size_bytes == self.size_bytes => {
-                let found = verify::digest(&self.folder, &self.key, size_bytes, |_| ()).await;
+                let found = sha256_of(&self.folder, &self.key, size_bytes, |_| ()).await;
                 found.is_ok_and(|found| found == sha256)
             }
             _ => false,

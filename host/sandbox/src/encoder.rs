@@ -1,29 +1,29 @@
-//! One instance at work on the file of a class: blocks in, bytes out, the account checked.
+//! Encodes blocks of one file with one instance, and checks the rows that the guest accounts for.
 use bytes::Bytes;
 use offloom_rows::{Cursor, ShardRun};
 use wasmtime::component::{Resource, ResourceAny};
 
-use crate::bindings::exports::offloom::export::exporter as wit;
-use crate::cursor::{GuestCursor, RowAccount};
 use crate::error::{Breach, ContractBreach, GuestError};
-use crate::exporter::{Instance, Stopped, settle, within};
+use crate::instance::{Instance, Stopped, settle, within};
 use crate::limits::{MAX_COUNTER_NAME_BYTES, MAX_COUNTERS};
-use crate::sink::Output;
+use crate::v0_1::bindings::exports::offloom::export::exporter as wit;
+use crate::v0_1::cursor::{GuestCursor, RowAccount};
+use crate::v0_1::sink::Output;
 
-/// Encodes blocks of one file, or closes it. Holds an instance of the guest, warm from block to
-/// block; after an error every call answers [`GuestError::Ended`]. Dropping a call in the middle is
-/// safe and ends the encoder too.
+/// Encodes blocks of one file, or closes it. Keeps one instance of the guest from block to
+/// block. After an error every call returns [`GuestError::Ended`]. Dropping a call before it returns
+/// is safe and ends the encoder too.
 pub struct FileEncoder {
-    /// Away while a call runs, and for ever after an error.
+    /// `None` while a call runs, and after an error.
     open: Option<OpenFile>,
 }
 
-/// What a guest says of a block. Kept until the file is closed.
+/// What a guest reports about a block. Kept until the file is closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     /// Rows of the block.
     pub row_count: u64,
-    /// What the guest wants to see again in [`FileEncoder::assemble`].
+    /// The guest's note, passed back to it in [`FileEncoder::assemble`].
     pub note: Vec<u8>,
     /// Counts for the manifest, by name.
     pub counters: Vec<(String, u64)>,
@@ -36,18 +36,18 @@ pub struct EncodedBlock {
     pub chunks: Vec<Bytes>,
     /// Number of its bytes.
     pub length: u64,
-    /// What the guest says of it.
+    /// What the guest reports about it.
     pub block: Block,
-    /// Where its rows came from, in order, one run for rows of one shard.
+    /// The shards of its rows, in order, one run for consecutive rows of one shard.
     pub runs: Vec<ShardRun>,
 }
 
-/// A block and where the host has put it.
+/// A block and its place in the file.
 #[derive(Debug, Clone)]
 pub struct PlacedBlock {
     /// Where its bytes begin, from the beginning of the file.
     pub offset: u64,
-    /// How many it has.
+    /// Number of its bytes.
     pub length: u64,
     /// As [`FileEncoder::encode`] returned it.
     pub block: Block,
@@ -57,7 +57,7 @@ struct OpenFile {
     instance: Instance,
     file: ResourceAny,
     output_limit: u64,
-    /// So far: bytes of rows handed in, bytes of blocks and notes that came out.
+    /// Totals so far: bytes of rows in, bytes of blocks and notes out.
     row_bytes: u64,
     output_bytes: u64,
     notes_bytes: u64,
@@ -86,8 +86,8 @@ impl FileEncoder {
 
     /// Encodes all rows of the cursor as one block.
     ///
-    /// Errors of the cursor come out as they are, whatever the guest made of them. The guest must
-    /// have read every row, and say as many as it was handed.
+    /// Errors of the cursor are returned as they are, whatever error the guest returned. The guest
+    /// must read every row and report the number of rows that it read.
     pub async fn encode(&mut self, cursor: Box<dyn Cursor>) -> Result<EncodedBlock, GuestError> {
         let mut open = self.open.take().ok_or(GuestError::Ended)?;
         let block = open.encode(cursor).await?;
@@ -128,7 +128,7 @@ impl OpenFile {
         let output = state.table.push(Output::new(self.output_limit)).map_err(host_error)?;
         let exporter = bindings.offloom_export_exporter();
         let file = exporter.file();
-        // No limit by the clock on the wall: a slow disk is not the guest's fault.
+        // No wall-clock limit: a slow disk is not the guest's fault.
         let answer = file
             .call_encode(
                 &mut *store,

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use wasmtime::component::Component;
 use wasmtime::{Config, Engine, OptLevel};
 
-use crate::bindings::ExporterGuestPre;
 use crate::cache::{CompiledCache, digest_of};
 use crate::error::SandboxError;
 use crate::exporter::ExporterGuest;
 use crate::limits::{SandboxLimits, TICK};
-use crate::log::LogBudget;
-use crate::{linker, log};
+use crate::log::{self, LogBudget};
+use crate::v0_1::bindings::ExporterGuestPre;
+use crate::v0_1::linker;
 
 /// How to set up a sandbox.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +34,7 @@ pub struct Sandbox {
 impl Sandbox {
     /// Sets up the engine, its clock and the cache of compiled guests.
     ///
-    /// Fails when the cache directory belongs to somebody else or can be written by others.
+    /// Fails when the cache directory belongs to another user or can be written by other users.
     pub fn new(config: SandboxConfig) -> Result<Sandbox, SandboxError> {
         let engine = Engine::new(&engine_config())
             .map_err(|error| SandboxError::Setup(error.to_string()))?;
@@ -47,7 +47,8 @@ impl Sandbox {
     }
 
     /// Checks a component and compiles it, or takes it from the cache. Blocks, for seconds when the
-    /// cache does not have it. Load a guest once for every export: it has one budget for its log.
+    /// cache does not have it. Load a guest once and call [`ExporterGuest::for_export`] for each
+    /// export.
     pub fn load_exporter(&self, component: &[u8]) -> Result<ExporterGuest, SandboxError> {
         if component.len() > self.limits.component_bytes {
             return Err(SandboxError::TooLarge {
@@ -83,8 +84,9 @@ impl Sandbox {
     }
 }
 
-/// `sandbox.md`, proposals and engine. The crate features `gc` and `threads` stay compiled in:
-/// wasmtime 48.0.8 without them can abort.
+/// SIMD is on. Every other proposal is off that guests do not need: each is code of the compiler
+/// and the runtime that a hostile guest could reach. The crate features `gc` and `threads` stay
+/// compiled in, because wasmtime 48.0.8 without them can abort.
 fn engine_config() -> Config {
     let mut config = Config::new();
     config
@@ -106,7 +108,7 @@ fn engine_config() -> Config {
     config
 }
 
-/// Moves the engine's epoch every tick, as long as the engine is in use.
+/// Advances the engine's epoch every tick, as long as the engine is in use.
 fn start_clock(engine: &Engine) -> Result<(), SandboxError> {
     let weak = engine.weak();
     std::thread::Builder::new()
@@ -122,7 +124,7 @@ fn start_clock(engine: &Engine) -> Result<(), SandboxError> {
         .map_err(|error| SandboxError::Setup(format!("the clock thread: {error}")))
 }
 
-/// Says in plain words what other things than components are.
+/// Names what the bytes are when they are not a component.
 fn check_format(bytes: &[u8]) -> Result<(), SandboxError> {
     let problem = match bytes {
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => return Ok(()),

@@ -8,7 +8,7 @@ use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
 use wasmtime_wasi::I32Exit;
 
-use crate::SandboxLimits;
+use crate::limits::SandboxLimits;
 use crate::log::{GuestLog, escape};
 
 /// Why a component was not loaded.
@@ -64,7 +64,7 @@ pub enum GuestError {
     Trap {
         /// What kind of trap.
         kind: TrapKind,
-        /// Its last words.
+        /// The last lines of its log.
         log: String,
     },
     /// The guest used more than it may.
@@ -85,7 +85,7 @@ pub enum GuestError {
 }
 
 fn evidence(log: &str) -> String {
-    if log.is_empty() { String::new() } else { format!(" (its last words: {log})") }
+    if log.is_empty() { String::new() } else { format!(" (last log lines: {log})") }
 }
 
 /// An error that a guest answered with; texts are escaped and cut to 1,024 bytes.
@@ -278,5 +278,5 @@ pub(crate) fn explain(
         let text = escape(&text, 1024);
         if text.contains("handle") { TrapKind::BadHandle(text) } else { TrapKind::Other(text) }
     };
-    GuestError::Trap { kind, log: log.last_words() }
+    GuestError::Trap { kind, log: log.last_lines() }
 }

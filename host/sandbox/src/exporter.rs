@@ -1,18 +1,17 @@
-//! A loaded exporter: describing itself, choosing classes, opening files.
+//! A loaded exporter: it describes itself, chooses classes and opens files.
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use offloom_rows::Schema;
-use wasmtime::Store;
-
-use crate::bindings::exports::offloom::export::exporter as wit;
-use crate::bindings::{ExporterGuest as Bindings, ExporterGuestPre};
-use crate::convert;
 use crate::encoder::FileEncoder;
-use crate::error::{Breach, ContractBreach, GuestError, Refusal};
+use crate::error::{ContractBreach, GuestError};
+use crate::instance::{Instance, settle, within};
 use crate::limits::{BLOCK_BYTES, SandboxLimits};
 use crate::log::{GuestLog, LogBudget, escape};
-use crate::state::{CpuClock, State};
+use crate::state::State;
+use crate::v0_1::bindings::ExporterGuestPre;
+use crate::v0_1::bindings::exports::offloom::export::exporter as wit;
+use crate::v0_1::convert;
+use offloom_rows::Schema;
 
 /// Settings of a guest: key and value.
 pub type GuestOptions = Vec<(String, String)>;
@@ -44,26 +43,20 @@ pub struct OfferedClass {
 /// What a request asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Only these; empty for no such wish.
+    /// Only these classes; empty for all.
     pub include: Vec<String>,
-    /// All but these.
+    /// All classes except these.
     pub exclude: Vec<String>,
 }
 
-/// A checked and compiled exporter. Cheap to clone; every call gets an instance of its own.
+/// A checked and compiled exporter. Cheap to clone; every call gets an instance of its own. Clones
+/// share one log budget, see [`ExporterGuest::for_export`].
 #[derive(Clone)]
 pub struct ExporterGuest {
     pre: ExporterGuestPre<State>,
     digest: Arc<str>,
     limits: Arc<SandboxLimits>,
     log_budget: Arc<Mutex<LogBudget>>,
-}
-
-/// One instance of a guest, with all that it holds.
-pub(crate) struct Instance {
-    pub(crate) store: Store<State>,
-    pub(crate) bindings: Bindings,
-    pub(crate) limits: Arc<SandboxLimits>,
 }
 
 impl ExporterGuest {
@@ -74,6 +67,12 @@ impl ExporterGuest {
         log_budget: Arc<Mutex<LogBudget>>,
     ) -> ExporterGuest {
         ExporterGuest { pre, digest: digest.into(), limits, log_budget }
+    }
+
+    /// A handle for one export. It shares the compiled component and has a log budget of its own:
+    /// without it, all exports of a loaded guest share [`SandboxLimits::log_bytes`].
+    pub fn for_export(&self) -> ExporterGuest {
+        ExporterGuest { log_budget: LogBudget::new(&self.limits), ..self.clone() }
     }
 
     /// SHA-256 of the component, in lower-case hexadecimal digits.
@@ -102,7 +101,7 @@ impl ExporterGuest {
         })
     }
 
-    /// The class filter: which of the offered classes become a file, in the guest's order. The caller
+    /// The class filter: which of the offered classes become files, in the guest's order. The caller
     /// has checked that the names in `selection.include` are offered.
     pub async fn plan(
         &self,
@@ -144,8 +143,8 @@ impl ExporterGuest {
         Ok(planned)
     }
 
-    /// An encoder for the file of one class. `block_bytes` is that of [`ExporterGuest::describe`]; it
-    /// bounds what a block may have.
+    /// An encoder for the file of one class. `block_bytes` is [`Format::block_bytes`] of
+    /// [`ExporterGuest::describe`]; it bounds the output of a block.
     pub async fn open(
         &self,
         schema: &Schema,
@@ -165,65 +164,9 @@ impl ExporterGuest {
         Ok(FileEncoder::new(instance, file, output_limit))
     }
 
-    /// A new instance. Every limit is in force before its first instruction.
+    /// A new instance, which logs on this handle's budget.
     async fn instantiate(&self) -> Result<Instance, GuestError> {
         let log = GuestLog::new(self.log_budget.clone(), &self.limits);
-        let state = State::new(&self.limits, log);
-        let mut store = Store::new(self.pre.engine(), state);
-        store.limiter(|state| &mut state.memory);
-        store.set_hostcall_fuel(self.limits.call_bytes);
-        store.set_max_component_handles(self.limits.handles);
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(CpuClock::tick);
-        let answer = within(&self.limits, self.pre.instantiate_async(&mut store)).await;
-        let bindings =
-            answer.map_err(|stopped| stopped.explain(&store.data().log, &self.limits))?;
-        Ok(Instance { store, bindings, limits: self.limits.clone() })
+        Instance::new(&self.pre, &self.limits, log).await
     }
-}
-
-/// Why a call did not come back.
-pub(crate) enum Stopped {
-    Wall,
-    Error(wasmtime::Error),
-}
-
-impl Stopped {
-    pub(crate) fn explain(self, log: &GuestLog, limits: &SandboxLimits) -> GuestError {
-        match self {
-            Stopped::Wall => Breach::Wall(limits.wall_per_call).into(),
-            Stopped::Error(error) => crate::error::explain(error, log, limits),
-        }
-    }
-}
-
-/// Waits for a call, but no longer than calls may take.
-pub(crate) async fn within<T>(
-    limits: &SandboxLimits,
-    call: impl Future<Output = wasmtime::Result<T>>,
-) -> Result<T, Stopped> {
-    match tokio::time::timeout(limits.wall_per_call, call).await {
-        Ok(answer) => answer.map_err(Stopped::Error),
-        Err(_) => Err(Stopped::Wall),
-    }
-}
-
-/// Makes one error of a trap, a limit and the guest's own error.
-pub(crate) fn settle<T>(
-    log: &GuestLog,
-    limits: &SandboxLimits,
-    answer: Result<Result<T, wit::Error>, Stopped>,
-) -> Result<T, GuestError> {
-    answer.map_err(|stopped| stopped.explain(log, limits))?.map_err(refusal)
-}
-
-fn refusal(error: wit::Error) -> GuestError {
-    let text = |text: String| escape(&text, 1024);
-    GuestError::Refused(match error {
-        wit::Error::Canceled => return GuestError::Canceled,
-        wit::Error::Unavailable(what) => Refusal::Unavailable(text(what)),
-        wit::Error::InvalidData(what) => Refusal::InvalidData(text(what)),
-        wit::Error::Unsupported(what) => Refusal::Unsupported(text(what)),
-        wit::Error::Other(what) => Refusal::Other(text(what)),
-    })
 }

@@ -1,24 +1,23 @@
-//! Runs exporter guests: WebAssembly components that can waste their own share and nothing else.
+//! Runs exporter guests: WebAssembly components that can use up their own limits and nothing else.
 //!
-//! Read in this order: `limits` (what a guest may use), `engine` and `cache` (from bytes to compiled
-//! code), `linker` with `wasi`, `cursor`, `sink` and `codec` (all that a guest can call), `state`
-//! (what belongs to one instance), `exporter` and `encoder` (the calls into a guest), `error`.
+//! Read in this order: `engine` with `cache` (from bytes to compiled code), `exporter` and `encoder`
+//! (the calls into a guest), `instance` (one instance, and how its calls end), `v0_1` (the contract:
+//! `linker` with `wasi` names everything that a guest can call; `cursor`, `sink` and `codec` do the
+//! work), `state` with `compressor` (what belongs to one instance), `log`, `limits`, `error`. Each
+//! imports only from those after it; `error` also uses `log` and `limits`.
 //!
-//! Everything async runs under Tokio, in a runtime with time enabled.
-mod bindings;
+//! All async functions need a Tokio runtime with time enabled.
 mod cache;
-mod codec;
-mod convert;
-mod cursor;
+mod compressor;
 mod encoder;
 mod engine;
 mod error;
 mod exporter;
+mod instance;
 mod limits;
-mod linker;
 mod log;
-mod sink;
 mod state;
+mod v0_1;
 mod wasi;
 
 pub use encoder::{Block, EncodedBlock, FileEncoder, PlacedBlock};

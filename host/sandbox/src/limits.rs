@@ -1,7 +1,8 @@
-//! What one guest may use: the only place where the defaults of `sandbox.md` stand.
+//! Everything that bounds a guest: the only place for these numbers. `docs/guests.md` and
+//! `wit/worlds.wit` list them, and a test compares.
 use std::time::Duration;
 
-/// Time between two ticks of the epoch clock: the grain of all processor time limits.
+/// Time between two ticks of the epoch clock: the resolution of all processor time limits.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 /// Bytes that a guest may write in one call of `sink.write` (`wit/sink.wit`).
@@ -17,10 +18,11 @@ pub(crate) const MAX_COMPRESS_LEVEL: i32 = 9;
 pub(crate) const MAX_COUNTERS: usize = 64;
 pub(crate) const MAX_COUNTER_NAME_BYTES: usize = 64;
 
-/// The bounds of the block size that a guest may ask for.
+/// Bounds of the block size that a guest may ask for.
 pub(crate) const BLOCK_BYTES: std::ops::RangeInclusive<u64> = 1024 * 1024..=64 * 1024 * 1024;
 
-/// What one instance of a guest may use. All of it is in force before the guest's first instruction.
+/// What one instance of a guest may use. Every limit is in force before the guest's first
+/// instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SandboxLimits {
     /// Size of a component file. Default 64 MiB.
@@ -43,7 +45,7 @@ pub struct SandboxLimits {
     pub cpu_between_moves: Duration,
     /// Processor time of one instance, compression included. Default 1 h.
     pub cpu_per_instance: Duration,
-    /// Time of the clock on the wall for each call but `encode`. Default 30 s.
+    /// Wall-clock time of each call except `encode`. Default 30 s.
     pub wall_per_call: Duration,
     /// Bytes that may cross from the guest to the host in one call. Default 34 MiB.
     pub call_bytes: usize,
@@ -51,16 +53,15 @@ pub struct SandboxLimits {
     pub prologue_bytes: usize,
     /// Bytes of the epilogue. Default 64 MiB.
     pub epilogue_bytes: u64,
-    /// Notes of one file. Default 32 MiB.
+    /// Bytes of all notes of one file. Default 32 MiB.
     pub notes_bytes: u64,
-    /// What an instance may write in all: this many times the bytes of the rows that it got ...
-    /// Default 4.
+    /// The blocks of an instance have at most this many times the bytes of their rows ... Default 4.
     pub output_factor: u64,
-    /// ... and these bytes more. Default 64 MiB.
+    /// ... plus this many bytes. Default 64 MiB.
     pub output_extra_bytes: u64,
-    /// A line of the log; the rest of it is dropped. Default 1,024.
+    /// Bytes of one log line; the rest of the line is dropped. Default 1,024.
     pub log_line_bytes: usize,
-    /// Lines of the log in all, for one loaded guest; the rest is counted. Default 512,000.
+    /// Bytes of log lines in one export; further lines are counted. Default 512,000.
     pub log_bytes: usize,
 }
 
@@ -92,7 +93,7 @@ impl Default for SandboxLimits {
 }
 
 impl SandboxLimits {
-    /// Bytes that one block may have: twice the clamped block size and the largest row.
+    /// Bytes that one block may have: twice the clamped block size plus the largest row.
     pub(crate) fn block_output_bytes(block_bytes: u64) -> u64 {
         block_bytes.saturating_mul(2).saturating_add(offloom_rows::MAX_ROW_BYTES)
     }

@@ -1,16 +1,16 @@
-//! What guests write to standard output and error: escaped lines of the host's log, within bounds.
+//! A guest's standard output and standard error: escaped, bounded lines of the host's log.
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::SandboxLimits;
+use crate::limits::SandboxLimits;
 
-/// Bytes of the last line that an error carries.
-const LAST_WORDS_BYTES: usize = 512;
+/// Bytes of the last lines that an error carries.
+const LAST_LINES_BYTES: usize = 512;
 
-/// How much a loaded guest may still write, shared by its instances.
+/// How much a guest may still write in one export, shared by its instances.
 pub(crate) struct LogBudget {
     left_bytes: usize,
     dropped_lines: u64,
@@ -25,7 +25,10 @@ impl LogBudget {
 impl Drop for LogBudget {
     fn drop(&mut self) {
         if self.dropped_lines > 0 {
-            tracing::warn!(lines = self.dropped_lines, "the guest wrote more to its log than kept");
+            tracing::warn!(
+                lines = self.dropped_lines,
+                "the guest's log exceeded its limit: lines were dropped"
+            );
         }
     }
 }
@@ -51,23 +54,23 @@ impl GuestLog {
         GuestLog { budget, lines: Arc::default(), line_bytes: limits.log_line_bytes }
     }
 
-    /// The end of what was written, for an error message; escaped.
-    pub(crate) fn last_words(&self) -> String {
+    /// The last lines, escaped, for an error message.
+    pub(crate) fn last_lines(&self) -> String {
         let mut lines = lock(&self.lines);
         if !lines.open.is_empty() {
             self.end_line(&mut lines);
         }
-        escape(&lines.last.join(" / "), LAST_WORDS_BYTES)
+        escape(&lines.last.join(" / "), LAST_LINES_BYTES)
     }
 
     fn append(&self, bytes: &[u8]) {
         let mut lines = lock(&self.lines);
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let (line, behind) = rest.split_at(end);
+            let (line, after) = rest.split_at(end);
             self.extend_line(&mut lines, line);
             self.end_line(&mut lines);
-            rest = behind.get(1..).unwrap_or_default();
+            rest = after.get(1..).unwrap_or_default();
         }
         self.extend_line(&mut lines, rest);
     }
@@ -109,8 +112,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A guest's text made harmless for terminals and logs: control characters and those that turn the
-/// direction of writing are escaped, and what is longer than `max_bytes` is cut.
+/// Makes a guest's text safe for terminals and logs: escapes control characters and characters that
+/// change the writing direction, and cuts the text after about `max_bytes`.
 pub(crate) fn escape(text: &str, max_bytes: usize) -> String {
     let mut escaped = String::new();
     for character in text.chars() {
@@ -118,8 +121,8 @@ pub(crate) fn escape(text: &str, max_bytes: usize) -> String {
             escaped.push_str(" ...");
             break;
         }
-        let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if character.is_control() || turns || matches!(character, '\u{2028}' | '\u{2029}') {
+        let is_direction = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if character.is_control() || is_direction || matches!(character, '\u{2028}' | '\u{2029}') {
             escaped.extend(character.escape_unicode());
         } else {
             escaped.push(character);
@@ -136,7 +139,7 @@ impl IsTerminal for GuestLog {
 
 impl StdoutStream for GuestLog {
     fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
-        // Only WASI 0.3 asks for this, which is not linked.
+        // Only WASI 0.3 calls this, and it is not linked.
         Box::new(tokio::io::sink())
     }
 

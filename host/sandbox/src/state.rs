@@ -1,22 +1,21 @@
-//! What belongs to one instance of a guest: its memory and processor time so far, its resources.
+//! The state of one instance of a guest: its resources, memory and processor time.
 use std::time::Duration;
 
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-use crate::codec::Codec;
+use crate::compressor::Compressor;
 use crate::error::Breach;
 use crate::limits::{SandboxLimits, TICK};
 use crate::log::GuestLog;
-use crate::wasi;
 
 /// The data of a wasmtime store.
 pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) memory: MemoryLimiter,
     pub(crate) clock: CpuClock,
-    pub(crate) codec: Codec,
+    pub(crate) compressor: Compressor,
     pub(crate) log: GuestLog,
     wasi: WasiCtx,
 }
@@ -34,11 +33,17 @@ impl State {
                 max_since_move: limits.cpu_between_moves,
                 max_total: limits.cpu_per_instance,
             },
-            codec: Codec::default(),
-            wasi: wasi::context(&log),
+            compressor: Compressor::default(),
+            wasi: empty_wasi(&log),
             log,
         }
     }
+}
+
+/// A WASI without variables, arguments or input. Output becomes the log. The seed of hash maps is
+/// fixed, so that a guest does the same every time.
+fn empty_wasi(log: &GuestLog) -> WasiCtx {
+    WasiCtxBuilder::new().stdout(log.clone()).stderr(log.clone()).insecure_random_seed(0).build()
 }
 
 impl WasiView for State {
@@ -47,8 +52,8 @@ impl WasiView for State {
     }
 }
 
-/// Processor time of an instance, in ticks of the epoch clock that it saw while it ran, and the time
-/// that the host spent on lent work.
+/// Processor time of an instance: ticks of the epoch clock while it ran, and the time that the host
+/// spent on compression for it.
 pub(crate) struct CpuClock {
     since_move: Duration,
     total: Duration,
@@ -57,13 +62,14 @@ pub(crate) struct CpuClock {
 }
 
 impl CpuClock {
-    /// Called for every tick in the guest; stops it when it has had its share, else lets others run.
+    /// Called at every tick while the guest runs. Stops the guest at its limit, otherwise yields to
+    /// other tasks.
     pub(crate) fn tick(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
         store.data_mut().clock.spend(TICK)?;
         Ok(UpdateDeadline::Yield(1))
     }
 
-    /// Counts time that was spent for the guest.
+    /// Adds processor time that the guest used, or that the host used for it.
     pub(crate) fn spend(&mut self, time: Duration) -> Result<(), Breach> {
         self.since_move = self.since_move.saturating_add(time);
         self.total = self.total.saturating_add(time);
@@ -76,13 +82,13 @@ impl CpuClock {
         Ok(())
     }
 
-    /// Rows or bytes were moved, or another call begins.
+    /// Restarts the limit between moves: rows or bytes crossed the boundary, or a call begins.
     pub(crate) fn moved(&mut self) {
         self.since_move = Duration::ZERO;
     }
 }
 
-/// Sums what the memories and tables of a store hold.
+/// Limits the sums over all memories and over all tables of a store.
 pub(crate) struct MemoryLimiter {
     limits: SandboxLimits,
     memory_bytes: usize,

@@ -1,11 +1,10 @@
-//! The part of WASI that guests get: what the start-up code of a language asks for, and empty.
+//! The part of WASI that guests get: the interfaces that a language's start-up code imports.
 use wasmtime::component::{HasData, Linker, ResourceTable};
+use wasmtime_wasi::WasiView;
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::p2::bindings::{cli, io, random};
 use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiView};
 
-use crate::log::GuestLog;
 use crate::state::State;
 
 /// The interfaces of WASI 0.2 that [`add_to_linker`] links, without their version.
@@ -25,12 +24,6 @@ pub(crate) const GRANTED: &[&str] = &[
     "wasi:cli/terminal-stderr",
     "wasi:random/insecure-seed",
 ];
-
-/// No variables, no arguments, no input; output becomes the log; the seed of hash maps is fixed, so
-/// that a guest does the same every time.
-pub(crate) fn context(log: &GuestLog) -> WasiCtx {
-    WasiCtxBuilder::new().stdout(log.clone()).stderr(log.clone()).insecure_random_seed(0).build()
-}
 
 struct HasTable;
 

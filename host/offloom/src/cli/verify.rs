@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use offloom_protocol::store::Destination;
-use offloom_protocol::verify::{Depth, OnProgress, Progress, verify};
+use offloom_verify::{Depth, OnProgress, Progress, verify};
 
 /// What `offloom verify` takes.
 #[derive(Debug, Args)]

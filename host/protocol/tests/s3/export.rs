@@ -1,17 +1,12 @@
-//! Objects and whole exports in a bucket: lost answers, encryption, proof.
-use std::sync::Arc;
-
+//! Objects in a bucket: lost answers, encryption.
 use bytes::Bytes;
 use offloom_protocol::claim::Claim;
-use offloom_protocol::manifest::Commit;
 use offloom_protocol::names::ObjectKey;
 use offloom_protocol::store::{Created, Destination};
 use offloom_protocol::upload::Upload;
-use offloom_protocol::verify::{Depth, Difference, Report, verify};
 use offloom_test_parts::{Fault, Keys, Requests, SeaweedFs};
 
-use crate::exported::{Exported, ids};
-use crate::{bucket, content, destination, folder, folder_at, id, key, proxy, readable_bucket};
+use crate::{bucket, content, destination, folder, folder_at, id, key, proxy};
 
 #[tokio::test]
 async fn objects_are_created_once_and_listed_relative_to_the_folder() {
@@ -69,51 +64,6 @@ async fn a_write_that_was_cut_off_is_tried_again() {
     assert_eq!(created.unwrap(), Created::Ours);
     assert_eq!(proxy.spoiled(), 2);
     assert_eq!(SeaweedFs::shared().read(bucket, "exports/e1/Article.parquet"), content(1_000_000));
-}
-
-/// Uploads the files of an export and commits it.
-async fn export_to(bucket: &str, exported: &Exported) {
-    let folder = folder(bucket);
-    Claim::new(id("e1"), "a".to_owned(), "0.1.0".to_owned()).take(&folder).await.unwrap();
-    for file in &exported.manifest.files {
-        let mut upload = Upload::start(&folder, ObjectKey::parse(&file.key).unwrap(), 0);
-        upload.append(std::fs::read(exported.path(&file.key)).unwrap().into()).await.unwrap();
-        assert_eq!(upload.finish().await.unwrap().sha256, file.sha256);
-    }
-    let mut manifest = exported.manifest.clone();
-    manifest.backend = "s3".to_owned();
-    assert_eq!(manifest.commit(&folder).await.unwrap(), Commit::Won);
-}
-
-async fn report(bucket: &str, keys: Keys, depth: Depth) -> Report {
-    let options = SeaweedFs::shared().environment(keys).into_iter().collect();
-    let destination = Destination::s3(bucket, "exports/e1").unwrap().with_s3_options(options);
-    verify(&destination.as_export_folder().unwrap(), depth, Arc::new(|_| {})).await.unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_whole_export_is_proved_and_damage_is_found() {
-    let bucket = readable_bucket();
-    let mut exported = Exported::of("Article", &[("s1", ids(0..5_000)), ("s2", ids(5_000..9_000))]);
-    exported.class("Shelf", &[("tenant-a", ids(0..10)), ("tenant-b", ids(0..10))], true, 1);
-    export_to(bucket, &exported).await;
-    for (keys, depth) in [
-        (Keys::ReadWrite, Depth::Quick),
-        (Keys::ReadWrite, Depth::Full),
-        (Keys::ReadOnly, Depth::Full),
-    ] {
-        let report = report(bucket, keys, depth).await;
-        assert_eq!(report.differences, []);
-        assert_eq!(report.unproved, Vec::<String>::new());
-    }
-    let server = SeaweedFs::shared();
-    let key = "exports/e1/Article.parquet";
-    let mut damaged = server.read(bucket, key).to_vec();
-    damaged[1_000] ^= 1;
-    server.write(bucket, key, damaged);
-    assert_eq!(report(bucket, Keys::ReadWrite, Depth::Quick).await.differences, []);
-    let found = report(bucket, Keys::ReadWrite, Depth::Full).await.differences;
-    assert!(matches!(&found[..], [Difference::Digest { key, .. }] if key == "Article.parquet"));
 }
 
 #[tokio::test]

@@ -2,9 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod access;
 mod export;
-#[path = "../protocol/exported.rs"]
-#[allow(dead_code, reason = "the other test program uses all of it")]
-mod exported;
 mod races;
 #[path = "../protocol/sample.rs"]
 mod sample;

@@ -1,7 +1,7 @@
 //! The end of a Parquet file against the blocks that the host kept: real footers, altered ones.
 use bytes::Bytes;
 use offloom_protocol::manifest::Block;
-use offloom_protocol::verify::{FooterError, check_parquet_footer};
+use offloom_verify::{FooterError, check_parquet_footer};
 use parquet::basic::Compression;
 use parquet::file::metadata::{
     ColumnChunkMetaDataBuilder, FileMetaData, ParquetMetaData, ParquetMetaDataReader,

@@ -4,12 +4,13 @@
 //! from its text. Of a body only S3's code and message are taken: the rest may repeat the request,
 //! with session tokens and customer keys among its headers.
 use std::error::Error;
+use std::io;
 use std::iter::successors;
 
 use object_store::client::HttpError;
 use url::Url;
 
-use crate::error::Cause;
+use crate::error::{Cause, Operation, StoreError};
 
 /// How the text of a failed request begins: `Error performing PUT https://host/key in 1.2s ...`.
 const REQUEST: &str = "Error performing ";
@@ -20,6 +21,64 @@ const INSTANCE_CREDENTIALS: [&str; 2] =
 
 /// S3's messages are a sentence; what is longer is not one of S3.
 const MAX_MESSAGE_CHARS: usize = 300;
+
+/// The error of an operation that `object_store` carried out.
+pub(crate) fn failed(operation: Operation, url: String, error: &object_store::Error) -> StoreError {
+    let (cause, detail) = match (Answer::of(error), cause_of(error)) {
+        (Some(answer), _) => (answer.cause, answer.detail),
+        (None, cause @ Cause::NotFound) => (cause, "it does not exist".to_owned()),
+        (None, cause @ Cause::AlreadyExists) => (cause, "it exists already".to_owned()),
+        (None, cause) => (cause, system_message(error)),
+    };
+    StoreError::Failed { operation, url, cause, detail }
+}
+
+/// The error of an operation on the local file system.
+pub(crate) fn failed_io(operation: Operation, url: String, error: &io::Error) -> StoreError {
+    let cause = cause_of_io(error).unwrap_or(Cause::Other);
+    StoreError::Failed { operation, url, cause, detail: error.to_string() }
+}
+
+fn cause_of_io(error: &io::Error) -> Option<Cause> {
+    match error.kind() {
+        io::ErrorKind::NotFound => Some(Cause::NotFound),
+        io::ErrorKind::AlreadyExists => Some(Cause::AlreadyExists),
+        io::ErrorKind::PermissionDenied => Some(Cause::PermissionDenied),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Cause::DiskFull),
+        io::ErrorKind::ReadOnlyFilesystem => Some(Cause::ReadOnly),
+        io::ErrorKind::NotADirectory => Some(Cause::NotADirectory),
+        io::ErrorKind::Unsupported => Some(Cause::Unsupported),
+        _ => None,
+    }
+}
+
+fn cause_of(error: &object_store::Error) -> Cause {
+    match error {
+        object_store::Error::NotFound { .. } => return Cause::NotFound,
+        object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. } => {
+            return Cause::AlreadyExists;
+        }
+        object_store::Error::PermissionDenied { .. }
+        | object_store::Error::Unauthenticated { .. } => return Cause::PermissionDenied,
+        object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. } => {
+            return Cause::Unsupported;
+        }
+        _ => {}
+    }
+    let mut source: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(current) = source {
+        if let Some(cause) = current.downcast_ref::<io::Error>().and_then(cause_of_io) {
+            return cause;
+        }
+        source = current.source();
+    }
+    Cause::Other
+}
+/// The operating system's message if there is one, else the store's.
+fn system_message(error: &object_store::Error) -> String {
+    let io = chain(error).find_map(|link| link.downcast_ref::<io::Error>());
+    io.map_or_else(|| error.to_string(), ToString::to_string)
+}
 
 /// Why a request over HTTP failed.
 #[derive(Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use offloom_protocol::manifest::{
 };
 use offloom_protocol::names::ObjectKey;
 use offloom_protocol::store::Destination;
-use offloom_protocol::verify::{Depth, Difference, FooterError, Progress, VerifyError, verify};
+use offloom_verify::{Depth, Difference, FooterError, Progress, VerifyError, verify};
 use sha2::{Digest, Sha256};
 
 use crate::exported::{Exported, id, ids};

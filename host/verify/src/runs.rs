@@ -7,10 +7,11 @@ use std::sync::Arc;
 use parquet::data_type::ByteArray;
 use tokio::runtime::Handle;
 
-use crate::manifest::Shard;
-use crate::store::ExportFolder;
-use crate::verify::column::{ParquetFile, Place, TextColumn, Unreadable};
-use crate::verify::{Difference, Progress};
+use crate::column::{ParquetFile, Place, TextColumn, Unreadable};
+use crate::difference::Difference;
+use crate::progress::Progress;
+use offloom_protocol::manifest::Shard;
+use offloom_protocol::store::ExportFolder;
 
 /// Ids that stand twice and are named, a class.
 const MAX_NAMED_DOUBLES: u64 = 20;

@@ -1,29 +1,29 @@
-//! The rows of one block on their way to a guest, and the account of what it was handed.
+//! `source.cursor`: hands the rows of one block to a guest and counts them.
 use offloom_rows::{
     BatchLimits, Cursor, CursorError, MAX_BATCH_BYTES, MAX_BATCH_ROWS, RowBatch, ShardRun,
 };
 use wasmtime::StoreContextMut;
 use wasmtime::component::Resource;
 
-use crate::bindings::offloom::export::types::{self, Error};
-use crate::convert;
 use crate::state::State;
+use crate::v0_1::bindings::offloom::export::types::{self, Error};
+use crate::v0_1::convert;
 
 /// A cursor lent to a guest for one call.
 pub struct GuestCursor {
-    /// Away while a batch is being read.
+    /// `None` while a batch is being read.
     source: Option<Box<dyn Cursor>>,
     at_end: bool,
     account: RowAccount,
     error: Option<CursorError>,
 }
 
-/// What a guest was handed.
+/// The rows that a guest has read.
 #[derive(Default)]
 pub(crate) struct RowAccount {
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
-    /// Merged where the shard is the same.
+    /// Consecutive rows of one shard are one run.
     pub(crate) runs: Vec<ShardRun>,
 }
 
@@ -37,7 +37,7 @@ impl GuestCursor {
         }
     }
 
-    /// What was handed out and whether that was all, or the error of the source.
+    /// The rows that were read and whether the guest reached the end, or the error of the source.
     pub(crate) fn finish(self) -> Result<(RowAccount, bool), CursorError> {
         match self.error {
             Some(error) => Err(error),
@@ -72,7 +72,7 @@ pub(crate) fn schema(
     Ok((convert::schema(source.schema()),))
 }
 
-/// `cursor.next`. The source blocks, so it reads where blocking is allowed.
+/// `cursor.next`. The source blocks, so it runs on a thread that may block.
 pub(crate) async fn next(
     mut store: StoreContextMut<'_, State>,
     (cursor, max_rows, max_bytes): (Resource<GuestCursor>, u32, u32),
@@ -117,7 +117,7 @@ pub(crate) async fn next(
     Ok((answer,))
 }
 
-/// What a guest learns of an error: no paths, no data. The whole of it is kept for the operator.
+/// The error as the guest sees it, without paths or data. The full error is kept for the operator.
 fn guest_view(error: &CursorError) -> Error {
     match error {
         CursorError::Unavailable(_) => Error::Unavailable("the rows could not be read".to_owned()),

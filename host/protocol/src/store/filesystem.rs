@@ -9,6 +9,7 @@ use object_store::local::LocalFileSystem;
 use url::Url;
 
 use crate::error::{Operation, StoreError};
+use crate::store::answer;
 
 /// `file:///absolute/path/`; a path that no URL can carry is shown as it is.
 pub(crate) fn folder_url(path: &Path) -> String {
@@ -20,13 +21,13 @@ pub(crate) fn folder_url(path: &Path) -> String {
 /// # Errors
 /// [`StoreError::Failed`] with [`Operation::Open`].
 pub(crate) fn open(path: &Path) -> Result<Arc<dyn ObjectStore>, StoreError> {
-    let failed = |error: &io::Error| StoreError::of_io(Operation::Open, folder_url(path), error);
+    let failed = |error: &io::Error| answer::failed_io(Operation::Open, folder_url(path), error);
     let metadata = std::fs::metadata(path).map_err(|error| failed(&error))?;
     if !metadata.is_dir() {
         return Err(failed(&io::ErrorKind::NotADirectory.into()));
     }
     let store = LocalFileSystem::new_with_prefix(path)
-        .map_err(|error| StoreError::new(Operation::Open, folder_url(path), &error))?;
+        .map_err(|error| answer::failed(Operation::Open, folder_url(path), &error))?;
     Ok(Arc::new(store.with_fsync(true)))
 }
 
@@ -50,5 +51,5 @@ pub(crate) fn create_folders(path: &Path) -> Result<(), StoreError> {
         }
         Ok(())
     };
-    create().map_err(|error| StoreError::of_io(Operation::Open, folder_url(path), &error))
+    create().map_err(|error| answer::failed_io(Operation::Open, folder_url(path), &error))
 }

@@ -8,8 +8,8 @@ use parquet::file::metadata::{
     ParquetMetaDataReader, ParquetStatisticsPolicy, RowGroupMetaData,
 };
 
-use crate::manifest::Block;
-use crate::verify::schema;
+use crate::schema;
+use offloom_protocol::manifest::Block;
 
 /// What a row group may take of a footer and of the page indexes before it: the default guest's
 /// takes 750 bytes, one with page indexes in 20 columns some 200 KB.

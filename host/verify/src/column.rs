@@ -9,9 +9,9 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::serialized_reader::SerializedPageReader;
 use tokio::runtime::Handle;
 
-use crate::names::ObjectKey;
-use crate::store::ExportFolder;
-use crate::verify::ranged::RangedObject;
+use crate::ranged::RangedObject;
+use offloom_protocol::names::ObjectKey;
+use offloom_protocol::store::ExportFolder;
 
 /// Values that are decoded at a time.
 const BATCH_ROWS: usize = 1_024;

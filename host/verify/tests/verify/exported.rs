@@ -7,7 +7,7 @@ use offloom_protocol::manifest::{
 };
 use offloom_protocol::names::{ExportId, ObjectKey};
 use offloom_protocol::store::{Destination, ExportFolder};
-use offloom_protocol::verify::{Depth, Difference, Report, verify};
+use offloom_verify::{Depth, Difference, Report, verify};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::file::metadata::RowGroupMetaData;

@@ -1,11 +1,11 @@
-//! What `wit/` looks like in Rust on the host's side.
+//! The host's side of `wit/` in Rust, generated.
 #![allow(missing_docs, clippy::all, clippy::restriction)]
 wasmtime::component::bindgen!({
     path: "../../wit",
     world: "exporter-guest",
     exports: { default: async },
     with: {
-        "offloom:export/source.cursor": crate::cursor::GuestCursor,
-        "offloom:export/sink.output": crate::sink::Output,
+        "offloom:export/source.cursor": crate::v0_1::cursor::GuestCursor,
+        "offloom:export/sink.output": crate::v0_1::sink::Output,
     },
 });

@@ -1,30 +1,20 @@
-//! The proof that an export is whole, and the check of a file's end while it is being written.
-mod column;
-mod consistency;
-mod difference;
-mod footer;
-mod ranged;
-mod runs;
-mod schema;
-
+//! The steps of a proof, and what it reports.
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
+use offloom_protocol::digest::{DigestError, sha256_of};
+use offloom_protocol::error::StoreError;
+use offloom_protocol::manifest::{ClassFile, Manifest, ManifestError, Outcome, Shard};
+use offloom_protocol::names::ObjectKey;
+use offloom_protocol::store::ExportFolder;
 
-use crate::error::StoreError;
-use crate::manifest::{ClassFile, Manifest, ManifestError, Outcome, Shard};
-use crate::names::ObjectKey;
-use crate::store::ExportFolder;
-use column::ParquetFile;
-pub use difference::Difference;
-pub use footer::{FooterError, check_parquet_footer};
+use crate::column::ParquetFile;
+use crate::difference::Difference;
+use crate::footer::{self, FooterError};
+use crate::progress::{OnProgress, Progress};
+use crate::{consistency, runs};
 
 /// What a Parquet file begins and ends with.
 const PARQUET_MAGIC: &[u8] = b"PAR1";
-
-/// Bytes that are read and digested at a time.
-const DIGEST_STEP_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How much is proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,28 +26,6 @@ pub enum Depth {
     /// twice in a class (in a tenant, where there are tenants).
     Full,
 }
-
-/// How far a proof is, for a person who waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
-    /// Bytes digested, of all that will be.
-    Digests {
-        /// So far.
-        done_bytes: u64,
-        /// Of all listed objects.
-        total_bytes: u64,
-    },
-    /// Rows whose ids were read. A class with several shards is read twice.
-    Rows {
-        /// So far.
-        done_rows: u64,
-        /// Of all classes, as often as they will be read.
-        total_rows: u64,
-    },
-}
-
-/// Where progress goes. Called from any thread, many times a second.
-pub type OnProgress = Arc<dyn Fn(Progress) + Send + Sync>;
 
 /// What was found.
 #[derive(Debug)]
@@ -262,7 +230,7 @@ impl Verification<'_> {
                 let done_bytes = bytes.saturating_add(done_bytes);
                 (self.on_progress)(Progress::Digests { done_bytes, total_bytes });
             };
-            let found = digest(self.folder, &object, size_bytes, on_bytes).await?;
+            let found = sha256_of(self.folder, &object, size_bytes, on_bytes).await?;
             done_bytes = size_bytes.saturating_add(done_bytes);
             if found != *expected {
                 altered.insert(key.clone());
@@ -348,36 +316,11 @@ async fn read_footer(
     Ok(metadata.map(|metadata| ParquetFile::new(key.clone(), file.size_bytes, metadata)))
 }
 
-/// The SHA-256 of an object, read ahead by one step while the last one is digested.
-pub(crate) async fn digest(
-    folder: &ExportFolder,
-    key: &ObjectKey,
-    size_bytes: u64,
-    on_bytes: impl Fn(u64),
-) -> Result<String, VerifyError> {
-    let mut sha256 = Sha256::new();
-    let mut read_bytes = 0;
-    let mut digesting = None;
-    while read_bytes < size_bytes {
-        let end = size_bytes.min(read_bytes.saturating_add(DIGEST_STEP_BYTES));
-        let step = folder.read_range(key, read_bytes..end).await?;
-        if let Some(before) = digesting.take() {
-            sha256 = settle(before).await?;
+impl From<DigestError> for VerifyError {
+    fn from(error: DigestError) -> VerifyError {
+        match error {
+            DigestError::Store(error) => VerifyError::Store(error),
+            DigestError::Interrupted => VerifyError::Interrupted,
         }
-        read_bytes = end;
-        on_bytes(read_bytes);
-        let mut sha256 = std::mem::take(&mut sha256);
-        digesting = Some(tokio::task::spawn_blocking(move || {
-            sha256.update(&step);
-            sha256
-        }));
     }
-    if let Some(last) = digesting {
-        sha256 = settle(last).await?;
-    }
-    Ok(hex::encode(sha256.finalize()))
-}
-
-async fn settle(digesting: tokio::task::JoinHandle<Sha256>) -> Result<Sha256, VerifyError> {
-    digesting.await.map_err(|_shutdown| VerifyError::Interrupted)
 }

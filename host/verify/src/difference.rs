@@ -1,6 +1,6 @@
 //! What a proof can find: one variant a kind of difference, each with its place.
-use crate::manifest::Outcome;
-use crate::verify::FooterError;
+use crate::footer::FooterError;
+use offloom_protocol::manifest::Outcome;
 
 /// Something in an export that is not as its manifest says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

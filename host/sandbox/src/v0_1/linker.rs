@@ -1,10 +1,11 @@
-//! All that a guest can call, item by item, and the refusal of anything else.
+//! Everything that a guest can call, item by item. Any other import is refused.
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker, ResourceType};
 
 use crate::error::SandboxError;
 use crate::state::State;
-use crate::{codec, cursor, sink, wasi};
+use crate::v0_1::{codec, cursor, sink};
+use crate::wasi;
 
 /// The interfaces of the contract that an exporter may import.
 const GRANTED: &[&str] = &[
@@ -14,8 +15,8 @@ const GRANTED: &[&str] = &[
     "offloom:export/codec@0.1.0",
 ];
 
-/// Refuses a component that asks for anything that is not granted. The linker alone would not: it
-/// lets pass an interface whose functions nobody calls.
+/// Refuses a component with an import that is not granted. The linker alone does not: it accepts an
+/// unknown interface whose functions are never called.
 pub(crate) fn check_imports(engine: &Engine, component: &Component) -> Result<(), SandboxError> {
     let component_type = component.component_type();
     for (name, _) in component_type.imports(engine) {
@@ -30,15 +31,16 @@ pub(crate) fn check_imports(engine: &Engine, component: &Component) -> Result<()
     Ok(())
 }
 
-/// What exporters are linked with.
+/// The linker for exporters: the contract and the granted part of WASI.
 pub(crate) fn exporter_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasi::add_to_linker(&mut linker)?;
 
-    // Types only, but a component names it as an import.
+    // It holds types only, but components import it by name.
     linker.instance("offloom:export/types@0.1.0")?;
 
-    // A guest that drops what it was lent has no effect: the host ends both with the call.
+    // A guest that drops a borrowed handle changes nothing: the host removes both resources itself
+    // when the call ends.
     let mut source = linker.instance("offloom:export/source@0.1.0")?;
     source.resource("cursor", ResourceType::host::<cursor::GuestCursor>(), |_, _| Ok(()))?;
     source.func_wrap("[method]cursor.schema", cursor::schema)?;

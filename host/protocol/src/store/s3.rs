@@ -9,8 +9,8 @@ use object_store::path::Path as StorePath;
 use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 use url::Url;
 
-use crate::answer::chain;
 use crate::error::StoreError;
+use crate::store::answer::chain;
 
 /// S3 takes keys of 1,024 bytes; an id has 128, a key in its folder 512, and two are slashes.
 const MAX_PREFIX_BYTES: usize = 1_024 - 512 - 128 - 2;

@@ -1,7 +1,9 @@
-//! Rows and schemas in the types of the contract; buffers are moved, not copied.
+//! Rows, schemas and errors in the types of the contract. Buffers are moved, not copied.
 use offloom_rows as rows;
 
-use crate::bindings::offloom::export::types;
+use crate::error::{GuestError, Refusal};
+use crate::log::escape;
+use crate::v0_1::bindings::offloom::export::types;
 
 pub(crate) fn schema(schema: &rows::Schema) -> types::Schema {
     types::Schema {
@@ -91,7 +93,7 @@ fn variable_width(values: rows::VariableWidth) -> types::VariableWidth {
     types::VariableWidth { offsets: values.offsets, bytes: values.bytes }
 }
 
-/// Bytes of values in a batch; offsets and names are not counted.
+/// Bytes of the values in a batch, without offsets and names.
 pub(crate) fn batch_bytes(batch: &rows::RowBatch) -> u64 {
     let lengths = batch.columns.iter().map(|column| match &column.values {
         rows::Values::Boolean(bytes) | rows::Values::FixedWidth(bytes) => bytes.len(),
@@ -102,4 +104,16 @@ pub(crate) fn batch_bytes(batch: &rows::RowBatch) -> u64 {
         rows::Values::NamedMultiVectors(map) => map.components.len(),
     });
     lengths.fold(0_u64, |sum, length| sum.saturating_add(length as u64))
+}
+
+/// An error that a guest returned.
+pub(crate) fn error(error: types::Error) -> GuestError {
+    let text = |text: String| escape(&text, 1024);
+    GuestError::Refused(match error {
+        types::Error::Canceled => return GuestError::Canceled,
+        types::Error::Unavailable(what) => Refusal::Unavailable(text(what)),
+        types::Error::InvalidData(what) => Refusal::InvalidData(text(what)),
+        types::Error::Unsupported(what) => Refusal::Unsupported(text(what)),
+        types::Error::Other(what) => Refusal::Other(text(what)),
+    })
 }

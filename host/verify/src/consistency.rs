@@ -1,9 +1,9 @@
 //! Whether a manifest agrees with itself: names, sums, blocks and shards.
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::manifest::{ClassFile, Manifest, Missing, ProgressStatus, Shard};
-use crate::names::{ObjectKey, check_class_name, check_shard_name};
-use crate::verify::Difference;
+use crate::difference::Difference;
+use offloom_protocol::manifest::{ClassFile, Manifest, Missing, ProgressStatus, Shard};
+use offloom_protocol::names::{ObjectKey, check_class_name, check_shard_name};
 
 /// Every contradiction in the manifest of a successful export.
 pub(crate) fn check(manifest: &Manifest, shards: &[Shard]) -> Vec<Difference> {

@@ -1,4 +1,8 @@
 //! Places where exports lie: a destination, the folder of one export in it, and its objects.
+mod answer;
+mod filesystem;
+mod s3;
+
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,10 +18,10 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::error::{Cause, Operation, StoreError};
-use crate::filesystem;
 use crate::names::{ExportId, ObjectKey};
-pub use crate::s3::S3Options;
-use crate::s3::{Patience, S3Place};
+pub(crate) use s3::Patience;
+pub use s3::S3Options;
+use s3::S3Place;
 
 /// The largest object that is created whole, and therefore read back, when in doubt.
 const MAX_READ_BACK_BYTES: u64 = 512 * 1024 * 1024;
@@ -165,24 +169,14 @@ impl Destination {
         self.open(Patience::Export)
     }
 
-    /// Proves that exports can be written here, as [`ExportFolder::check_access`] does. Gives up
-    /// after seconds; on a file system the folder is created.
-    ///
-    /// # Errors
-    /// Those of [`Destination::export_folder`] and [`ExportFolder::check_access`].
-    pub async fn check_access(&self) -> Result<(), StoreError> {
-        self.create_folders()?;
-        self.open(Patience::Check)?.check_access().await
-    }
-
-    fn create_folders(&self) -> Result<(), StoreError> {
+    pub(crate) fn create_folders(&self) -> Result<(), StoreError> {
         match &self.place {
             Place::Filesystem(path) => filesystem::create_folders(path),
             Place::S3(_) => Ok(()),
         }
     }
 
-    fn open(&self, patience: Patience) -> Result<ExportFolder, StoreError> {
+    pub(crate) fn open(&self, patience: Patience) -> Result<ExportFolder, StoreError> {
         let (store, prefix) = match &self.place {
             Place::Filesystem(path) => (filesystem::open(path)?, StorePath::default()),
             Place::S3(place) => (place.open(patience)?, place.prefix.clone()),
@@ -286,7 +280,7 @@ impl ExportFolder {
         key: &ObjectKey,
         error: &object_store::Error,
     ) -> StoreError {
-        StoreError::new(operation, self.object_url(key), error)
+        answer::failed(operation, self.object_url(key), error)
     }
 
     /// Writes an object that must not exist yet. When the store says that it does, or gives no
@@ -379,7 +373,7 @@ impl ExportFolder {
             .take(max_objects)
             .try_collect()
             .await
-            .map_err(|error| StoreError::new(Operation::List, self.url.clone(), &error))?;
+            .map_err(|error| answer::failed(Operation::List, self.url.clone(), &error))?;
         let mut objects: Vec<ListedObject> = metas
             .into_iter()
             .map(|meta| ListedObject { key: self.relative(&meta.location), size_bytes: meta.size })
@@ -394,7 +388,7 @@ impl ExportFolder {
     /// [`StoreError::Failed`].
     pub(crate) async fn list_below(&self, key: &ObjectKey) -> Result<(), StoreError> {
         let found = self.store.list(Some(&self.path(key))).take(1).try_collect::<Vec<_>>().await;
-        found.map(drop).map_err(|error| StoreError::new(Operation::List, self.url.clone(), &error))
+        found.map(drop).map_err(|error| answer::failed(Operation::List, self.url.clone(), &error))
     }
 
     /// Removes an object.

@@ -1,14 +1,14 @@
-//! Where a guest's bytes are held until its call has succeeded.
+//! `sink.output`: holds a guest's bytes until its call has succeeded.
 use bytes::Bytes;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Resource, WasmList};
 
-use crate::bindings::offloom::export::types::Error;
 use crate::error::Breach;
 use crate::limits::MAX_WRITE_BYTES;
 use crate::state::State;
+use crate::v0_1::bindings::offloom::export::types::Error;
 
-/// Writes from this size on are pieces of their own; smaller ones are gathered.
+/// Writes of at least this size become pieces of their own; smaller ones are gathered.
 const GATHER_BYTES: usize = 64 * 1024;
 
 /// The bytes of one block or epilogue, in pieces of at most 1 MiB.
@@ -24,13 +24,13 @@ impl Output {
         Output { chunks: Vec::new(), open: Vec::new(), length: 0, limit }
     }
 
-    /// Everything that was written, and how many bytes it has.
+    /// The pieces that were written, and the number of their bytes.
     pub(crate) fn finish(mut self) -> (Vec<Bytes>, u64) {
         self.close_chunk();
         (self.chunks, self.length)
     }
 
-    /// Small writes are gathered: a guest that writes single bytes costs no more memory.
+    /// Gathers small writes, so that a guest that writes single bytes needs no more memory.
     fn append(&mut self, bytes: &[u8]) -> Result<(), Breach> {
         let length = self.length.saturating_add(bytes.len() as u64);
         if length > self.limit {
@@ -67,7 +67,7 @@ pub(crate) fn write(
     if bytes.len() == 0 {
         return Ok((Ok(()),));
     }
-    // The list borrows the whole store, so the output leaves it for the length of the call.
+    // The list borrows the whole store, so the output is moved out of it during the call.
     let mut taken = std::mem::replace(store.data_mut().table.get_mut(&output)?, Output::new(0));
     let result = taken.append(bytes.as_le_slice(&store));
     let state = store.data_mut();

@@ -7,8 +7,8 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
 use tokio::runtime::Handle;
 
-use crate::names::ObjectKey;
-use crate::store::ExportFolder;
+use offloom_protocol::names::ObjectKey;
+use offloom_protocol::store::ExportFolder;
 
 /// What one request brings at least. A page of ids of the default guest is about as large.
 const READ_AHEAD_BYTES: u64 = 256 * 1024;

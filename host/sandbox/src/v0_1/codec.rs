@@ -1,0 +1,34 @@
+//! `codec`: compression that the host lends to guests.
+use std::time::Instant;
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::WasmList;
+
+use crate::error::Breach;
+use crate::limits::{MAX_COMPRESS_BYTES, MAX_COMPRESS_LEVEL};
+use crate::state::State;
+use crate::v0_1::bindings::offloom::export::codec::Algorithm;
+use crate::v0_1::bindings::offloom::export::types::Error;
+
+/// `codec.compress`. Reads the input in place, in the guest's memory.
+pub(crate) fn compress(
+    mut store: StoreContextMut<'_, State>,
+    (algorithm, level, input): (Algorithm, i32, WasmList<u8>),
+) -> wasmtime::Result<(Result<Vec<u8>, Error>,)> {
+    if input.len() > MAX_COMPRESS_BYTES {
+        return Err(Breach::Compress { bytes: input.len(), limit: MAX_COMPRESS_BYTES }.into());
+    }
+    if !matches!(algorithm, Algorithm::Zstd) || !(1..=MAX_COMPRESS_LEVEL).contains(&level) {
+        return Ok((Err(Error::Unsupported(format!(
+            "the host lends zstd of levels 1 to {MAX_COMPRESS_LEVEL} only"
+        ))),));
+    }
+    let start = Instant::now();
+    // The list borrows the whole store, so the compressor is moved out of it during the call.
+    let mut compressor = std::mem::take(&mut store.data_mut().compressor);
+    let frame = compressor.zstd(level, input.as_le_slice(&store));
+    let state = store.data_mut();
+    state.compressor = compressor;
+    state.clock.spend(start.elapsed())?;
+    Ok((Ok(frame?),))
+}

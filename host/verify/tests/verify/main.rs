@@ -1,0 +1,7 @@
+//! Proofs of real Parquet files on real file systems, as one test program.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod exported;
+mod footer;
+mod proof;
+#[path = "../../../protocol/tests/protocol/sample.rs"]
+mod sample;
