@@ -6,7 +6,7 @@ use offloom_protocol::store::ExportFolder;
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// Another outcome was committed before.
-    #[error("the export was already ended as {outcome:?} by somebody else")]
+    #[error("the export was already ended as {outcome:?} by another process")]
     Lost {
         /// The outcome that counts.
         outcome: Outcome,

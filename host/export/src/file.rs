@@ -59,7 +59,7 @@ pub enum FileError {
     Name(#[from] NameError),
     /// The export ended before the turn of the block.
     #[error("the export ended before this block's turn")]
-    Ended,
+    ExportEnded,
 }
 
 /// The files of one class. Blocks may arrive in any order; they are written in ticket order.
@@ -221,7 +221,7 @@ impl ClassFiles {
 
     async fn turn(&self, ticket: u64) -> Result<MutexGuard<'_, Written>, FileError> {
         let mut turn = self.turn.subscribe();
-        turn.wait_for(|turn| *turn == ticket).await.map_err(|_closed| FileError::Ended)?;
+        turn.wait_for(|turn| *turn == ticket).await.map_err(|_closed| FileError::ExportEnded)?;
         Ok(self.written.lock().await)
     }
 
@@ -295,7 +295,7 @@ impl Written {
         // Keep the task in `self` while it is awaited: this call may be dropped and made again.
         let finished = (&mut finishing.task).await;
         let Some(Finishing { mut file, .. }) = self.finishing.take() else { return Ok(()) };
-        let uploaded = finished.map_err(|_stopped| FileError::Ended)??;
+        let uploaded = finished.map_err(|_stopped| FileError::ExportEnded)??;
         file.size_bytes = uploaded.size_bytes;
         file.sha256 = uploaded.sha256;
         self.class.files.push(file);

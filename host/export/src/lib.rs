@@ -1,5 +1,5 @@
 //! The story of one export, from a request to its one outcome. Nothing here knows of HTTP or of the
-//! command line, which both tell the story through these types in this order:
+//! command line. Both callers use these types, in this order:
 //!
 //! [`Request`] (what is asked for) -> [`Planned`] (authorized, store checked, classes chosen) ->
 //! [`Claimed`] (the id is taken) -> [`Ended`] (one outcome is committed).

@@ -53,7 +53,8 @@ impl Request {
     ) -> Result<Planned, RequestError> {
         let readable = readable_classes(authorizer, principal, &directory, &self.scope)?;
         self.destination.check_access().await?;
-        let guest = guest_of_export(guest);
+        // The export has a log budget of its own for all calls of its guest.
+        let guest = guest.for_export();
         let classes = plan(&directory, &readable, &guest, &self.options, &self.scope).await?;
         Ok(Planned {
             id: self.id,
@@ -65,10 +66,4 @@ impl Request {
             allow_partial: self.scope.allow_partial,
         })
     }
-}
-
-/// The handle of a loaded guest that one export uses for all its calls: what is counted per export,
-/// such as the bytes that it may log, belongs to this handle.
-fn guest_of_export(loaded: &ExporterGuest) -> ExporterGuest {
-    loaded.clone()
 }

@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use offloom_authz::{Authorizer, Principal};
 use offloom_export::{
-    ClaimError, Claimed, Ended, Planned, Request, RequestError, Status, Stop, StopReason, Workers,
-    default_workers, may_read_all,
+    ClaimError, Claimed, Ended, ExportError, Planned, Request, RequestError, Status, Stop,
+    StopReason, TransferError, Workers, default_workers, may_read_all,
 };
 use offloom_protocol::claim::ClaimError as IdClaimError;
 use offloom_protocol::manifest::Outcome;
@@ -369,8 +369,12 @@ fn log_end(id: &ExportId, ended: &Ended) {
             tracing::warn!(%id, class, shard, error, "a shard could not be read");
         }
     }
-    if let Some(error) = &ended.error {
-        tracing::error!(%id, %error, "an export did not succeed");
+    match &ended.error {
+        Some(error @ ExportError::Transfer(TransferError::Canceled)) => {
+            tracing::info!(%id, %error);
+        }
+        Some(error) => tracing::error!(%id, %error, "an export did not succeed"),
+        None => {}
     }
 }
 
