@@ -184,7 +184,7 @@ impl Scheduler {
         let directory = tokio::task::spawn_blocking(move || config.open_directory()).await??;
         let readable = self.readable(principal, &directory, &request)?;
         let Request { backend, id, destination, options, scope } = request;
-        let guest = inner.guest.clone();
+        let guest = inner.guest.for_export();
         let classes = plan(&directory, &readable, &guest, &options, &scope).await?;
         let allow_partial = scope.allow_partial;
         let export = Export { id, destination, directory, classes, guest, options, allow_partial };
