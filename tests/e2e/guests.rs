@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::golden::export;
-use crate::program::{Said, offloom, root};
+use crate::program::{Said, offloom, python, root};
 
 #[path = "../../guest/build_guest.rs"]
 mod build_guest;
@@ -42,7 +42,7 @@ fn a_file_that_is_no_component_is_refused() {
     assert!(error.contains("guest.wasm") && error.contains("WebAssembly component"), "{error}");
 }
 
-/// The guest of the sandbox's tests: it writes the ids alone, or does what `do` says.
+/// The guest of the sandbox's tests: it writes only ids, or misbehaves as the option `do` says.
 fn ids_guest() -> PathBuf {
     let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     build_guest::build_guest(&root().join("guest"), target_dir, "offloom-guest-hostile").unwrap()
@@ -58,7 +58,25 @@ fn a_guest_of_ones_own_writes_files_of_its_own_format() {
     assert!(target.starts_with(b"ids:") && target.ends_with(b";1 blocks"), "{target:?}");
     assert_eq!(std::fs::read(folder.join("Empty.ids")).unwrap(), b"ids:;0 blocks");
     let said = offloom(["verify", &folder.display().to_string()]).expect_success();
-    assert!(said.err.contains("Target.ids"), "what is not proved is told: {said:?}");
+    assert!(said.err.contains("Target.ids"), "what is not proved is reported: {said:?}");
+}
+
+/// The exporter that guest authors copy, read back row by row and compared with what REST answered.
+#[test]
+fn the_minimal_guest_exports_every_row() {
+    let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let guest = root().join("guest");
+    let wasm = build_guest::build_guest(&guest, target_dir, "offloom-guest-minimal").unwrap();
+    let wasm = wasm.display().to_string();
+    for name in ["basic", "segments"] {
+        let to = tempfile::tempdir().unwrap();
+        let fixture = offloom_fixtures::unpack(name).unwrap();
+        let more = ["--guest", &wasm];
+        let exported = export(&fixture.data_dir(), &fixture.schema_file(), to.path(), &more);
+        let folder = exported.expect_success().folder();
+        let compared = [folder.as_os_str(), fixture.folder().as_os_str()];
+        python("e2e/compare_json_lines.py", compared).expect_success();
+    }
 }
 
 #[test]

@@ -150,6 +150,11 @@ impl GuestFile for HostileFile {
                     eprintln!("line {line} of a flood: {}", "x".repeat(200));
                 }
             }
+            "log-second-flood" => {
+                for line in 0..10_000 {
+                    eprintln!("line {line:05} of a second flood: {}", "x".repeat(200));
+                }
+            }
             "log-injection" => {
                 println!("\u{1b}[2J\u{202e}fake\rlevel=INFO all is well {}", "y".repeat(5000));
             }

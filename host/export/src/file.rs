@@ -7,17 +7,15 @@ use offloom_protocol::names::{NameError, ObjectKey};
 use offloom_protocol::store::ExportFolder;
 use offloom_protocol::upload::{Upload, Uploaded};
 use offloom_rows::ShardRun;
-use offloom_sandbox::{EncodedBlock, FileEncoder, Format, GuestError, PlacedBlock};
+use offloom_sandbox::{
+    EncodedBlock, FileEncoder, Format, GuestError, MAX_BLOCKS_PER_FILE, PlacedBlock,
+};
 use offloom_verify::{FooterError, check_parquet_footer};
 use offloom_weaviate_disk::Faults;
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::JoinHandle;
 
-/// Blocks in one file. Readers fail at 32,767 row groups, and notes and footers must stay bounded
-/// (`architecture.md`).
-const BLOCKS_A_FILE: usize = 8_192;
-
-/// The format whose files the host checks.
+/// The format whose files the host can check.
 const PARQUET: &str = "parquet";
 
 /// All that a Parquet file holds before its first block.
@@ -144,7 +142,7 @@ impl ClassFiles {
         let mut written = self.turn(ticket).await?;
         written.class.faults.add(faults);
         if encoded.length > 0 {
-            if written.open.as_ref().is_some_and(|file| file.blocks.len() >= BLOCKS_A_FILE) {
+            if written.open.as_ref().is_some_and(|file| file.blocks.len() >= MAX_BLOCKS_PER_FILE) {
                 self.close(&mut written, encoder).await?;
             }
             for run in &encoded.runs {

@@ -24,4 +24,4 @@ pub use encoder::{Block, EncodedBlock, FileEncoder, PlacedBlock};
 pub use engine::{Sandbox, SandboxConfig};
 pub use error::{Breach, ContractBreach, GuestError, Refusal, SandboxError, TrapKind};
 pub use exporter::{ExporterGuest, Format, GuestOptions, OfferedClass, Selection};
-pub use limits::SandboxLimits;
+pub use limits::{MAX_BLOCKS_PER_FILE, SandboxLimits};

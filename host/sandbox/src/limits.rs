@@ -14,6 +14,10 @@ pub(crate) const MAX_COMPRESS_BYTES: usize = 33 * 1024 * 1024;
 /// The highest level of compression that is lent.
 pub(crate) const MAX_COMPRESS_LEVEL: i32 = 9;
 
+/// Blocks of one file. The class then continues in another file: readers of Parquet fail at 32,767
+/// row groups, and notes and footers stay bounded.
+pub const MAX_BLOCKS_PER_FILE: usize = 8_192;
+
 /// Counters of one block and bytes of a counter's name (`wit/exporter.wit`).
 pub(crate) const MAX_COUNTERS: usize = 64;
 pub(crate) const MAX_COUNTER_NAME_BYTES: usize = 64;
@@ -96,5 +100,136 @@ impl SandboxLimits {
     /// Bytes that one block may have: twice the clamped block size plus the largest row.
     pub(crate) fn block_output_bytes(block_bytes: u64) -> u64 {
         block_bytes.saturating_mul(2).saturating_add(offloom_rows::MAX_ROW_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use offloom_rows::{MAX_BATCH_BYTES, MAX_BATCH_ROWS, MAX_ROW_BYTES};
+
+    use super::*;
+
+    /// Whole mebibytes.
+    fn mib(bytes: u64) -> String {
+        assert_eq!(bytes % (1024 * 1024), 0, "{bytes}");
+        format!("{} MiB", bytes / (1024 * 1024))
+    }
+
+    /// With a comma at each thousand.
+    fn count(number: usize) -> String {
+        let digits = number.to_string();
+        let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(<[u8]>::to_vec).collect();
+        String::from_utf8(groups.join(&b',')).unwrap()
+    }
+
+    fn range(from: impl ToString, to: impl ToString) -> String {
+        format!("{} to {}", from.to_string(), to.to_string())
+    }
+
+    /// The second column of the table, from the code.
+    fn values() -> Vec<String> {
+        let limits = SandboxLimits::default();
+        let seconds = |time: Duration| format!("{} s", count(time.as_secs() as usize));
+        let of_block = SandboxLimits::block_output_bytes(1 << 20) - MAX_ROW_BYTES;
+        let (factor, extra) = (limits.output_factor, mib(limits.output_extra_bytes));
+        let (min_block, max_block) = (BLOCK_BYTES.start() >> 20, mib(*BLOCK_BYTES.end()));
+        vec![
+            mib(limits.component_bytes as u64),
+            count(limits.instances),
+            count(limits.memories),
+            count(limits.tables),
+            count(limits.table_elements),
+            mib(limits.memory_bytes as u64),
+            count(limits.handles),
+            count(limits.resources),
+            seconds(limits.cpu_between_moves),
+            seconds(limits.cpu_per_instance),
+            seconds(limits.wall_per_call),
+            mib(limits.call_bytes as u64),
+            range(min_block, max_block),
+            count(MAX_BLOCKS_PER_FILE),
+            count(MAX_BATCH_ROWS as usize),
+            mib(u64::from(MAX_BATCH_BYTES)),
+            mib(MAX_ROW_BYTES),
+            mib(MAX_WRITE_BYTES as u64),
+            format!("{} x `block-bytes` + {}", of_block >> 20, mib(MAX_ROW_BYTES)),
+            format!("{factor} x the bytes of their rows + {extra}"),
+            mib(limits.prologue_bytes as u64),
+            mib(limits.epilogue_bytes),
+            mib(limits.notes_bytes),
+            count(MAX_COUNTERS),
+            range(1, MAX_COUNTER_NAME_BYTES),
+            mib(MAX_COMPRESS_BYTES as u64),
+            range(1, MAX_COMPRESS_LEVEL),
+            count(limits.log_line_bytes),
+            count(limits.log_bytes),
+        ]
+    }
+
+    fn read(path: &str) -> String {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        std::fs::read_to_string(root.join(path)).unwrap()
+    }
+
+    /// The rows of the table of limits in a document.
+    fn table(path: &str) -> Vec<(String, String)> {
+        let text = read(path);
+        let lines = text.lines().map(|line| line.trim_start_matches("///").trim());
+        let rows = lines.skip_while(|line| *line != "| limit | default |").skip(2);
+        rows.map_while(|line| {
+            let (limit, value) = line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | ")?;
+            Some((limit.to_owned(), value.to_owned()))
+        })
+        .collect()
+    }
+
+    #[test]
+    fn the_documents_list_the_limits_of_the_code() {
+        let documented = table("wit/worlds.wit");
+        assert_eq!(documented, table("docs/guests.md"));
+        let numbers: Vec<String> = documented.into_iter().map(|(_, value)| value).collect();
+        assert_eq!(numbers, values());
+    }
+
+    /// The same numbers where an item of `wit/` repeats them.
+    #[test]
+    fn the_items_of_the_contract_repeat_the_limits_of_the_code() {
+        let limits = SandboxLimits::default();
+        let row = mib(MAX_ROW_BYTES);
+        let (rows, bytes) = (count(MAX_BATCH_ROWS as usize), mib(u64::from(MAX_BATCH_BYTES)));
+        let block = range(BLOCK_BYTES.start() >> 20, mib(*BLOCK_BYTES.end()));
+        let names = range(1, MAX_COUNTER_NAME_BYTES);
+        let epilogue = mib(limits.epilogue_bytes);
+        for (path, repeated) in [
+            ("wit/worlds.wit", format!("at most {} blocks", count(MAX_BLOCKS_PER_FILE))),
+            (
+                "wit/source.wit",
+                format!("have up to {row}. Arguments above {rows} rows and {bytes}"),
+            ),
+            ("wit/sink.wit", format!("at most {} of them", mib(MAX_WRITE_BYTES as u64))),
+            ("wit/sink.wit", format!("twice its `block-bytes` plus {row}")),
+            ("wit/sink.wit", format!("rows plus {}", mib(limits.output_extra_bytes))),
+            ("wit/sink.wit", format!("the end of a file has at most {epilogue}")),
+            ("wit/codec.wit", format!("The input is at most {}", mib(MAX_COMPRESS_BYTES as u64))),
+            ("wit/codec.wit", format!("levels {}", range(1, MAX_COMPRESS_LEVEL))),
+            ("wit/exporter.wit", format!("clamped to {block}")),
+            ("wit/exporter.wit", format!("At most {MAX_COUNTERS}, with names of {names}")),
+            ("wit/exporter.wit", format!("have at most {} together", mib(limits.notes_bytes))),
+            ("wit/exporter.wit", format!("At most {}; may", mib(limits.prologue_bytes as u64))),
+        ] {
+            let text = read(path).replace("///", " ");
+            let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(words.contains(&repeated), "{path} lacks `{repeated}`");
+        }
+    }
+
+    /// The granted imports, which a guest author finds nowhere else.
+    #[test]
+    fn the_contract_names_every_granted_import() {
+        let text = read("wit/worlds.wit");
+        for interface in crate::wasi::GRANTED {
+            assert!(text.contains(&format!("`{interface}`")), "{interface}");
+        }
+        assert_eq!(text.matches("`wasi:").count(), crate::wasi::GRANTED.len());
     }
 }

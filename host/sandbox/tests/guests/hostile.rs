@@ -333,8 +333,26 @@ async fn the_log_is_escaped_and_bounded() {
     let bytes: usize = flood.iter().map(String::len).sum();
     assert!((1000..3000).contains(&flood.len()), "{} lines", flood.len());
     assert!(bytes < 1_000_000, "{bytes} bytes");
-    let dropped = lines.containing("more to its log than kept");
+    let dropped = lines.containing("log exceeded its limit");
     assert_eq!(dropped.len(), 1, "{dropped:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_export_has_a_log_budget_of_its_own() {
+    let lines = log_lines();
+    let loaded = hostile();
+    let flood_lines = async |guest: &ExporterGuest| {
+        let before = lines.containing("of a second flood").len();
+        let options = options(&[("do", "log-second-flood")]);
+        let mut encoder = guest.open(&schema(), &options, MIB).await.unwrap();
+        encoder.encode(ObjectCursor::boxed(&schema(), objects())).await.unwrap();
+        lines.containing("of a second flood").len() - before
+    };
+    let first = loaded.for_export();
+    let logged = flood_lines(&first).await;
+    assert!((1000..3000).contains(&logged), "{logged} lines");
+    assert_eq!(flood_lines(&first.clone()).await, 0, "clones share the budget of their export");
+    assert_eq!(flood_lines(&loaded.for_export()).await, logged, "the next export logs again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@
 mod build_guest;
 mod hostile;
 mod loading;
+mod minimal;
 mod parquet_guest;
 mod rows;
 mod support;

@@ -29,6 +29,12 @@ pub fn hostile_wasm() -> &'static [u8] {
     WASM.get_or_init(|| build("offloom-guest-hostile"))
 }
 
+/// The exporter that guest authors copy.
+pub fn minimal_wasm() -> &'static [u8] {
+    static WASM: OnceLock<Vec<u8>> = OnceLock::new();
+    WASM.get_or_init(|| build("offloom-guest-minimal"))
+}
+
 /// A sandbox whose compiled guests are kept between runs of the tests.
 pub fn sandbox(limits: SandboxLimits) -> Sandbox {
     use std::os::unix::fs::DirBuilderExt;
