@@ -317,11 +317,5 @@ impl OpenFile {
 
 /// Rows of a shard follow one another over blocks, so runs join into one a shard.
 fn note_run(shards: &mut BTreeMap<u32, ShardRun>, run: &ShardRun) {
-    shards
-        .entry(run.shard)
-        .and_modify(|whole| {
-            whole.rows = whole.rows.saturating_add(run.rows);
-            whole.last_id = run.last_id;
-        })
-        .or_insert_with(|| run.clone());
+    shards.entry(run.shard).and_modify(|whole| whole.join(run)).or_insert_with(|| run.clone());
 }

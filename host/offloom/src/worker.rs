@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use offloom_rows::{CursorError, Schema};
 use offloom_sandbox::{EncodedBlock, ExporterGuest, FileEncoder, GuestError, GuestOptions};
-use offloom_weaviate_disk::{Faults, ReadOptions, Unit};
+use offloom_weaviate_disk::{Faults, ReadOptions, Unit, UnitCursor};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::file::{ClassFiles, FileError};
@@ -144,7 +144,7 @@ async fn encode(
 ) -> Result<(EncodedBlock, Faults), WorkerError> {
     let mut failed = Faults::default();
     loop {
-        let cursor = unit.open(&class.reading);
+        let cursor = UnitCursor::open(&unit, &class.reading);
         let found = cursor.faults();
         let error = match encoder.encode(Box::new(cursor)).await {
             Ok(encoded) => {
@@ -161,7 +161,7 @@ async fn encode(
             return Err(WorkerError::Rows(error));
         }
         let (again, others) = tokio::task::spawn_blocking(move || {
-            let others = unit.failing_shards();
+            let others = Faults::find_failing_shards(&unit);
             (unit, others)
         })
         .await?;

@@ -51,13 +51,7 @@ impl RowAccount {
         self.rows = self.rows.saturating_add(u64::from(rows.row_count));
         self.bytes = self.bytes.saturating_add(convert::batch_bytes(rows));
         for run in runs {
-            match self.runs.last_mut() {
-                Some(last) if last.shard == run.shard => {
-                    last.rows = last.rows.saturating_add(run.rows);
-                    last.last_id = run.last_id;
-                }
-                _ => self.runs.push(run),
-            }
+            ShardRun::append(&mut self.runs, run);
         }
     }
 }

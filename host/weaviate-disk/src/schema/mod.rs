@@ -5,8 +5,6 @@ mod cluster;
 mod definition;
 mod error;
 pub(crate) mod file;
-pub(crate) mod known;
-pub(crate) mod objects;
 mod open;
 pub mod raft;
 mod retry;

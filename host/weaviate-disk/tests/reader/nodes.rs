@@ -11,7 +11,7 @@ use offloom_encoder::{
     WalVersion,
 };
 use offloom_weaviate_disk::{
-    DataDirectory, Descriptors, DiskError, SchemaFile, ShardCopies, UnitOptions, Warning,
+    DataDirectory, Descriptors, DiskError, LsmError, SchemaFile, ShardCopies, UnitOptions, Warning,
 };
 use proptest::{collection::vec, prelude::*};
 use tempfile::TempDir;
@@ -286,7 +286,7 @@ fn two_nodes_of_three_tell_what_is_missing() {
     let directory = DataDirectory::open_nodes(&[one, two], None).unwrap();
     let texts: Vec<String> = directory.warnings().iter().map(Warning::to_string).collect();
     let [shelf, spread] = texts.as_slice() else { panic!("{texts:?}") };
-    assert!(shelf.starts_with("class Shelf: 2 shards (t1, t4) are on other"), "{shelf}");
+    assert!(shelf.starts_with("class Shelf: 2 shards (t1, t4) are only on other"), "{shelf}");
     assert!(spread.contains("(node3)"), "{spread}");
 }
 
@@ -320,8 +320,8 @@ fn the_schema_that_goes_furthest_counts_and_the_others_are_told() {
     assert_eq!(
         warning.to_string(),
         format!(
-            "the schema in {} (RAFT log up to entry 3) differs from the one that counts (RAFT log \
-             up to entry 4)",
+            "the schema in {} (RAFT log up to entry 3) differs from the newer one, which is used \
+             (RAFT log up to entry 4)",
             one.root.path().display()
         )
     );
@@ -455,6 +455,8 @@ fn copies_hold_their_files_from_one_budget() {
     // Fewer than both need, and more than each does: an error, and no waiting for ever.
     let directory = open(&copies).with_descriptors(Descriptors::new(3));
     let error = rows::read(&directory, &class_of(&directory), 1, LIMITS).unwrap_err();
-    let DiskError::TooManyFiles { place, allowed_files: 3, .. } = &error else { panic!("{error}") };
+    let DiskError::Lsm(LsmError::TooManyFiles { place, allowed_files: 3, .. }) = &error else {
+        panic!("{error}")
+    };
     assert_eq!(place.node.as_deref(), Some(copies[1].root.path()));
 }

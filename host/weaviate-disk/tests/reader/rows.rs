@@ -60,13 +60,13 @@ pub fn read(
     }
     rows.shards = units.into_shards();
     match rows.shards.iter_mut().find_map(|shard| shard.error.take()) {
-        Some(error) => Err(Arc::into_inner(error).unwrap()),
+        Some(error) => Err(Arc::into_inner(error).unwrap().into()),
         None => Ok(rows),
     }
 }
 
 pub fn read_unit(unit: &Unit, limits: BatchLimits) -> Result<Vec<Row>, DiskError> {
-    read_cursor(unit.open(&ReadOptions::default()), limits)
+    read_cursor(UnitCursor::open(unit, &ReadOptions::default()), limits)
 }
 
 pub fn read_cursor(mut cursor: UnitCursor, limits: BatchLimits) -> Result<Vec<Row>, DiskError> {
