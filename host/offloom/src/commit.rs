@@ -10,7 +10,7 @@ use offloom_protocol::names::ExportId;
 use offloom_protocol::store::ExportFolder;
 use offloom_rows::ShardRun;
 use offloom_sandbox::{ExporterGuest, GuestOptions};
-use offloom_weaviate_disk::{DataDirectory, ShardSummary};
+use offloom_weaviate_disk::{DataDirectory, DifferenceCounts, ShardSummary};
 use uuid::Uuid;
 
 use crate::file::WrittenClass;
@@ -69,6 +69,8 @@ pub struct ShardOutcome {
     pub summary: ShardSummary,
     /// Its rows in the class's files.
     pub run: Option<ShardRun>,
+    /// How often its copies disagreed about an object.
+    pub differences: DifferenceCounts,
     /// Why it could not be read, or not to its end.
     pub error: Option<String>,
     /// Objects that broke their format and were left out.
@@ -173,10 +175,9 @@ impl ShardOutcome {
     fn into_shard(self) -> Shard {
         let id = |id: [u8; 16]| Uuid::from_bytes(id).to_string();
         let copies = self.summary.copies.map(|copies| ShardCopies {
-            differing_objects: copies.differing_objects(),
-            kept_against_deletes: copies.kept_against_deletes(),
+            differing_objects: self.differences.differing,
+            kept_against_deletes: self.differences.kept_against_deletes,
             directories: copies
-                .copies
                 .into_iter()
                 .map(|copy| ShardCopy {
                     directory: copy.directory.display().to_string(),

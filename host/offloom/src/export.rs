@@ -399,6 +399,9 @@ fn shard_outcomes(
         let error = summary.error.as_ref().map(ToString::to_string).or(faults.error);
         ShardOutcome {
             run: written.and_then(|written| written.shards.get(&summary.index)).cloned(),
+            differences: written
+                .and_then(|written| written.differences.get(&summary.index).copied())
+                .unwrap_or_default(),
             class,
             summary,
             error,

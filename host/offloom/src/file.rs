@@ -9,7 +9,7 @@ use offloom_protocol::upload::{Upload, Uploaded};
 use offloom_protocol::verify::{FooterError, check_parquet_footer};
 use offloom_rows::ShardRun;
 use offloom_sandbox::{EncodedBlock, FileEncoder, Format, GuestError, PlacedBlock};
-use offloom_weaviate_disk::Faults;
+use offloom_weaviate_disk::{DifferenceCounts, Faults, ReadReport};
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::JoinHandle;
 
@@ -101,6 +101,8 @@ pub struct WrittenClass {
     pub files: Vec<ClassFile>,
     /// Rows, first and last id of every shard that had rows, by shard index.
     pub shards: BTreeMap<u32, ShardRun>,
+    /// How often the copies of a shard disagreed, by shard index.
+    pub differences: BTreeMap<u32, DifferenceCounts>,
     /// What was wrong in its units; the objects that were listed are in `quarantine`.
     pub faults: Faults,
     /// The list of objects that broke their format, when there are any.
@@ -134,10 +136,13 @@ impl ClassFiles {
         ticket: u64,
         encoder: &mut FileEncoder,
         encoded: EncodedBlock,
-        faults: Faults,
+        report: ReadReport,
     ) -> Result<(), FileError> {
         let mut written = self.turn(ticket).await?;
-        written.class.faults.add(faults);
+        written.class.faults.add(report.faults);
+        for (shard, counts) in report.differences {
+            written.class.differences.entry(shard).or_default().add(counts);
+        }
         if encoded.length > 0 {
             if written.open.as_ref().is_some_and(|file| file.blocks.len() >= BLOCKS_A_FILE) {
                 self.close(&mut written, encoder).await?;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use offloom_rows::{CursorError, Schema};
 use offloom_sandbox::{EncodedBlock, ExporterGuest, FileEncoder, GuestError, GuestOptions};
-use offloom_weaviate_disk::{Faults, ReadOptions, Unit, UnitCursor};
+use offloom_weaviate_disk::{Faults, ReadOptions, ReadReport, Unit, UnitCursor};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::file::{ClassFiles, FileError};
@@ -108,14 +108,14 @@ pub async fn work(workplace: Arc<Workplace>) -> Result<(), WorkerError> {
         match job.work {
             Work::Encode(unit) => {
                 let raw_bytes = unit.raw_bytes();
-                let (encoded, faults) = encode(&workplace, &job.class, encoder, unit).await?;
+                let (encoded, report) = encode(&workplace, &job.class, encoder, unit).await?;
                 let (runs, file_bytes) = (encoded.runs.clone(), encoded.length);
-                for (shard, found) in &faults.shards {
+                for (shard, found) in &report.faults.shards {
                     if let Some(error) = &found.error {
                         workplace.status.shard_failed(class, *shard, error);
                     }
                 }
-                job.class.files.append(job.ticket, encoder, encoded, faults).await?;
+                job.class.files.append(job.ticket, encoder, encoded, report).await?;
                 workplace.status.appended(class, &runs, file_bytes, raw_bytes);
             }
             Work::Finish => {
@@ -141,22 +141,25 @@ async fn encode(
     class: &ClassRun,
     encoder: &mut FileEncoder,
     mut unit: Unit,
-) -> Result<(EncodedBlock, Faults), WorkerError> {
+) -> Result<(EncodedBlock, ReadReport), WorkerError> {
     let mut failed = Faults::default();
     loop {
         let cursor = UnitCursor::open(&unit, &class.reading);
-        let found = cursor.faults();
-        let error = match encoder.encode(Box::new(cursor)).await {
-            Ok(encoded) => {
-                failed.add(found.take());
-                return Ok((encoded, failed));
+        let (error, cursor) = match encoder.encode_and_return(cursor).await {
+            Ok((encoded, cursor)) => {
+                let mut report = cursor.into_report();
+                failed.add(report.faults);
+                report.faults = failed;
+                return Ok((encoded, report));
             }
-            Err(GuestError::Rows(error)) => error,
-            Err(source) => return Err(guest_failure(&class.schema.class_name, source)),
+            Err((GuestError::Rows(error), cursor)) => (error, cursor),
+            Err((source, _)) => return Err(guest_failure(&class.schema.class_name, source)),
         };
-        // Of this try nothing counts but the shards that failed. None did when it was an object.
+        // Discard this attempt except for which shards failed. If none did, a bad object is the
+        // cause.
         let known = failed.shards.len();
-        note_failed(&mut failed, found.take());
+        let report = cursor.map(UnitCursor::into_report).unwrap_or_default();
+        note_failed(&mut failed, report.faults);
         if failed.shards.len() == known {
             return Err(WorkerError::Rows(error));
         }

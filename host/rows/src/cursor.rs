@@ -1,4 +1,6 @@
 //! Reads the rows of one unit forward, once.
+use std::any::Any;
+
 use crate::{batch::Batch, schema::Schema};
 
 /// The limits of one batch.
@@ -21,8 +23,9 @@ pub enum CursorError {
     InvalidData(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The rows of one unit, read forward once. Blocking.
-pub trait Cursor: Send {
+/// The rows of one unit, read forward once. Blocking. `Any`, so that its owner gets the type that it
+/// lent back from a reader that knows only the trait.
+pub trait Cursor: Any + Send {
     /// The columns of every batch.
     fn schema(&self) -> &Schema;
 

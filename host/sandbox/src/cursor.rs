@@ -37,6 +37,11 @@ impl GuestCursor {
         }
     }
 
+    /// The source, unless a batch is being read from it.
+    pub(crate) fn take_source(&mut self) -> Option<Box<dyn Cursor>> {
+        self.source.take()
+    }
+
     /// What was handed out and whether that was all, or the error of the source.
     pub(crate) fn finish(self) -> Result<(RowAccount, bool), CursorError> {
         match self.error {

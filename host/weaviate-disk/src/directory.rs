@@ -46,7 +46,7 @@ impl DataDirectory {
     }
 
     /// Opens the data directories of several nodes of one cluster as one. Every shard occurs once;
-    /// the copies of a shard on several nodes are merged, see [`crate::ShardCopies`]. The schema is
+    /// the copies of a shard on several nodes are merged, see [`crate::ShardCopy`]. The schema is
     /// that of the node with the highest RAFT index.
     ///
     /// # Errors

@@ -39,16 +39,17 @@ pub use look::{
 };
 pub use offloom_weaviate_lsm::{
     LogFault, LsmError, ObjectFault, Place, SegmentFault,
-    copies::{ShardCopies, ShardCopy},
+    copies::ShardCopy,
     descriptors::{Descriptors, raise_descriptor_limit},
     layout::Layout,
     leftovers::IgnoredReason,
+    ruling::DifferenceCounts,
     snapshot::{CutOff, LogLength, ShardWarning},
 };
 pub use rows::{
-    cursor::UnitCursor,
+    cursor::{ReadReport, UnitCursor},
     faults::{
-        BadObject, FaultLog, Faults, MAX_LISTED_OBJECTS, MAX_RAW_BYTES, OnBadObject, ReadOptions,
+        BadObject, Faults, MAX_LISTED_OBJECTS, MAX_RAW_BYTES, OnBadObject, ReadOptions,
         ShardFaults, UnknownPolicy,
     },
     filter::{FilterError, PropertySelection, RowFilter, UNNAMED_VECTOR, VectorSelection},

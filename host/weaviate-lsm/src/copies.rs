@@ -6,17 +6,8 @@ use crate::{
     bucket::Bucket,
     descriptors::Descriptors,
     error::LsmError,
-    ruling::Differences,
     snapshot::{CutOff, ShardSnapshot, SnapshotReport, SnapshotResult},
 };
-
-/// The copies of a shard, one for each data directory that holds it.
-#[derive(Debug, Clone)]
-pub struct ShardCopies {
-    /// In the order in which the directories were given.
-    pub copies: Vec<ShardCopy>,
-    differences: Differences,
-}
 
 /// The copy of a shard in one data directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,20 +18,6 @@ pub struct ShardCopy {
     pub cut_off: CutOff,
 }
 
-impl ShardCopies {
-    /// Objects that not all copies had in the same version, by update time, as far as the shard's
-    /// rows were read.
-    pub fn differing_objects(&self) -> u64 {
-        self.differences.total().differing
-    }
-
-    /// Those of them that are exported although a copy had deleted them, because it had not stored
-    /// the time.
-    pub fn kept_against_deletes(&self) -> u64 {
-        self.differences.total().kept_against_deletes
-    }
-}
-
 /// A shard as all its copies together have it.
 #[derive(Debug)]
 pub struct TakenShard {
@@ -49,8 +26,9 @@ pub struct TakenShard {
     /// What was found besides the data. With several copies, [`SnapshotReport::cut_off`] has only
     /// the earliest time.
     pub report: SnapshotReport,
-    /// Set where several data directories are read together.
-    pub copies: Option<ShardCopies>,
+    /// The copies, in the order of the data directories; set where several directories are read
+    /// together.
+    pub copies: Option<Vec<ShardCopy>>,
     /// Why one of several copies cannot be trusted; the others are read.
     pub broken_copy: Option<LsmError>,
 }
@@ -124,11 +102,9 @@ fn take_copies(
     if let Some(error) = broken_copy.take_if(|_| snapshots.is_empty()) {
         return Err(error);
     }
-    let differences = Differences::default();
-    let snapshot = ShardSnapshot::joined(snapshots, differences.clone());
+    let snapshot = ShardSnapshot::joined(snapshots);
     if snapshot.is_some() {
         joined.skip_reason = None;
     }
-    let copies = Some(ShardCopies { copies, differences });
-    Ok(Some(TakenShard { snapshot, report: joined, copies, broken_copy }))
+    Ok(Some(TakenShard { snapshot, report: joined, copies: Some(copies), broken_copy }))
 }

@@ -182,8 +182,8 @@ pub struct Merge {
 /// The additional state of a merge of several copies of a shard.
 #[derive(Debug)]
 struct CopiesMerge {
-    snapshot: Arc<ShardSnapshot>,
-    start_key: Option<u128>,
+    /// Number of copies, those without data included.
+    copies: usize,
     /// The index of each input's copy.
     copy_of_input: Vec<usize>,
     counts: DifferenceCounts,
@@ -238,9 +238,8 @@ impl Merge {
             });
         }
         let heads = BinaryHeap::with_capacity(used);
-        let copies = snapshot.copies.as_ref().map(|_| CopiesMerge {
-            snapshot: snapshot.clone(),
-            start_key: range.keys.start,
+        let copies = snapshot.copies.map(|copies| CopiesMerge {
+            copies,
             copy_of_input,
             counts: DifferenceCounts::default(),
             candidates: Vec::new(),
@@ -287,11 +286,6 @@ impl Merge {
                 return Ok(true);
             }
         }
-        if let Some(copies) = &self.copies
-            && let Some(shard_copies) = &copies.snapshot.copies
-        {
-            shard_copies.differences.record(copies.start_key, copies.counts);
-        }
         Ok(false)
     }
 
@@ -334,8 +328,7 @@ impl Merge {
             let verdict = self.inputs.get(*input).map(Input::verdict).transpose()?;
             copies.verdicts.extend(verdict);
         }
-        let count = copies.snapshot.copies.as_ref().map_or(1, |copies| copies.count);
-        let ruling = Ruling::of(&copies.verdicts, count);
+        let ruling = Ruling::of(&copies.verdicts, copies.copies);
         copies.counts.count(ruling);
         let winner = ruling.winner.and_then(|winner| copies.candidates.get(winner).copied());
         for input in copies.candidates.iter().filter(|input| Some(**input) != winner) {
@@ -363,6 +356,11 @@ impl Merge {
         // The value was checked to lie within the file, and is within the limit.
         self.loaded.resize(bytes as usize, 0);
         input.file().read_exact_at(&mut self.loaded, offset)
+    }
+
+    /// How often the copies of the shard disagreed about the objects so far.
+    pub fn differences(&self) -> DifferenceCounts {
+        self.copies.as_ref().map(|copies| copies.counts).unwrap_or_default()
     }
 
     /// The current object.

@@ -1,10 +1,5 @@
 //! Which version of an object is exported where the copies of a shard disagree
 //! (`data-directory.md` 8).
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
-
 /// The state of a key in one copy that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -78,26 +73,6 @@ impl DifferenceCounts {
         self.differing = self.differing.saturating_add(other.differing);
         self.kept_against_deletes =
             self.kept_against_deletes.saturating_add(other.kept_against_deletes);
-    }
-}
-
-/// The counts of a shard by the first key of each range: a range that is read again counts once.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Differences(Arc<Mutex<BTreeMap<Option<u128>, DifferenceCounts>>>);
-
-impl Differences {
-    /// The range that starts with this key was read to its end.
-    pub fn record(&self, start_key: Option<u128>, counts: DifferenceCounts) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(start_key, counts);
-    }
-
-    pub fn total(&self) -> DifferenceCounts {
-        let ranges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut total = DifferenceCounts::default();
-        for counts in ranges.values() {
-            total.add(*counts);
-        }
-        total
     }
 }
 

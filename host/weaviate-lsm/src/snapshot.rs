@@ -10,7 +10,6 @@ use crate::{
     freeze::{Frozen, FrozenFiles, freeze},
     key_index,
     leftovers::{self, IgnoredReason, SourceKind},
-    ruling::Differences,
     segment::{HEADER_BYTES, SegmentLayout},
     wal::{LogIndex, TornTail},
 };
@@ -118,16 +117,8 @@ pub struct ShardSnapshot {
     pub sources: Vec<SourceFile>,
     /// The permits of the open files among the sources.
     permits: Vec<Permits>,
-    /// Set for a shard with several copies.
-    pub(crate) copies: Option<CopiesInfo>,
-}
-
-/// What a merge of several copies needs to know.
-#[derive(Debug)]
-pub(crate) struct CopiesInfo {
-    /// Number of copies, those without data included.
-    pub count: usize,
-    pub differences: Differences,
+    /// Number of the shard's copies, those without data included; `None` if there is only one.
+    pub(crate) copies: Option<usize>,
 }
 
 /// The outcome of [`ShardSnapshot::take`].
@@ -221,10 +212,7 @@ impl ShardSnapshot {
     }
 
     /// Joins the snapshots of all copies, in their order; `None` stands for a copy without data.
-    pub(crate) fn joined(
-        copies: Vec<Option<ShardSnapshot>>,
-        differences: Differences,
-    ) -> Option<ShardSnapshot> {
+    pub(crate) fn joined(copies: Vec<Option<ShardSnapshot>>) -> Option<ShardSnapshot> {
         let count = copies.len();
         let mut copies = copies.into_iter().flatten();
         let mut joined = copies.next()?;
@@ -233,7 +221,7 @@ impl ShardSnapshot {
             joined.sources.extend(sources.map(|source| SourceFile { copy, ..source }));
             joined.permits.extend(other.permits);
         }
-        joined.copies = (count > 1).then_some(CopiesInfo { count, differences });
+        joined.copies = (count > 1).then_some(count);
         Some(joined)
     }
 

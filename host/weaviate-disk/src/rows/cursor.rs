@@ -1,17 +1,30 @@
 //! Reads the rows of a unit: shard after shard, merged, decoded, filtered, in flat columns.
+use std::collections::BTreeMap;
+
 use offloom_rows::{Batch, BatchLimits, Cursor, CursorError, MAX_ROW_BYTES, Schema};
 use offloom_weaviate_lsm::{
     ObjectFault,
     merge::{Merge, StoredRow},
     object::{self, FaultAt, Object, VectorEntries},
+    ruling::DifferenceCounts,
 };
 use uuid::Uuid;
 
 use super::{
     columns::{Capacity, Origin, RowBuilder},
-    faults::{BadObject, FaultLog, OnBadObject, ReadOptions},
+    faults::{BadObject, Faults, OnBadObject, ReadOptions},
 };
 use crate::{error::DiskError, unit::Unit};
+
+/// What reading a unit found besides its rows. It belongs to the block that the rows become.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadReport {
+    /// Data that could not be read.
+    pub faults: Faults,
+    /// How often the copies of a shard disagreed, by index of the shard, only shards where they did.
+    /// A key range counts when it was read to its end.
+    pub differences: BTreeMap<u32, DifferenceCounts>,
+}
 
 /// The rows of a unit, read forward once.
 #[derive(Debug)]
@@ -28,7 +41,7 @@ pub struct UnitCursor {
     /// The filtered properties of the current row.
     kept: Vec<u8>,
     capacity: Capacity,
-    faults: FaultLog,
+    report: ReadReport,
 }
 
 impl UnitCursor {
@@ -45,14 +58,14 @@ impl UnitCursor {
             entries: VectorEntries::default(),
             kept: Vec::new(),
             capacity: Capacity::default(),
-            faults: FaultLog::default(),
+            report: ReadReport::default(),
         }
     }
 
-    /// Where the faults go that this cursor meets. After an error other than
-    /// [`DiskError::Object`] it tells which shard failed: [`Unit::without`] reads the others.
-    pub fn faults(&self) -> FaultLog {
-        self.faults.clone()
+    /// What was found so far besides the rows. After an error other than [`DiskError::Object`] it
+    /// names the shard that failed: [`Unit::without`] reads the others.
+    pub fn into_report(self) -> ReadReport {
+        self.report
     }
 
     /// The next rows within `limits`, or `None` at the end; [`Cursor::next_batch`] with this
@@ -78,11 +91,14 @@ impl UnitCursor {
 
     /// Moves to the next live object of the unit, and records a shard that fails.
     fn advance(&mut self) -> Result<bool, DiskError> {
-        self.advance_merge().inspect_err(|error| {
-            if let Some(range) = self.unit.ranges().get(self.range) {
-                self.faults.shard_failed(range.snapshot.shard_index, error.to_string());
-            }
-        })
+        let advanced = self.advance_merge();
+        if let Err(error) = &advanced
+            && let Some(range) = self.unit.ranges().get(self.range)
+        {
+            let shard = range.snapshot.shard_index;
+            self.report.faults.shard_failed(shard, error.to_string());
+        }
+        advanced
     }
 
     /// Shards are merged one after the other: a unit may span thousands of tenants.
@@ -97,8 +113,21 @@ impl UnitCursor {
             {
                 return Ok(true);
             }
-            self.merge = None;
+            self.end_range();
             self.range = self.range.saturating_add(1);
+        }
+    }
+
+    /// Closes the files of the current range, and adds its differences to the report.
+    fn end_range(&mut self) {
+        let (Some(merge), Some(range)) = (self.merge.take(), self.unit.ranges().get(self.range))
+        else {
+            return;
+        };
+        let differences = merge.differences();
+        if differences != DifferenceCounts::default() {
+            let shard = range.snapshot.shard_index;
+            self.report.differences.entry(shard).or_default().add(differences);
         }
     }
 
@@ -120,7 +149,7 @@ impl UnitCursor {
         let (object, row_bytes) = match sized {
             Ok(sized) => sized,
             Err(fault) => {
-                leave_out(&row, fault, shard, &self.options, &self.faults)?;
+                leave_out(&row, fault, shard, &self.options, &mut self.report.faults)?;
                 return Ok(true);
             }
         };
@@ -129,7 +158,7 @@ impl UnitCursor {
         }
         builder.push(&object, &self.entries, origin, row_bytes);
         if object.trailing_bytes > 0 {
-            self.faults.trailing_bytes(shard);
+            self.report.faults.trailing_bytes(shard);
         }
         Ok(true)
     }
@@ -158,7 +187,7 @@ fn leave_out(
     FaultAt { offset, fault }: FaultAt,
     shard: u32,
     options: &ReadOptions,
-    faults: &FaultLog,
+    faults: &mut Faults,
 ) -> Result<(), DiskError> {
     let (place, id) = (row.place.clone(), Uuid::from_u128(row.key));
     let offset = row.offset.saturating_add(offset);
@@ -168,7 +197,7 @@ fn leave_out(
         OnBadObject::Quarantine => {
             let (reason, value_bytes) = (fault.to_string(), row.value_bytes);
             let object = BadObject { id, place, offset, reason, value_bytes, raw: None };
-            faults.list(object, row.value.filter(|_| options.keep_raw));
+            faults.list_with(object, row.value.filter(|_| options.keep_raw));
         }
     }
     faults.object_left_out(shard);

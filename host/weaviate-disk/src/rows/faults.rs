@@ -1,9 +1,5 @@
 //! Data that cannot be read: bad objects are left out, counted and listed; shards fail.
-use std::{
-    collections::BTreeMap,
-    str::FromStr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use offloom_weaviate_lsm::{Place, merge::Merge};
@@ -156,6 +152,24 @@ impl Faults {
         faults
     }
 
+    pub(super) fn object_left_out(&mut self, shard: u32) {
+        let shard = self.shards.entry(shard).or_default();
+        shard.objects_left_out = shard.objects_left_out.saturating_add(1);
+    }
+
+    pub(super) fn trailing_bytes(&mut self, shard: u32) {
+        let shard = self.shards.entry(shard).or_default();
+        shard.rows_with_trailing_bytes = shard.rows_with_trailing_bytes.saturating_add(1);
+    }
+
+    /// Lists an object; `raw` is copied only if it will be kept.
+    pub(super) fn list_with(&mut self, object: BadObject, raw: Option<&[u8]>) {
+        let room = MAX_RAW_BYTES.saturating_sub(self.raw_bytes);
+        let fits = |raw: &&[u8]| raw.len() as u64 <= room && self.listed.len() < MAX_LISTED_OBJECTS;
+        let raw = raw.filter(fits).map(<[u8]>::to_vec);
+        self.list(BadObject { raw, ..object });
+    }
+
     fn list(&mut self, mut object: BadObject) {
         if self.listed.len() >= MAX_LISTED_OBJECTS {
             self.unlisted = self.unlisted.saturating_add(1);
@@ -169,49 +183,6 @@ impl Faults {
             self.raw_bytes = sum;
         }
         self.listed.push(object);
-    }
-}
-
-/// The faults that a cursor has met so far: the cursor goes to a guest, this stays. Another cursor
-/// on the same unit has its own, so that what a failed try found is not counted again.
-#[derive(Debug, Clone, Default)]
-pub struct FaultLog(Arc<Mutex<Faults>>);
-
-impl FaultLog {
-    /// Takes what was met; the log is empty again.
-    pub fn take(&self) -> Faults {
-        std::mem::take(&mut *self.lock())
-    }
-
-    pub(crate) fn object_left_out(&self, shard: u32) {
-        let mut faults = self.lock();
-        let shard = faults.shards.entry(shard).or_default();
-        shard.objects_left_out = shard.objects_left_out.saturating_add(1);
-    }
-
-    /// Lists an object; `raw` is copied only if it will be kept.
-    pub(crate) fn list(&self, object: BadObject, raw: Option<&[u8]>) {
-        let mut faults = self.lock();
-        let room = MAX_RAW_BYTES.saturating_sub(faults.raw_bytes);
-        let fits =
-            |raw: &&[u8]| raw.len() as u64 <= room && faults.listed.len() < MAX_LISTED_OBJECTS;
-        let raw = raw.filter(fits).map(<[u8]>::to_vec);
-        faults.list(BadObject { raw, ..object });
-    }
-
-    pub(crate) fn trailing_bytes(&self, shard: u32) {
-        let mut faults = self.lock();
-        let shard = faults.shards.entry(shard).or_default();
-        shard.rows_with_trailing_bytes = shard.rows_with_trailing_bytes.saturating_add(1);
-    }
-
-    pub(crate) fn shard_failed(&self, shard: u32, reason: String) {
-        self.lock().shard_failed(shard, reason);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Faults> {
-        // Every change is whole, so a panic elsewhere leaves nothing half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -236,13 +207,13 @@ mod tests {
     }
 
     fn unit(objects: impl IntoIterator<Item = BadObject>) -> Faults {
-        let log = FaultLog::default();
+        let mut faults = Faults::default();
         for object in objects {
-            log.object_left_out(0);
+            faults.object_left_out(0);
             let raw = object.raw.clone();
-            log.list(BadObject { raw: None, ..object }, raw.as_deref());
+            faults.list_with(BadObject { raw: None, ..object }, raw.as_deref());
         }
-        log.take()
+        faults
     }
 
     #[test]
@@ -287,15 +258,14 @@ mod tests {
 
     #[test]
     fn the_first_reason_of_a_shard_counts_and_units_add_up() {
-        let log = FaultLog::default();
-        log.trailing_bytes(3);
-        log.shard_failed(3, "first".to_owned());
-        let mut class = log.take();
-        assert_eq!(log.take(), Faults::default());
-        log.trailing_bytes(3);
-        log.shard_failed(3, "second".to_owned());
-        log.object_left_out(4);
-        class.add(log.take());
+        let mut class = Faults::default();
+        class.trailing_bytes(3);
+        class.shard_failed(3, "first".to_owned());
+        let mut next = Faults::default();
+        next.trailing_bytes(3);
+        next.shard_failed(3, "second".to_owned());
+        next.object_left_out(4);
+        class.add(next);
         let expected = ShardFaults {
             objects_left_out: 0,
             rows_with_trailing_bytes: 2,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use offloom_rows::Schema;
 use offloom_weaviate_lsm::{
     LsmError,
-    copies::{self, ShardCopies, TakenShard},
+    copies::{self, ShardCopy, TakenShard},
     descriptors::Descriptors,
     merge::ShardRange,
     snapshot::{CutOff, ShardWarning, SnapshotReport},
@@ -43,9 +43,9 @@ pub struct ShardSummary {
     pub error: Option<Arc<LsmError>>,
     /// What the operator should know about its files.
     pub warnings: Vec<ShardWarning>,
-    /// The data directories that hold it, where several are read together. [`Self::cut_off`] then
-    /// has only the earliest time.
-    pub copies: Option<ShardCopies>,
+    /// Its copies in the order of the data directories, where several are read together.
+    /// [`Self::cut_off`] then has only the earliest time.
+    pub copies: Option<Vec<ShardCopy>>,
 }
 
 /// The units of a class, in order: shards in byte order of their names, each by key range. A shard

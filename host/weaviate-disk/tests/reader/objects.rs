@@ -191,9 +191,8 @@ fn bytes_behind_the_last_field_are_left_out_and_counted() {
     let options = UnitOptions { block_bytes: 1 << 20 };
     let unit = directory.units(class, options).next().unwrap();
     let mut cursor = UnitCursor::open(&unit, &ReadOptions::default());
-    let faults = cursor.faults();
     cursor.read_batch(rows::LIMITS).unwrap();
-    let shard = &faults.take().shards[&0];
+    let shard = &cursor.into_report().faults.shards[&0];
     assert_eq!((shard.rows_with_trailing_bytes, shard.objects_left_out), (1, 0));
 }
 
