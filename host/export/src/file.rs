@@ -11,7 +11,7 @@ use offloom_sandbox::{
     EncodedBlock, FileEncoder, Format, GuestError, MAX_BLOCKS_PER_FILE, PlacedBlock,
 };
 use offloom_verify::{FooterError, check_parquet_footer};
-use offloom_weaviate_disk::Faults;
+use offloom_weaviate_disk::{DifferenceCounts, Faults, ReadReport};
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::JoinHandle;
 
@@ -100,6 +100,8 @@ pub(crate) struct WrittenClass {
     pub files: Vec<ClassFile>,
     /// Rows, first and last id of every shard that had rows, by shard index.
     pub shards: BTreeMap<u32, ShardRun>,
+    /// How often the copies of a shard disagreed, by shard index.
+    pub differences: BTreeMap<u32, DifferenceCounts>,
     /// What was wrong in its units; the listed objects are in `quarantine`.
     pub faults: Faults,
     /// The list of objects that broke their format, if there are any.
@@ -137,10 +139,13 @@ impl ClassFiles {
         ticket: u64,
         encoder: &mut FileEncoder,
         encoded: EncodedBlock,
-        faults: Faults,
+        report: ReadReport,
     ) -> Result<(), FileError> {
         let mut written = self.turn(ticket).await?;
-        written.class.faults.add(faults);
+        written.class.faults.add(report.faults);
+        for (shard, counts) in report.differences {
+            written.class.differences.entry(shard).or_default().add(counts);
+        }
         if encoded.length > 0 {
             if written.open.as_ref().is_some_and(|file| file.blocks.len() >= MAX_BLOCKS_PER_FILE) {
                 self.close(&mut written, encoder).await?;
@@ -323,11 +328,5 @@ impl OpenFile {
 
 /// The rows of a shard continue from block to block, so its runs join into one.
 fn join_run(shards: &mut BTreeMap<u32, ShardRun>, run: &ShardRun) {
-    shards
-        .entry(run.shard)
-        .and_modify(|whole| {
-            whole.rows = whole.rows.saturating_add(run.rows);
-            whole.last_id = run.last_id;
-        })
-        .or_insert_with(|| run.clone());
+    shards.entry(run.shard).and_modify(|whole| whole.join(run)).or_insert_with(|| run.clone());
 }

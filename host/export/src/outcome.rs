@@ -7,7 +7,7 @@ use offloom_protocol::manifest::{
     ShardCopies, ShardCopy, Source,
 };
 use offloom_rows::ShardRun;
-use offloom_weaviate_disk::{CutOff, DataDirectory, ShardSummary};
+use offloom_weaviate_disk::{CutOff, DataDirectory, DifferenceCounts, ShardSummary};
 use uuid::Uuid;
 
 use crate::commit::CommitError;
@@ -65,6 +65,8 @@ pub(crate) struct ShardResult {
     pub summary: ShardSummary,
     /// Its rows in the files of the class.
     pub rows: Option<ShardRun>,
+    /// How often its copies disagreed about an object.
+    pub differences: DifferenceCounts,
     /// Why some or all of it could not be read.
     pub error: Option<String>,
     /// Objects that broke their format and were left out.
@@ -87,6 +89,9 @@ pub(crate) fn shard_results(
         let error = summary.error.as_ref().map(ToString::to_string).or(faults.error);
         ShardResult {
             rows: written.and_then(|written| written.shards.get(&summary.index)).cloned(),
+            differences: written
+                .and_then(|written| written.differences.get(&summary.index).copied())
+                .unwrap_or_default(),
             class,
             summary,
             error,
@@ -231,10 +236,9 @@ impl ShardResult {
     fn into_shard(self) -> Shard {
         let id = |id: [u8; 16]| Uuid::from_bytes(id).to_string();
         let copies = self.summary.copies.map(|copies| ShardCopies {
-            differing_objects: copies.differing_objects(),
-            kept_against_deletes: copies.kept_against_deletes(),
+            differing_objects: self.differences.differing,
+            kept_against_deletes: self.differences.kept_against_deletes,
             directories: copies
-                .copies
                 .into_iter()
                 .map(|copy| ShardCopy {
                     directory: copy.directory.display().to_string(),

@@ -1,9 +1,10 @@
 //! Rows as flat buffers: each crosses the guest boundary in one copy.
+use crate::shard_run::ShardRun;
 
 /// Row `i` is `bytes[offsets[i]..offsets[i + 1]]`; `offsets` has one entry more than there are rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VariableWidth {
-    /// Ascending, starting at 0. They count bytes, or components where a vector column uses this.
+    /// Ascending, starting at 0. They count bytes; in a vector column, components.
     pub offsets: Vec<u32>,
     /// The values of all rows, end to end.
     pub bytes: Vec<u8>,
@@ -17,11 +18,11 @@ pub struct VectorMap {
     pub names: Vec<String>,
     /// Entries before each row; rows + 1 of them.
     pub row_offsets: Vec<u32>,
-    /// Index into `names`, one an entry.
+    /// Index into `names` of each entry.
     pub name_index: Vec<u16>,
     /// Components before each entry; entries + 1 of them.
     pub vector_offsets: Vec<u32>,
-    /// Little-endian `f32`, four bytes a component.
+    /// Little-endian `f32`, four bytes per component.
     pub components: Vec<u8>,
 }
 
@@ -33,30 +34,30 @@ pub struct MultiVectorMap {
     pub names: Vec<String>,
     /// Entries before each row; rows + 1 of them.
     pub row_offsets: Vec<u32>,
-    /// Index into `names`, one an entry.
+    /// Index into `names` of each entry.
     pub name_index: Vec<u16>,
     /// Vectors before each entry; entries + 1 of them.
     pub list_offsets: Vec<u32>,
     /// Components before each vector; vectors + 1 of them.
     pub vector_offsets: Vec<u32>,
-    /// Little-endian `f32`, four bytes a component.
+    /// Little-endian `f32`, four bytes per component.
     pub components: Vec<u8>,
 }
 
 /// The values of a column.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
-    /// One bit a row, lowest bit first.
+    /// One bit per row, lowest bit first.
     Boolean(Vec<u8>),
-    /// One a row.
+    /// One per row.
     Int64(Vec<i64>),
-    /// One a row.
+    /// One per row.
     Float64(Vec<f64>),
-    /// The same number of bytes a row: sixteen for a UUID.
+    /// The same number of bytes per row: sixteen for a UUID.
     FixedWidth(Vec<u8>),
     /// Bytes or text.
     VariableWidth(VariableWidth),
-    /// One vector a row; the offsets count components.
+    /// One vector per row; the offsets count components.
     Vector(VariableWidth),
     /// Vectors by name.
     NamedVectors(VectorMap),
@@ -67,9 +68,9 @@ pub enum Values {
 /// One column of a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
-    /// One bit a row, lowest bit first, set where there is a value; absent when no row is null.
+    /// One bit per row, lowest bit first, set if there is a value; `None` if no row is null.
     pub validity: Option<Vec<u8>>,
-    /// The values; null rows hold an empty or zero one.
+    /// The values; those of null rows are empty or zero.
     pub values: Values,
 }
 
@@ -82,24 +83,11 @@ pub struct RowBatch {
     pub columns: Vec<Column>,
 }
 
-/// Rows of a batch that stand one behind the other and come from one shard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShardRun {
-    /// Index of the shard in the class's shards, in byte order of their names.
-    pub shard: u32,
-    /// Number of rows.
-    pub rows: u64,
-    /// Id of the first row.
-    pub first_id: [u8; 16],
-    /// Id of the last row.
-    pub last_id: [u8; 16],
-}
-
-/// What a cursor yields: rows, and where they come from. The guest sees the rows only.
+/// What a cursor yields: rows, and the shards that they come from. A guest sees only the rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// The rows.
     pub rows: RowBatch,
-    /// Their origin, in order; the runs' rows sum to `rows.row_count`.
+    /// The shards of the rows, in order; the rows of all runs add up to `rows.row_count`.
     pub runs: Vec<ShardRun>,
 }

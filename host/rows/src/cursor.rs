@@ -1,31 +1,37 @@
-//! Reading the rows of one unit forward, once.
-use crate::{Batch, Schema};
+//! Reads the rows of one unit forward, once.
+use std::any::Any;
 
-/// How much one batch may hold.
+use crate::{batch::Batch, schema::Schema};
+
+/// The limits of one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// Rows at the most, at least 1.
+    /// Most rows, at least 1.
     pub max_rows: u32,
-    /// Bytes of columns at the most; one row is always allowed.
+    /// Most bytes of columns; one row is always allowed.
     pub max_bytes: u32,
 }
 
-/// Why rows could not be read. The source's own error, with its evidence, is kept inside.
+/// Why rows could not be read. It contains the source's error with its evidence.
 #[derive(Debug, thiserror::Error)]
 pub enum CursorError {
-    /// The rows could not be reached; the same unit may be tried again.
+    /// The rows could not be reached; reading the unit again may help.
     #[error("{0}")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Stored data breaks its own rules; trying again will not help.
+    /// Stored data violates its format; reading it again does not help.
     #[error("{0}")]
     InvalidData(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The rows of one unit, read forward once. Blocking: run it where blocking is allowed.
-pub trait Cursor: Send {
-    /// The columns that every batch has.
+/// The rows of one unit, read forward once. Blocking. `Any`, so that its owner gets the type that it
+/// lent back from a reader that knows only the trait.
+pub trait Cursor: Any + Send {
+    /// The columns of every batch.
     fn schema(&self) -> &Schema;
 
     /// The next rows within `limits`, or `None` at the end. A batch is never empty.
+    ///
+    /// # Errors
+    /// When rows cannot be read, or violate the source's format.
     fn next_batch(&mut self, limits: BatchLimits) -> Result<Option<Batch>, CursorError>;
 }

@@ -1,38 +1,38 @@
-//! What the columns of a class are called and hold.
+//! Names and types of the columns of a class.
 
 /// A named vector that a class declares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedVector {
     /// Its name, `[_A-Za-z][_0-9A-Za-z]{0,229}` (`object-binary.md` 3).
     pub name: String,
-    /// Components of each vector, when known before the rows are read.
+    /// Number of components of each vector, if known before the rows are read.
     pub dimensions: Option<u32>,
 }
 
-/// What one column holds; see `data-type` in `wit/types.wit` for the [`crate::Values`] it comes in.
+/// The type of a column; see `data-type` in `wit/types.wit` for the [`crate::Values`] it comes in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DataType {
-    /// One bit a row.
+    /// One bit per row.
     Boolean,
-    /// A signed 64-bit integer a row.
+    /// A signed 64-bit integer per row.
     Int64,
-    /// An IEEE-754 binary64 a row.
+    /// An IEEE-754 binary64 per row.
     Float64,
     /// Milliseconds since the Unix epoch, UTC.
     TimestampMillis,
-    /// Sixteen bytes a row, in the order of the canonical text.
+    /// Sixteen bytes per row, in the order of the canonical text.
     Uuid,
     /// UTF-8 text.
     Utf8,
-    /// JSON text as it was stored, not parsed.
+    /// JSON text as it is stored, not parsed.
     Json,
     /// Bytes.
     Binary,
-    /// One vector of `f32` a row, with its dimensions when they are known; rows may differ.
+    /// One vector of `f32` per row, with the number of dimensions if known; rows may differ.
     Vector(Option<u32>),
-    /// Vectors by name: the names that the class declares.
+    /// Vectors by name, with the names that the class declares.
     NamedVectors(Vec<NamedVector>),
-    /// Lists of vectors by name: the names that the class declares.
+    /// Lists of vectors by name, with the names that the class declares.
     NamedMultiVectors(Vec<NamedVector>),
 }
 
@@ -41,7 +41,7 @@ pub enum DataType {
 pub struct Field {
     /// Column name.
     pub name: String,
-    /// What it holds.
+    /// Its type.
     pub data_type: DataType,
     /// Whether a row may lack a value.
     pub nullable: bool,
@@ -54,7 +54,7 @@ pub struct Schema {
     pub class_name: String,
     /// Columns in the order in which every batch carries them.
     pub fields: Vec<Field>,
-    /// The collection's definition as Weaviate's REST shows it (JSON), when known.
+    /// The class's definition as in Weaviate's REST API (JSON), if known.
     pub class_definition: Option<String>,
 }
 
@@ -81,7 +81,7 @@ impl Schema {
         Schema { class_name: class_name.to_owned(), fields, class_definition }
     }
 
-    /// Whether the rows name a tenant.
+    /// Whether there is a column with the tenant.
     pub fn is_multi_tenant(&self) -> bool {
         self.fields.iter().any(|field| field.name == "tenant")
     }

@@ -1,4 +1,6 @@
 //! Encodes blocks of one file with one instance, and checks the rows that the guest accounts for.
+use std::any::Any;
+
 use bytes::Bytes;
 use offloom_rows::{Cursor, ShardRun};
 use wasmtime::component::{Resource, ResourceAny};
@@ -89,8 +91,34 @@ impl FileEncoder {
     /// Errors of the cursor are returned as they are, whatever error the guest returned. The guest
     /// must read every row and report the number of rows that it read.
     pub async fn encode(&mut self, cursor: Box<dyn Cursor>) -> Result<EncodedBlock, GuestError> {
+        self.encode_lent(cursor, &mut None).await
+    }
+
+    /// As [`FileEncoder::encode`], and returns the cursor, so that its owner can ask it what it found
+    /// besides the rows. With an error, the cursor is absent if a batch was still being read.
+    pub async fn encode_and_return<C: Cursor>(
+        &mut self,
+        cursor: C,
+    ) -> Result<(EncodedBlock, C), (GuestError, Option<C>)> {
+        let mut returned = None;
+        let result = self.encode_lent(Box::new(cursor), &mut returned).await;
+        let cursor = returned.and_then(|cursor| (cursor as Box<dyn Any>).downcast().ok());
+        match (result, cursor) {
+            (Ok(block), Some(cursor)) => Ok((block, *cursor)),
+            (Ok(_), None) => {
+                Err((GuestError::Host("the encoder has lost the cursor".to_owned()), None))
+            }
+            (Err(error), cursor) => Err((error, cursor.map(|cursor| *cursor))),
+        }
+    }
+
+    async fn encode_lent(
+        &mut self,
+        cursor: Box<dyn Cursor>,
+        returned: &mut Option<Box<dyn Cursor>>,
+    ) -> Result<EncodedBlock, GuestError> {
         let mut open = self.open.take().ok_or(GuestError::Ended)?;
-        let block = open.encode(cursor).await?;
+        let block = open.encode(cursor, returned).await?;
         self.open = Some(open);
         Ok(block)
     }
@@ -120,7 +148,12 @@ impl OpenFile {
         Ok(prologue.into())
     }
 
-    async fn encode(&mut self, cursor: Box<dyn Cursor>) -> Result<EncodedBlock, GuestError> {
+    /// `returned` gets the cursor, unless a batch was still being read when the call ended.
+    async fn encode(
+        &mut self,
+        cursor: Box<dyn Cursor>,
+        returned: &mut Option<Box<dyn Cursor>>,
+    ) -> Result<EncodedBlock, GuestError> {
         let Instance { store, bindings, limits } = &mut self.instance;
         let state = store.data_mut();
         state.clock.moved();
@@ -140,8 +173,9 @@ impl OpenFile {
             .map_err(Stopped::Error);
 
         let state = store.data_mut();
-        let cursor = state.table.delete(cursor).map_err(host_error)?;
+        let mut cursor = state.table.delete(cursor).map_err(host_error)?;
         let output = state.table.delete(output).map_err(host_error)?;
+        *returned = cursor.take_source();
         let (account, at_end) = cursor.finish()?;
         let block = settle(&state.log, limits, answer)?;
         let (chunks, length) = output.finish();

@@ -2,7 +2,7 @@
 use std::{path::Path, time::Instant};
 
 use offloom_rows::{BatchLimits, Cursor, MAX_BATCH_BYTES, MAX_BATCH_ROWS, Values};
-use offloom_weaviate_disk::{DataDirectory, ReadOptions, UnitOptions};
+use offloom_weaviate_disk::{DataDirectory, ReadOptions, UnitCursor, UnitOptions};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             cutting += before.elapsed();
             units += 1;
             raw_bytes += unit.raw_bytes();
-            let mut cursor = unit.open(&ReadOptions::default());
+            let mut cursor = UnitCursor::open(&unit, &ReadOptions::default());
             while let Some(batch) = cursor.next_batch(limits)? {
                 rows += u64::from(batch.rows.row_count);
                 for column in &batch.rows.columns {

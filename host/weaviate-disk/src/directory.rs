@@ -1,26 +1,29 @@
-//! Opens a data directory, or those of several nodes, and lists classes and shards
+//! Opens the data directory of one or several nodes, and starts everything that reads from it
 //! (`data-directory.md` 1 and 2).
 use std::{path::Path, sync::Arc};
 
+use offloom_weaviate_lsm::{LsmError, descriptors::Descriptors};
+
 use crate::{
-    bucket::Bucket,
     catalog::{
-        self,
+        class::Class,
+        classes,
         effective_schema::{EffectiveSchema, SchemaSource},
+        node::{self, Node, OpenedNode},
+        node_names, on_disk,
+        warning::Warning,
     },
-    class::{Class, Shard},
-    descriptors::Descriptors,
     error::DiskError,
-    estimate::{self, ClassEstimate},
-    inspect::{self, Survey},
-    nodes::{self, Node, OpenedNode},
-    report::Warning,
+    look::{
+        estimate::{self, ClassEstimate},
+        inspect::{self, Survey},
+    },
     schema::SchemaFile,
-    units::{UnitOptions, Units},
+    unit::units::{UnitOptions, Units},
 };
 
-/// A Weaviate data directory, or those of a cluster's nodes as one, opened for reading. Cheap to
-/// clone.
+/// A Weaviate data directory, or those of several nodes of a cluster as one, opened for reading.
+/// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct DataDirectory {
     nodes: Arc<[Node]>,
@@ -31,23 +34,23 @@ pub struct DataDirectory {
 }
 
 impl DataDirectory {
-    /// Lists classes and shards. The schema decides which classes and tenants there are: that of
-    /// the file, or else the one that the server kept in the directory. Without either, the
-    /// objects' own class names are looked at.
+    /// Lists classes and shards. The schema decides which classes and tenants exist: that of the
+    /// file, or else the one that the server stored in the directory. Without either, class names
+    /// come from the objects.
     ///
     /// # Errors
-    /// When the directory cannot be read or is none of Weaviate's; when the server's schema is
-    /// broken and no file stands in for it; when shards of the flat layout cannot be told apart.
+    /// When the directory cannot be read or is not one of Weaviate's; when the stored schema is
+    /// broken and no file replaces it; when the class of a shard in the flat layout is ambiguous.
     pub fn open(path: &Path, schema: Option<SchemaFile>) -> Result<DataDirectory, DiskError> {
         DataDirectory::open_nodes(&[path], schema)
     }
 
-    /// Opens the data directories of several nodes of one cluster, as one. Every shard is there
-    /// once; one that several nodes hold is merged: see [`crate::ShardCopies`]. The schema is that
-    /// of the node whose RAFT index is the highest.
+    /// Opens the data directories of several nodes of one cluster as one. Every shard occurs once;
+    /// the copies of a shard on several nodes are merged, see [`crate::ShardCopy`]. The schema is
+    /// that of the node with the highest RAFT index.
     ///
     /// # Errors
-    /// As [`DataDirectory::open`]; when a directory is given twice, or none is.
+    /// As [`DataDirectory::open`]; when no directory is given, or one is given twice.
     pub fn open_nodes(
         paths: &[impl AsRef<Path>],
         schema: Option<SchemaFile>,
@@ -57,20 +60,20 @@ impl DataDirectory {
         if opened.is_empty() {
             return Err(DiskError::NoDirectory);
         }
-        nodes::refuse_twins(&opened)?;
+        node::refuse_duplicates(&opened)?;
         let mut warnings = Vec::new();
         let directories = opened.iter().map(|node| (&*node.path, &*node.root));
         let known = EffectiveSchema::read(directories, schema.as_ref(), &mut warnings)?;
-        let (mut nodes, mut found) = (Vec::new(), Vec::new());
+        let (mut nodes, mut on_disk) = (Vec::new(), Vec::new());
         for node in opened {
-            let classes = node.listing.classes(&node.root, &known, &mut warnings)?;
-            if !classes.values().any(|class| class.has_data) && !node.is_a_servers() {
+            let classes = on_disk::classes(&node, &known, &mut warnings)?;
+            if !classes.values().any(|class| class.has_data) && !node.is_used_by_server() {
                 return Err(DiskError::NotADataDirectory { path: node.path.to_path_buf() });
             }
-            nodes.push(node.named(&known, &classes));
-            found.push(classes);
+            nodes.push(node.named(node_names::names(&known, &classes)));
+            on_disk.push(classes);
         }
-        let classes = catalog::classes(&nodes, &known, found, &mut warnings);
+        let classes = classes::combine(&nodes, &known, on_disk, &mut warnings);
         Ok(DataDirectory {
             nodes: nodes.into(),
             schema_from: known.source,
@@ -80,76 +83,50 @@ impl DataDirectory {
         })
     }
 
-    /// The same directory with another budget of open files than this process's whole. An export
-    /// that runs beside others needs one of its own.
+    /// The same directory with another budget of open files than all of this process's. Each of
+    /// several exports that run at once needs its own.
     #[must_use]
     pub fn with_descriptors(self, descriptors: Descriptors) -> DataDirectory {
         DataDirectory { descriptors, ..self }
     }
 
-    pub(crate) fn descriptors(&self) -> &Descriptors {
-        &self.descriptors
-    }
-
-    /// The directories in the order in which they were given, at least one.
+    /// The data directories in the order in which they were given, at least one.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// Where class names, multi-tenancy and tenants were taken from.
+    /// The source of class names, multi-tenancy and tenants.
     pub fn schema_from(&self) -> &SchemaSource {
         &self.schema_from
     }
 
-    /// Sorted by name: those of the schema, with or without data; without a schema, those on disk.
+    /// The classes of the schema, with or without data; without a schema, those on disk. Sorted by
+    /// name.
     pub fn classes(&self) -> &[Class] {
         &self.classes
     }
 
-    /// What was guessed or left out when the directory was opened.
+    /// What was guessed, left out or contradictory when the directory was opened.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// What the shards of `class` consist of, without reading rows. Logs are read.
+    /// The files of the shards of `class`, without reading rows. Logs are read.
     ///
     /// # Errors
-    /// Only when a bucket cannot be listed: what is wrong with a shard's files is in its survey.
-    pub fn survey(&self, class: &Class) -> Result<Survey, DiskError> {
-        let shards = class.shards.iter();
-        inspect::survey(shards.map(|shard| (shard, self.buckets(class, shard))))
+    /// Only when a bucket cannot be listed: other faults of a shard's files are in its survey.
+    pub fn survey(&self, class: &Class) -> Result<Survey, LsmError> {
+        inspect::survey(class, &self.nodes)
     }
 
-    /// How much `class` holds, about, from the sizes of its files: fast even for very many tenants.
+    /// About how much `class` holds, from the sizes of its files: fast even for very many tenants.
     pub fn estimate(&self, class: &Class) -> ClassEstimate {
-        let shards = class.shards.iter().filter(|shard| shard.skip_reason.is_none());
-        let buckets = shards.flat_map(|shard| self.buckets(class, shard));
-        estimate::estimate(buckets.map(|(_, bucket)| bucket))
+        estimate::estimate(class, &self.nodes)
     }
 
-    /// The rows of `class`, cut into units. Shards are looked at when the iterator reaches them.
+    /// The rows of `class`, cut into units. The files of a shard are opened when the iterator reaches
+    /// it.
     pub fn units(&self, class: &Class, options: UnitOptions) -> Units {
-        Units::new(self.clone(), class.clone(), options)
-    }
-
-    /// Where the shard's objects lie, in every directory that holds it.
-    pub(crate) fn buckets<'a>(
-        &'a self,
-        class: &'a Class,
-        shard: &'a Shard,
-    ) -> impl Iterator<Item = (&'a Node, Bucket)> {
-        let told = self.nodes.len() > 1;
-        shard.held_by.iter().filter_map(move |held| {
-            let node = self.nodes.get(held.node)?;
-            let bucket = Bucket {
-                root: node.root.clone(),
-                node: told.then(|| node.shared_path()),
-                class_directory: class.directory.clone(),
-                class: class.name.clone(),
-                shard: shard.name.clone(),
-                layout: held.layout,
-            };
-            Some((node, bucket))
-        })
+        Units::new(self.nodes.clone(), self.descriptors.clone(), class.clone(), options)
     }
 }

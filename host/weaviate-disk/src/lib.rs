@@ -1,55 +1,61 @@
-//! Reads the objects of a Weaviate data directory: classes, shards, segments, logs, rows.
+//! Reads the objects of a Weaviate data directory: classes, shards, units, rows.
 //!
 //! [`DataDirectory::open`] lists the classes, [`DataDirectory::units`] cuts one into [`Unit`]s, and
-//! [`Unit::open`] yields its rows as an [`offloom_rows::Cursor`]. Everything is read-only and
-//! blocking; nothing outside of the directory can be opened.
-mod bad_data;
-mod bucket;
+//! [`UnitCursor::open`] reads the rows of a unit as an [`offloom_rows::Cursor`]. Everything is
+//! read-only and blocking; nothing outside of the directory can be opened.
+//!
+//! Reading order:
+//!
+//! * `directory`: the entry, which starts everything below.
+//! * `error`: what can go wrong.
+//! * `catalog`: the classes and shards, from the schema and from what is on disk.
+//! * `unit`: the rows of a class, cut into units.
+//! * `rows`: the rows of a unit, decoded, filtered, in flat columns.
+//! * `look`: what a class holds, without reading rows.
+//!
+//! The files of one shard are read by [`offloom_weaviate_lsm`].
 mod catalog;
-mod class;
-mod columns;
-mod copies;
-mod cursor;
-mod descriptors;
 mod directory;
 mod error;
-mod estimate;
-mod filter;
-mod freeze;
-mod inspect;
-mod key_index;
-mod layout;
-mod leftovers;
-mod merge;
-mod nodes;
-mod object;
-mod report;
-mod segment;
-mod snapshot;
-mod tenants;
-mod units;
-mod wal;
+mod look;
+mod rows;
+mod unit;
 
-pub use bad_data::{
-    BadObject, FaultLog, Faults, MAX_LISTED_OBJECTS, MAX_RAW_BYTES, OnBadObject, ReadOptions,
-    ShardFaults, UnknownPolicy,
+pub use catalog::{
+    class::{Class, Shard, SkipReason},
+    effective_schema::SchemaSource,
+    name_list::name_list,
+    node::Node,
+    tenants::TenantError,
+    warning::{Examples, Warning},
 };
-pub use catalog::effective_schema::SchemaSource;
-pub use class::{Class, Shard, SkipReason};
-pub use copies::{ShardCopies, ShardCopy};
-pub use cursor::UnitCursor;
-pub use descriptors::{Descriptors, raise_descriptor_limit};
 pub use directory::DataDirectory;
-pub use error::{DiskError, LogFault, ObjectFault, Place, SegmentFault};
-pub use estimate::ClassEstimate;
-pub use filter::{FilterError, PropertySelection, RowFilter, UNNAMED_VECTOR, VectorSelection};
-pub use inspect::{CopySurvey, IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey, Survey};
-pub use layout::Layout;
-pub use leftovers::IgnoredReason;
-pub use nodes::Node;
+pub use error::DiskError;
+pub use look::{
+    estimate::ClassEstimate,
+    inspect::{CopySurvey, IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey, Survey},
+};
+pub use offloom_weaviate_lsm::{
+    LogFault, LsmError, ObjectFault, Place, SegmentFault,
+    copies::ShardCopy,
+    descriptors::{Descriptors, raise_descriptor_limit},
+    layout::Layout,
+    leftovers::IgnoredReason,
+    ruling::DifferenceCounts,
+    snapshot::{CutOff, LogLength, ShardWarning},
+};
 /// The crate that reads schemas: its types are part of this crate's interface.
 pub use offloom_weaviate_schema as schema;
-pub use report::{CutOff, Examples, LogLength, ShardSummary, Warning};
+pub use rows::{
+    cursor::{ReadReport, UnitCursor},
+    faults::{
+        BadObject, Faults, MAX_LISTED_OBJECTS, MAX_RAW_BYTES, OnBadObject, ReadOptions,
+        ShardFaults, UnknownPolicy,
+    },
+    filter::{FilterError, PropertySelection, RowFilter, UNNAMED_VECTOR, VectorSelection},
+};
 pub use schema::{SchemaClass, SchemaFile};
-pub use tenants::TenantError;
-pub use units::{Unit, UnitOptions, Units};
+pub use unit::{
+    Unit,
+    units::{ShardSummary, UnitOptions, Units},
+};

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use offloom_rows::{CursorError, Schema};
 use offloom_sandbox::{EncodedBlock, ExporterGuest, FileEncoder, GuestError, GuestOptions};
-use offloom_weaviate_disk::{Faults, ReadOptions, Unit};
+use offloom_weaviate_disk::{Faults, ReadOptions, ReadReport, Unit, UnitCursor};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::file::{ClassFiles, FileError};
@@ -103,14 +103,14 @@ pub(crate) async fn work(context: Arc<TransferContext>) -> Result<(), WorkerErro
         match job.work {
             Work::Encode(unit) => {
                 let raw_bytes = unit.raw_bytes();
-                let (encoded, faults) = encode(&context, &job.class, encoder, unit).await?;
+                let (encoded, report) = encode(&context, &job.class, encoder, unit).await?;
                 let (runs, file_bytes) = (encoded.runs.clone(), encoded.length);
-                for (shard, faults) in &faults.shards {
+                for (shard, faults) in &report.faults.shards {
                     if let Some(error) = &faults.error {
                         context.status.record(Event::ShardFailed { class, shard: *shard, error });
                     }
                 }
-                job.class.files.append(job.ticket, encoder, encoded, faults).await?;
+                job.class.files.append(job.ticket, encoder, encoded, report).await?;
                 let runs = &runs;
                 context.status.record(Event::BlockAppended { class, runs, file_bytes, raw_bytes });
             }
@@ -137,28 +137,30 @@ async fn encode(
     class: &ClassTransfer,
     encoder: &mut FileEncoder,
     mut unit: Unit,
-) -> Result<(EncodedBlock, Faults), WorkerError> {
+) -> Result<(EncodedBlock, ReadReport), WorkerError> {
     let mut failed = Faults::default();
     loop {
-        let cursor = unit.open(&class.reading);
-        let log = cursor.faults();
-        let error = match encoder.encode(Box::new(cursor)).await {
-            Ok(encoded) => {
-                failed.add(log.take());
-                return Ok((encoded, failed));
+        let cursor = UnitCursor::open(&unit, &class.reading);
+        let (error, cursor) = match encoder.encode_and_return(cursor).await {
+            Ok((encoded, cursor)) => {
+                let mut report = cursor.into_report();
+                failed.add(report.faults);
+                report.faults = failed;
+                return Ok((encoded, report));
             }
-            Err(GuestError::Rows(error)) => error,
-            Err(source) => return Err(guest_failure(&class.schema.class_name, source)),
+            Err((GuestError::Rows(error), cursor)) => (error, cursor),
+            Err((source, _)) => return Err(guest_failure(&class.schema.class_name, source)),
         };
         // Discard this attempt except for which shards failed. If none did, a bad object is the
         // cause.
         let failed_before = failed.shards.len();
-        add_failed_shards(&mut failed, log.take());
+        let report = cursor.map(UnitCursor::into_report).unwrap_or_default();
+        add_failed_shards(&mut failed, report.faults);
         if failed.shards.len() == failed_before {
             return Err(WorkerError::Rows(error));
         }
         let (again, others) = tokio::task::spawn_blocking(move || {
-            let others = unit.failing_shards();
+            let others = Faults::find_failing_shards(&unit);
             (unit, others)
         })
         .await?;

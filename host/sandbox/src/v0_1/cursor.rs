@@ -37,6 +37,11 @@ impl GuestCursor {
         }
     }
 
+    /// The source, unless a batch is being read from it.
+    pub(crate) fn take_source(&mut self) -> Option<Box<dyn Cursor>> {
+        self.source.take()
+    }
+
     /// The rows that were read and whether the guest reached the end, or the error of the source.
     pub(crate) fn finish(self) -> Result<(RowAccount, bool), CursorError> {
         match self.error {
@@ -51,13 +56,7 @@ impl RowAccount {
         self.rows = self.rows.saturating_add(u64::from(rows.row_count));
         self.bytes = self.bytes.saturating_add(convert::batch_bytes(rows));
         for run in runs {
-            match self.runs.last_mut() {
-                Some(last) if last.shard == run.shard => {
-                    last.rows = last.rows.saturating_add(run.rows);
-                    last.last_id = run.last_id;
-                }
-                _ => self.runs.push(run),
-            }
+            ShardRun::append(&mut self.runs, run);
         }
     }
 }

@@ -9,9 +9,9 @@ use std::{
 
 use cap_std::fs::Dir;
 
+use super::warning::Warning;
 use crate::{
     error::DiskError,
-    report::Warning,
     schema::{ClusterSchema, ReadFrom, SchemaFile, ShardState, names, stored},
 };
 

@@ -1,13 +1,14 @@
 //! The exact name of a class, from its objects (`data-directory.md` 6, way 6.3).
 use std::sync::Arc;
 
-use crate::{
+use offloom_weaviate_lsm::{
     bucket::Bucket,
     merge::{Merge, ShardRange},
     object::{self, VectorEntries},
-    schema::names,
     snapshot::ShardSnapshot,
 };
+
+use crate::schema::names;
 
 /// Limit of shards to read.
 const SHARDS: usize = 64;

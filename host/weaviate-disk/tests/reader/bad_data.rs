@@ -6,7 +6,8 @@ use offloom_encoder::{
 };
 use offloom_rows::{BatchLimits, Cursor, CursorError};
 use offloom_weaviate_disk::{
-    DataDirectory, DiskError, OnBadObject, ReadOptions, SegmentFault, Unit, UnitOptions,
+    DataDirectory, DiskError, Faults, LsmError, OnBadObject, ReadOptions, ReadReport, SegmentFault,
+    Unit, UnitCursor, UnitOptions,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -48,21 +49,20 @@ fn without_a_policy_the_first_bad_object_ends_the_reading() {
     let shard = shard(false);
     let DiskError::Object { id: key, .. } = shard.error() else { panic!("another error") };
     assert_eq!(key, Uuid::from_bytes(id(2)));
-    let cursor = shard.unit().open(&ReadOptions::default());
-    let faults = cursor.faults();
-    rows::read_cursor(cursor, LIMITS).unwrap_err();
+    let cursor = UnitCursor::open(&shard.unit(), &ReadOptions::default());
+    let (rows, report) = rows::read_reported(cursor, LIMITS);
+    rows.unwrap_err();
     // The object is bad, not the shard: there is nothing to be read without.
-    assert!(faults.take().shards.is_empty());
+    assert!(report.faults.shards.is_empty());
 }
 
 #[test]
 fn bad_objects_are_left_out_and_counted() {
     for in_log in [false, true] {
         let shard = shard(in_log);
-        let cursor = shard.unit().open(&options(OnBadObject::Skip));
-        let faults = cursor.faults();
-        assert_eq!(ids(&rows::read_cursor(cursor, LIMITS).unwrap()), [1, 3, 5]);
-        let faults = faults.take();
+        let cursor = UnitCursor::open(&shard.unit(), &options(OnBadObject::Skip));
+        let (rows, ReadReport { faults, .. }) = rows::read_reported(cursor, LIMITS);
+        assert_eq!(ids(&rows.unwrap()), [1, 3, 5]);
         assert_eq!(faults.shards[&0].objects_left_out, 2);
         assert_eq!((faults.listed.len(), faults.unlisted), (0, 0));
         assert_eq!(faults.shards[&0].error, None);
@@ -73,10 +73,9 @@ fn bad_objects_are_left_out_and_counted() {
 fn a_quarantined_object_is_listed_with_its_place_and_reason() {
     for in_log in [false, true] {
         let shard = shard(in_log);
-        let cursor = shard.unit().open(&options(OnBadObject::Quarantine));
-        let faults = cursor.faults();
-        assert_eq!(ids(&rows::read_cursor(cursor, LIMITS).unwrap()), [1, 3, 5]);
-        let faults = faults.take();
+        let cursor = UnitCursor::open(&shard.unit(), &options(OnBadObject::Quarantine));
+        let (rows, ReadReport { faults, .. }) = rows::read_reported(cursor, LIMITS);
+        assert_eq!(ids(&rows.unwrap()), [1, 3, 5]);
         assert_eq!(faults.shards[&0].objects_left_out, 2);
         let file = format!("segment-0000000000000000007.{}", if in_log { "wal" } else { "db" });
         let stored = std::fs::read(shard.file(&file)).unwrap();
@@ -98,10 +97,10 @@ fn a_quarantined_object_is_listed_with_its_place_and_reason() {
 fn stored_bytes_are_kept_only_where_that_is_asked_for() {
     let keep = ReadOptions { keep_raw: true, ..options(OnBadObject::Quarantine) };
     let shard = shard(false);
-    let cursor = shard.unit().open(&keep);
-    let faults = cursor.faults();
-    rows::read_cursor(cursor, LIMITS).unwrap();
-    let raw: Vec<_> = faults.take().listed.into_iter().map(|bad| bad.raw.unwrap()).collect();
+    let cursor = UnitCursor::open(&shard.unit(), &keep);
+    let (rows, report) = rows::read_reported(cursor, LIMITS);
+    rows.unwrap();
+    let raw: Vec<_> = report.faults.listed.into_iter().map(|bad| bad.raw.unwrap()).collect();
     assert_eq!(raw, [broken(2).value, broken(4).value]);
 }
 
@@ -110,16 +109,15 @@ fn another_try_does_not_count_again_and_small_batches_do_not_either() {
     let shard = shard(false);
     let unit = shard.unit();
     let options = options(OnBadObject::Quarantine);
-    let first = unit.open(&options);
-    let first_faults = first.faults();
-    rows::read_cursor(first, LIMITS).unwrap();
-    let second = unit.open(&options);
-    let second_faults = second.faults();
+    let first = UnitCursor::open(&unit, &options);
+    let (rows, first) = rows::read_reported(first, LIMITS);
+    rows.unwrap();
+    let second = UnitCursor::open(&unit, &options);
     let limits = BatchLimits { max_rows: 1, max_bytes: 1 };
-    assert_eq!(ids(&rows::read_cursor(second, limits).unwrap()), [1, 3, 5]);
-    let faults = first_faults.take();
-    assert_eq!(faults.listed.len(), 2);
-    assert_eq!(second_faults.take(), faults);
+    let (rows, second) = rows::read_reported(second, limits);
+    assert_eq!(ids(&rows.unwrap()), [1, 3, 5]);
+    assert_eq!(first.faults.listed.len(), 2);
+    assert_eq!(second, first);
 }
 
 #[test]
@@ -127,11 +125,10 @@ fn a_shard_of_bad_objects_alone_has_no_rows_and_no_error() {
     let shard = Shard::new();
     let nodes: Vec<Node> = (0..200).map(broken).collect();
     shard.segment(7, SegmentOptions::default(), &nodes);
-    let mut cursor = shard.unit().open(&options(OnBadObject::Skip));
-    let faults = cursor.faults();
+    let mut cursor = UnitCursor::open(&shard.unit(), &options(OnBadObject::Skip));
     let limits = BatchLimits { max_rows: 2, max_bytes: 100 };
     assert!(cursor.next_batch(limits).unwrap().is_none());
-    assert_eq!(faults.take().shards[&0].objects_left_out, 200);
+    assert_eq!(cursor.into_report().faults.shards[&0].objects_left_out, 200);
 }
 
 #[test]
@@ -142,10 +139,10 @@ fn an_object_too_large_to_be_read_is_left_out_without_its_bytes() {
     let value_bytes = large.value.len() as u64;
     shard.segment(7, SegmentOptions::default(), &[put(1, "{}"), large, put(3, "{}")]);
     let keep = ReadOptions { keep_raw: true, ..options(OnBadObject::Quarantine) };
-    let cursor = shard.unit().open(&keep);
-    let faults = cursor.faults();
-    assert_eq!(ids(&rows::read_cursor(cursor, LIMITS).unwrap()), [1, 3]);
-    let bad = faults.take().listed.remove(0);
+    let cursor = UnitCursor::open(&shard.unit(), &keep);
+    let (rows, mut report) = rows::read_reported(cursor, LIMITS);
+    assert_eq!(ids(&rows.unwrap()), [1, 3]);
+    let bad = report.faults.listed.remove(0);
     assert_eq!((bad.value_bytes, bad.raw), (value_bytes, None));
     assert!(bad.reason.contains("more than the 33554432"), "{}", bad.reason);
 }
@@ -240,13 +237,12 @@ fn a_shard_that_cannot_be_trusted_has_its_error_and_the_others_go_on() {
         assert_eq!(shard.cut_off.is_none(), failed);
         assert_eq!(shard.skip_reason, None);
     }
-    let DiskError::Segment { place, offset: 2, fault } = &**shards[3].error.as_ref().unwrap()
-    else {
+    let LsmError::Segment { place, offset: 2, fault } = &**shards[3].error.as_ref().unwrap() else {
         panic!("{:?}", shards[3].error)
     };
     assert_eq!((&*place.shard, &*place.file), ("d", SEGMENT));
     assert_eq!(*fault, SegmentFault::Version { version: 9 });
-    assert!(matches!(**shards[4].error.as_ref().unwrap(), DiskError::Compaction { .. }));
+    assert!(matches!(**shards[4].error.as_ref().unwrap(), LsmError::Compaction { .. }));
 }
 
 #[test]
@@ -255,8 +251,7 @@ fn a_unit_is_read_again_without_the_shards_that_break() {
     tenants.break_node(1);
     tenants.break_node(3);
     let unit = tenants.unit();
-    let mut cursor = unit.open(&ReadOptions::default());
-    let faults = cursor.faults();
+    let mut cursor = UnitCursor::open(&unit, &ReadOptions::default());
     let limits = BatchLimits { max_rows: 1, ..LIMITS };
     // The good rows before it were handed out already.
     for _ in 0..4 {
@@ -264,13 +259,13 @@ fn a_unit_is_read_again_without_the_shards_that_break() {
     }
     let error = cursor.next_batch(limits).unwrap_err();
     assert!(matches!(error, CursorError::InvalidData(_)));
-    let failed = faults.take().shards;
+    let failed = cursor.into_report().faults.shards;
     assert_eq!(failed.keys().copied().collect::<Vec<_>>(), [1]);
     assert_eq!(failed[&1].error.as_deref(), Some(error.to_string().as_str()));
     assert!(error.to_string().contains("shard b"), "{error}");
 
     // The others that break are found at once.
-    let failing = unit.failing_shards();
+    let failing = Faults::find_failing_shards(&unit);
     let failing: BTreeSet<u32> = failing.shards.into_keys().collect();
     assert_eq!(failing, [1, 3].into());
     let rest = unit.without(&failing);
@@ -289,11 +284,11 @@ fn a_shard_whose_file_is_cut_while_it_is_read_fails_alone() {
     let unit = tenants.unit();
     let path = tenants.writers[2].path().join(SEGMENT);
     std::fs::File::options().write(true).open(path).unwrap().set_len(20).unwrap();
-    let cursor = unit.open(&ReadOptions::default());
-    let faults = cursor.faults();
-    let error = rows::read_cursor(cursor, LIMITS).unwrap_err();
+    let cursor = UnitCursor::open(&unit, &ReadOptions::default());
+    let (rows, report) = rows::read_reported(cursor, LIMITS);
+    let error = rows.unwrap_err();
     assert!(matches!(CursorError::from(error), CursorError::Unavailable(_)));
-    let failed: BTreeSet<u32> = faults.take().shards.into_keys().collect();
+    let failed: BTreeSet<u32> = report.faults.shards.into_keys().collect();
     assert_eq!(failed, [2].into());
     let rows = rows::read_unit(&unit.without(&failed), LIMITS).unwrap();
     assert_eq!(tenants_of(&rows), all_of(&["a", "b", "d", "e"]));

@@ -168,14 +168,14 @@ fn classes_are_those_of_raft_and_both_sides_of_a_disagreement_are_told() {
         [
             "class Article: 1 shard (s2) is in the schema and not on disk",
             "class Article: 1 shard (s9) is on disk and not in the schema, and left out",
-            "class Article: 1 shard (s3) is on other nodes alone (n2), whose data directories are \
-             not part of this",
+            "class Article: 1 shard (s3) is only on other nodes (n2), whose data directories were \
+             not given",
             "class Moved: 1 shard (s7) is on disk, although the schema places them on other \
              nodes: a copy that was being made may not be whole",
-            "class NOWHERE: 1 shard (s4) is in the schema and not on disk, nor is a directory of \
-             the class",
-            "class Others: 2 shards (s5, s6) are on other nodes alone (n2, n3), whose data \
-             directories are not part of this",
+            "class NOWHERE: 1 shard (s4) is in the schema and not on disk; the class has no \
+             directory either",
+            "class Others: 2 shards (s5, s6) are only on other nodes (n2, n3), whose data \
+             directories were not given",
             "directory deleted is left out: the schema has no such class",
         ]
     );

@@ -3,7 +3,7 @@ use std::sync::OnceLock;
 
 use offloom_encoder::{DirectoryWriter, SegmentOptions, tear};
 use offloom_rows::BatchLimits;
-use offloom_weaviate_disk::{DataDirectory, DiskError, SegmentFault};
+use offloom_weaviate_disk::{DataDirectory, DiskError, LsmError, SegmentFault};
 use proptest::{collection::vec, prelude::*, sample::Index, sample::select};
 use uuid::Uuid;
 
@@ -33,7 +33,7 @@ fn damaged(version: u16, damage: impl FnOnce(&mut Vec<u8>)) -> Shard {
 /// Offset and fault of the error that reading ends with.
 fn segment_fault(shard: &Shard) -> (u64, SegmentFault) {
     match shard.error() {
-        DiskError::Segment { place, offset, fault } => {
+        DiskError::Lsm(LsmError::Segment { place, offset, fault }) => {
             assert_eq!((&*place.class, &*place.shard), (CLASS, SHARD));
             assert_eq!(&*place.file, "segment-0000000000000000007.db");
             (offset, fault)
@@ -92,7 +92,10 @@ fn a_segment_that_was_cut_anywhere_is_an_error() {
                 continue;
             }
             let error = shard.error();
-            assert!(matches!(error, DiskError::Segment { .. }), "{cut} of {length}: {error}");
+            assert!(
+                matches!(error, DiskError::Lsm(LsmError::Segment { .. })),
+                "{cut} of {length}: {error}"
+            );
         }
     }
 }
@@ -179,7 +182,7 @@ fn a_key_outside_of_its_unit_is_an_error() {
     let directory = shard.open();
     let class = rows::class(&directory, CLASS);
     let error = rows::read(&directory, class, 1, rows::LIMITS).unwrap_err();
-    let DiskError::Segment { offset, fault, .. } = error else { panic!("{error}") };
+    let DiskError::Lsm(LsmError::Segment { offset, fault, .. }) = error else { panic!("{error}") };
     let key = Uuid::from_bytes(id(1));
     assert_eq!((offset, fault), (key_offset as u64 - 4, SegmentFault::KeyOrder { key }));
 }
@@ -193,7 +196,10 @@ fn a_tree_that_leads_in_circles_ends() {
     let directory = shard.open();
     let class = rows::class(&directory, CLASS);
     let error = rows::read(&directory, class, 1, rows::LIMITS).unwrap_err();
-    let DiskError::Segment { offset, fault: SegmentFault::TreePointer { .. }, .. } = error else {
+    let DiskError::Lsm(LsmError::Segment {
+        offset, fault: SegmentFault::TreePointer { .. }, ..
+    }) = error
+    else {
         panic!("{error}")
     };
     assert_eq!(offset, tree as u64);
@@ -206,7 +212,9 @@ fn an_interrupted_compaction_that_weaviate_refuses_is_refused() {
     let tmp = "segment-0000000000000000001_0000000000000000002.l1.s0.db.tmp";
     std::fs::write(shard.file(tmp), b"never opened").unwrap();
     let error = shard.error();
-    assert!(matches!(&error, DiskError::Compaction { place } if &*place.file == tmp));
+    assert!(
+        matches!(&error, DiskError::Lsm(LsmError::Compaction { place }) if &*place.file == tmp)
+    );
     assert!(error.to_string().contains("delete this file to recover"), "{error}");
 }
 
@@ -331,7 +339,7 @@ proptest! {
                 let shown = error.to_string();
                 prop_assert!(shown.contains(name) && shown.contains(SHARD), "{}", shown);
                 prop_assert!(
-                    matches!(error, DiskError::Segment { .. } | DiskError::Object { .. }),
+                    matches!(error, DiskError::Lsm(LsmError::Segment { .. }) | DiskError::Object { .. }),
                     "{:?}",
                     error
                 );

@@ -9,7 +9,7 @@ use std::{
 
 use offloom_encoder::{DirectoryWriter, NameStyle, Node, Object, ObjectOptions, SegmentOptions};
 use offloom_weaviate_disk::{
-    DataDirectory, Descriptors, DiskError, Unit, UnitOptions, raise_descriptor_limit,
+    DataDirectory, Descriptors, DiskError, LsmError, Unit, UnitOptions, raise_descriptor_limit,
 };
 use rustix::process::{Resource, getrlimit};
 use tempfile::TempDir;
@@ -158,7 +158,9 @@ fn a_shard_with_more_files_than_may_be_open_fails_with_the_remedy() {
     let directory = open(root.path(), 3);
     let class = rows::class(&directory, CLASS);
     let error = rows::read(&directory, class, 1 << 20, LIMITS).unwrap_err();
-    let DiskError::TooManyFiles { place, needed_files: 4, allowed_files: 3 } = &error else {
+    let DiskError::Lsm(LsmError::TooManyFiles { place, needed_files: 4, allowed_files: 3 }) =
+        &error
+    else {
         panic!("{error}")
     };
     assert_eq!(&*place.shard, "tenant001");

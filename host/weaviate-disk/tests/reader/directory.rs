@@ -2,7 +2,9 @@
 use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
 use offloom_encoder::{DirectoryWriter, NameStyle, SegmentOptions, WalVersion};
-use offloom_weaviate_disk::{CopySurvey, DataDirectory, DiskError, IgnoredReason, Warning};
+use offloom_weaviate_disk::{
+    CopySurvey, DataDirectory, DiskError, IgnoredReason, LsmError, ShardWarning, Warning,
+};
 
 use crate::{
     rows::{self, LIMITS},
@@ -43,7 +45,7 @@ fn without_a_schema_the_objects_tell_the_name_or_the_directory_does() {
         directory.warnings(),
         [guessed("restored", "Restored"), guessed("unnamed", "Unnamed")]
     );
-    assert!(directory.warnings()[0].to_string().contains("a schema file would"));
+    assert!(directory.warnings()[0].to_string().contains("give a schema file"));
 }
 
 #[test]
@@ -174,7 +176,7 @@ fn links_out_of_the_directory_are_not_followed() {
     for target in [log, PathBuf::from("/dev/zero"), PathBuf::from("../../../../../outside")] {
         symlink(&target, bucket.join(name)).unwrap();
         let error = read().unwrap_err();
-        let DiskError::Read { place, .. } = &error else { panic!("{error}") };
+        let DiskError::Lsm(LsmError::Read { place, .. }) = &error else { panic!("{error}") };
         assert_eq!(&*place.file, name);
         fs::remove_file(bucket.join(name)).unwrap();
     }
@@ -244,11 +246,11 @@ fn oddities_of_a_shard_are_told_and_its_rows_read() {
     fs::write(shard.file("segment-1_2.db"), b"whatever").unwrap();
     fs::write(shard.file("../../version"), 3_u16.to_le_bytes()).unwrap();
     assert_eq!(shard.rows().len(), 1);
-    let texts: Vec<String> = shard.warnings().iter().map(Warning::to_string).collect();
+    let texts: Vec<String> = shard.warnings().iter().map(ShardWarning::to_string).collect();
     assert_eq!(
         texts,
         [
-            "class Article, shard aBcDeFgHiJkL: shard version 3 is newer than what is known (2)",
+            "class Article, shard aBcDeFgHiJkL: shard version 3 is newer than the newest known one (2)",
             "class Article, shard aBcDeFgHiJkL, file segment-1_2.db is left out: its name is not \
              one that Weaviate gives to data",
         ]

@@ -7,7 +7,7 @@ use std::{
 use offloom_encoder::{Node, ObjectOptions, SegmentOptions};
 use offloom_weaviate_disk::{
     DataDirectory, DiskError, ObjectFault, OnBadObject, PropertySelection, ReadOptions, RowFilter,
-    SchemaFile, UnitOptions, VectorSelection,
+    SchemaFile, UnitCursor, UnitOptions, VectorSelection,
 };
 use serde_json::value::RawValue;
 
@@ -25,7 +25,7 @@ fn options(properties: PropertySelection, vectors: VectorSelection) -> ReadOptio
 }
 
 fn filtered(shard: &Shard, options: &ReadOptions) -> Result<Vec<Row>, DiskError> {
-    rows::read_cursor(shard.unit().open(options), LIMITS)
+    rows::read_cursor(UnitCursor::open(&shard.unit(), options), LIMITS)
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn every_property_of_the_real_objects_can_be_taken_alone_or_left_out() {
                 directory.units(class, UnitOptions { block_bytes: 32 << 20 }).collect();
             let read = |options: &ReadOptions| -> Vec<Row> {
                 let read = |unit: &offloom_weaviate_disk::Unit| {
-                    rows::read_cursor(unit.open(options), LIMITS).unwrap()
+                    rows::read_cursor(UnitCursor::open(unit, options), LIMITS).unwrap()
                 };
                 units.iter().flat_map(read).collect()
             };
@@ -227,7 +227,7 @@ fn a_filter_costs_little() {
         let start = std::time::Instant::now();
         const ROUNDS: u32 = 400;
         for _ in 0..ROUNDS {
-            let mut cursor = unit.open(&options);
+            let mut cursor = UnitCursor::open(&unit, &options);
             while cursor.read_batch(LIMITS).unwrap().is_some() {}
         }
         let bytes = f64::from(ROUNDS) * 256.0 * text.len() as f64;

@@ -1,7 +1,7 @@
 //! The flat layout of before 1.22: whose shard is `<class>_<shard>_lsm`?
 use std::{fs, path::Path};
 
-use offloom_weaviate_disk::{DataDirectory, DiskError, Layout, SchemaFile, Warning};
+use offloom_weaviate_disk::{DataDirectory, DiskError, Layout, SchemaFile, ShardWarning, Warning};
 
 use crate::{
     rows::{self, LIMITS},
@@ -149,7 +149,7 @@ fn the_version_of_a_flat_shard_is_looked_at() {
     let directory = opened(&data, None);
     let class = rows::class(&directory, "Note");
     let read = rows::read(&directory, class, 1 << 20, LIMITS).unwrap();
-    let [Warning::ShardVersion { version: 3, .. }] = read.shards[0].warnings.as_slice() else {
+    let [ShardWarning::ShardVersion { version: 3, .. }] = read.shards[0].warnings.as_slice() else {
         panic!("{:?}", read.shards)
     };
 }

@@ -2,7 +2,7 @@
 use std::fs;
 
 use offloom_encoder::{Node, SegmentOptions, WalVersion, tear};
-use offloom_weaviate_disk::{DiskError, ShardSummary, Warning};
+use offloom_weaviate_disk::{DiskError, LsmError, ShardSummary, ShardWarning};
 
 use crate::shard::{Shard, delete, put};
 
@@ -74,7 +74,7 @@ fn a_result_whose_left_half_alone_is_there_is_refused_with_the_remedy() {
         segment_as(&shard, result, &[numbered(3, "result")]);
         segment_as(&shard, "segment-3.db", &[numbered(3, "left")]);
         let error = shard.error();
-        let DiskError::Compaction { place } = &error else { panic!("{error}") };
+        let DiskError::Lsm(LsmError::Compaction { place }) = &error else { panic!("{error}") };
         assert_eq!(&*place.file, result);
         assert!(error.to_string().contains("delete this file"), "{error}");
     }
@@ -107,7 +107,7 @@ fn a_log_decides_over_a_segment_of_its_id_unless_it_is_empty() {
         // A torn one too: the server removes the segment and replays what is whole.
         tear(&log, 1).unwrap();
         expect(&shard, &[(1, "log")]);
-        assert!(matches!(shard.warnings().as_slice(), [Warning::TornLog { .. }]));
+        assert!(matches!(shard.warnings().as_slice(), [ShardWarning::TornLog { .. }]));
         fs::write(&log, b"").unwrap();
         expect(&shard, &[(1, "segment")]);
     }

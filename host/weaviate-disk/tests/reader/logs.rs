@@ -1,7 +1,7 @@
 //! Logs: versions, torn tails, and their place among the segments.
 use offloom_encoder::{Node, Object, ObjectOptions, SegmentOptions, WalVersion, tear};
 use offloom_rows::BatchLimits;
-use offloom_weaviate_disk::{LogFault, ReadOptions, UnitOptions, Warning};
+use offloom_weaviate_disk::{LogFault, ReadOptions, ShardWarning, UnitCursor, UnitOptions};
 
 use crate::{
     allocations::largest_bytes,
@@ -16,7 +16,7 @@ fn pairs(found: &[(u8, String)]) -> Vec<(u8, &str)> {
 /// The one torn tail that reading reports.
 fn torn(shard: &Shard) -> (u64, u64, LogFault) {
     match shard.warnings().as_slice() {
-        [Warning::TornLog { offset, dropped_bytes, fault, .. }] => {
+        [ShardWarning::TornLog { offset, dropped_bytes, fault, .. }] => {
             (*offset, *dropped_bytes, fault.clone())
         }
         other => panic!("{other:?}"),
@@ -102,7 +102,7 @@ fn any_flipped_bit_ends_a_log_of_version_1_before_its_record() {
 #[test]
 fn a_log_of_zeros_and_one_of_text_hold_nothing() {
     for (content, fault) in [
-        (vec![0; 4096], LogFault::Implausible { reason: "a key that has not 16 bytes" }),
+        (vec![0; 4096], LogFault::Implausible { reason: "a key that does not have 16 bytes" }),
         (b"not a log".to_vec(), LogFault::CommitType { commit_type: b'n' }),
         (vec![0, 1, 255, 255, 255, 255, 0, 0], LogFault::Cut),
         (vec![0], LogFault::Cut),
@@ -182,7 +182,7 @@ fn a_large_log_is_indexed_and_not_held() {
         let units = directory.units(class, UnitOptions { block_bytes: 1 << 20 });
         units
             .map(|unit| {
-                let mut cursor = unit.open(&ReadOptions::default());
+                let mut cursor = UnitCursor::open(&unit, &ReadOptions::default());
                 let mut rows = 0;
                 while let Some(batch) = cursor.read_batch(limits).unwrap() {
                     rows += batch.rows.row_count;

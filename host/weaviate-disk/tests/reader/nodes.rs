@@ -11,7 +11,8 @@ use offloom_encoder::{
     WalVersion,
 };
 use offloom_weaviate_disk::{
-    DataDirectory, Descriptors, DiskError, SchemaFile, ShardCopies, UnitOptions, Warning,
+    DataDirectory, Descriptors, DiskError, LsmError, ReadOptions, SchemaFile, UnitCursor,
+    UnitOptions, Warning,
 };
 use proptest::{collection::vec, prelude::*};
 use tempfile::TempDir;
@@ -100,8 +101,9 @@ fn merged(directory: &DataDirectory, block_bytes: u64) -> (Vec<(u8, i64)>, u64, 
     let found = read.all().iter().map(|row| (row.id[15], row.updated_ms)).collect();
     let [shard] = read.shards.as_slice() else { panic!("{:?}", read.shards) };
     let copies = shard.copies.as_ref().unwrap();
-    assert_eq!(copies.copies.len(), directory.nodes().len());
-    (found, copies.differing_objects(), copies.kept_against_deletes())
+    assert_eq!(copies.len(), directory.nodes().len());
+    let counts = read.differences.get(&0).copied().unwrap_or_default();
+    (found, counts.differing, counts.kept_against_deletes)
 }
 
 fn file(changes: &[(u8, Change)]) -> File {
@@ -173,7 +175,7 @@ fn an_object_that_is_broken_in_one_copy_is_taken_from_the_other() {
 }
 
 #[test]
-fn a_unit_that_is_read_again_counts_once_and_one_that_is_not_read_does_not_count() {
+fn every_reading_of_a_unit_counts_its_own_differences() {
     let left = Copy::of(&[(false, file(&[(1, Put(10)), (2, Put(10))]))]);
     let right = Copy::of(&[(false, file(&[(2, Put(11))]))]);
     let copies = [left, right];
@@ -182,15 +184,20 @@ fn a_unit_that_is_read_again_counts_once_and_one_that_is_not_read_does_not_count
     let mut units = directory.units(class, UnitOptions { block_bytes: 1 });
     let all: Vec<_> = units.by_ref().collect();
     assert_eq!(all.len(), 2);
-    let shards = units.shards().to_vec();
-    let differing = || shards[0].copies.as_ref().map(ShardCopies::differing_objects);
-    assert_eq!(differing(), Some(0));
+    let differing = |unit| {
+        let cursor = UnitCursor::open(unit, &ReadOptions::default());
+        let (rows, report) = rows::read_reported(cursor, LIMITS);
+        rows.unwrap();
+        report.differences.get(&0).map(|counts| counts.differing)
+    };
     for unit in [&all[1], &all[1]] {
-        rows::read_unit(unit, LIMITS).unwrap();
-        assert_eq!(differing(), Some(1));
+        assert_eq!(differing(unit), Some(1));
     }
-    rows::read_unit(&all[0], LIMITS).unwrap();
-    assert_eq!(differing(), Some(2));
+    assert_eq!(differing(&all[0]), Some(1));
+    // A unit that is not read to its end counts nothing of the key range that it stopped in.
+    let mut cursor = UnitCursor::open(&all[0], &ReadOptions::default());
+    cursor.read_batch(offloom_rows::BatchLimits { max_rows: 1, ..LIMITS }).unwrap().unwrap();
+    assert!(cursor.into_report().differences.is_empty());
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -264,12 +271,12 @@ fn the_nodes_of_a_real_cluster_are_one_export() {
             let class = rows::class(&directory, name);
             let read = rows::read(&directory, class, 1 << 20, LIMITS).unwrap();
             assert_eq!(read.shards.len(), shards);
+            assert!(read.differences.is_empty(), "{:?}", read.differences);
             for shard in &read.shards {
                 assert_eq!(shard.skip_reason, None);
                 let held = shard.copies.as_ref().unwrap();
-                assert_eq!(held.copies.len(), copies, "{name}, {}", shard.shard);
-                assert_eq!(held.differing_objects(), 0);
-                for copy in &held.copies {
+                assert_eq!(held.len(), copies, "{name}, {}", shard.shard);
+                for copy in held {
                     assert!(copy.directory.join(name.to_lowercase()).join(&shard.shard).is_dir());
                     assert!(copy.cut_off.newest_segment.is_some() || !copy.cut_off.logs.is_empty());
                     assert!(copy.cut_off.at >= shard.cut_off.as_ref().unwrap().at);
@@ -286,7 +293,7 @@ fn two_nodes_of_three_tell_what_is_missing() {
     let directory = DataDirectory::open_nodes(&[one, two], None).unwrap();
     let texts: Vec<String> = directory.warnings().iter().map(Warning::to_string).collect();
     let [shelf, spread] = texts.as_slice() else { panic!("{texts:?}") };
-    assert!(shelf.starts_with("class Shelf: 2 shards (t1, t4) are on other"), "{shelf}");
+    assert!(shelf.starts_with("class Shelf: 2 shards (t1, t4) are only on other"), "{shelf}");
     assert!(spread.contains("(node3)"), "{spread}");
 }
 
@@ -320,8 +327,8 @@ fn the_schema_that_goes_furthest_counts_and_the_others_are_told() {
     assert_eq!(
         warning.to_string(),
         format!(
-            "the schema in {} (RAFT log up to entry 3) differs from the one that counts (RAFT log \
-             up to entry 4)",
+            "the schema in {} (RAFT log up to entry 3) differs from the newer one, which is used \
+             (RAFT log up to entry 4)",
             one.root.path().display()
         )
     );
@@ -360,7 +367,7 @@ fn a_copy_on_a_node_where_it_does_not_belong_is_left_out() {
         .shards
         .iter()
         .map(|shard| {
-            let copies = shard.copies.as_ref().unwrap().copies.iter();
+            let copies = shard.copies.as_ref().unwrap().iter();
             copies.map(|copy| copy.directory.to_path_buf()).collect::<Vec<_>>()
         })
         .collect();
@@ -440,8 +447,8 @@ fn of_a_shard_with_a_broken_copy_the_others_are_read_and_it_is_told_of() {
     let [shard] = units.shards() else { panic!("{:?}", units.shards()) };
     assert!(shard.error.as_ref().unwrap().to_string().contains("segment-0000000000000000009.db"));
     let told = shard.copies.as_ref().unwrap();
-    assert_eq!(told.copies.len(), 1);
-    assert_eq!(*told.copies[0].directory, *copies[1].root.path());
+    assert_eq!(told.len(), 1);
+    assert_eq!(*told[0].directory, *copies[1].root.path());
 }
 
 #[test]
@@ -455,6 +462,8 @@ fn copies_hold_their_files_from_one_budget() {
     // Fewer than both need, and more than each does: an error, and no waiting for ever.
     let directory = open(&copies).with_descriptors(Descriptors::new(3));
     let error = rows::read(&directory, &class_of(&directory), 1, LIMITS).unwrap_err();
-    let DiskError::TooManyFiles { place, allowed_files: 3, .. } = &error else { panic!("{error}") };
+    let DiskError::Lsm(LsmError::TooManyFiles { place, allowed_files: 3, .. }) = &error else {
+        panic!("{error}")
+    };
     assert_eq!(place.node.as_deref(), Some(copies[1].root.path()));
 }

@@ -1,7 +1,9 @@
 //! Stored objects that break their format, and those at the borders of what it allows.
 use offloom_encoder::{Generation, Node, Object, ObjectOptions, SegmentOptions, WalVersion};
 use offloom_rows::{BatchLimits, MAX_ROW_BYTES};
-use offloom_weaviate_disk::{DiskError, ObjectFault, ReadOptions, SegmentFault, UnitOptions};
+use offloom_weaviate_disk::{
+    DiskError, LsmError, ObjectFault, ReadOptions, SegmentFault, UnitCursor, UnitOptions,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -188,10 +190,9 @@ fn bytes_behind_the_last_field_are_left_out_and_counted() {
     let class = rows::class(&directory, CLASS);
     let options = UnitOptions { block_bytes: 1 << 20 };
     let unit = directory.units(class, options).next().unwrap();
-    let mut cursor = unit.open(&ReadOptions::default());
-    let faults = cursor.faults();
+    let mut cursor = UnitCursor::open(&unit, &ReadOptions::default());
     cursor.read_batch(rows::LIMITS).unwrap();
-    let shard = &faults.take().shards[&0];
+    let shard = &cursor.into_report().faults.shards[&0];
     assert_eq!((shard.rows_with_trailing_bytes, shard.objects_left_out), (1, 0));
 }
 
@@ -310,6 +311,8 @@ fn keys_of_another_length_are_errors_of_the_segment() {
     let node =
         Node { tombstone: 0, value: Vec::new(), key: vec![1; 8], secondary_keys: Vec::new() };
     shard.segment(1, SegmentOptions::default(), &[node]);
-    let DiskError::Segment { fault, .. } = shard.error() else { panic!("an object") };
+    let DiskError::Lsm(LsmError::Segment { fault, .. }) = shard.error() else {
+        panic!("an object")
+    };
     assert_eq!(fault, SegmentFault::KeyLength { key_bytes: 8 });
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use offloom_fixtures::{Fixture, SINGLE_NODES};
 use offloom_weaviate_disk::{
-    Class, DataDirectory, Layout, LogFault, SchemaFile, SchemaSource, Warning,
+    Class, DataDirectory, Layout, LogFault, SchemaFile, SchemaSource, ShardWarning, Warning,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -290,7 +290,7 @@ fn the_torn_log_of_a_killed_server_is_read_up_to_its_last_whole_record() {
         let rows = rows::read(&directory, class, 32 << 20, LIMITS).unwrap();
         torn.extend(rows.shards.into_iter().flat_map(|shard| shard.warnings));
     }
-    let [Warning::TornLog { place, offset, dropped_bytes, fault }] = torn.as_slice() else {
+    let [ShardWarning::TornLog { place, offset, dropped_bytes, fault }] = torn.as_slice() else {
         panic!("{torn:?}")
     };
     assert_eq!(&*place.class, "NamedVectors");

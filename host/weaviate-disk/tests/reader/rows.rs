@@ -3,7 +3,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use offloom_rows::{Batch, BatchLimits, Column, Cursor, Values, VariableWidth};
 use offloom_weaviate_disk::{
-    Class, DataDirectory, DiskError, ReadOptions, ShardSummary, Unit, UnitCursor, UnitOptions,
+    Class, DataDirectory, DifferenceCounts, DiskError, ReadOptions, ReadReport, ShardSummary, Unit,
+    UnitCursor, UnitOptions,
 };
 
 /// Vectors are little-endian `f32`, so that NaN compares too.
@@ -31,6 +32,8 @@ pub struct ClassRows {
     pub units: Vec<Vec<Row>>,
     pub raw_bytes: Vec<u64>,
     pub shards: Vec<ShardSummary>,
+    /// By index of the shard.
+    pub differences: BTreeMap<u32, DifferenceCounts>,
 }
 
 impl ClassRows {
@@ -52,24 +55,47 @@ pub fn read(
     limits: BatchLimits,
 ) -> Result<ClassRows, DiskError> {
     let mut units = directory.units(class, UnitOptions { block_bytes });
-    let mut rows = ClassRows { units: Vec::new(), raw_bytes: Vec::new(), shards: Vec::new() };
+    let mut rows = ClassRows {
+        units: Vec::new(),
+        raw_bytes: Vec::new(),
+        shards: Vec::new(),
+        differences: BTreeMap::new(),
+    };
     for (number, unit) in Iterator::enumerate(units.by_ref()) {
         assert_eq!(unit.number(), number as u64);
-        rows.units.push(read_unit(&unit, limits)?);
+        let cursor = UnitCursor::open(&unit, &ReadOptions::default());
+        let (read, report) = read_reported(cursor, limits);
+        rows.units.push(read?);
+        for (shard, counts) in report.differences {
+            rows.differences.entry(shard).or_default().add(counts);
+        }
         rows.raw_bytes.push(unit.raw_bytes());
     }
     rows.shards = units.into_shards();
     match rows.shards.iter_mut().find_map(|shard| shard.error.take()) {
-        Some(error) => Err(Arc::into_inner(error).unwrap()),
+        Some(error) => Err(Arc::into_inner(error).unwrap().into()),
         None => Ok(rows),
     }
 }
 
 pub fn read_unit(unit: &Unit, limits: BatchLimits) -> Result<Vec<Row>, DiskError> {
-    read_cursor(unit.open(&ReadOptions::default()), limits)
+    read_cursor(UnitCursor::open(unit, &ReadOptions::default()), limits)
 }
 
 pub fn read_cursor(mut cursor: UnitCursor, limits: BatchLimits) -> Result<Vec<Row>, DiskError> {
+    read_to_end(&mut cursor, limits)
+}
+
+/// The rows, and what reading them found besides.
+pub fn read_reported(
+    mut cursor: UnitCursor,
+    limits: BatchLimits,
+) -> (Result<Vec<Row>, DiskError>, ReadReport) {
+    let rows = read_to_end(&mut cursor, limits);
+    (rows, cursor.into_report())
+}
+
+fn read_to_end(cursor: &mut UnitCursor, limits: BatchLimits) -> Result<Vec<Row>, DiskError> {
     let mut rows = Vec::new();
     let fields = cursor.schema().fields.len();
     while let Some(batch) = cursor.read_batch(limits)? {

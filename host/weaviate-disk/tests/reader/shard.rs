@@ -8,7 +8,9 @@ use offloom_encoder::{
     DirectoryWriter, NameStyle, Node, Object, ObjectOptions, SegmentOptions, ShardWriter,
     WalVersion,
 };
-use offloom_weaviate_disk::{DataDirectory, DiskError, SchemaFile, Unit, UnitOptions, Warning};
+use offloom_weaviate_disk::{
+    DataDirectory, DiskError, SchemaFile, ShardWarning, Unit, UnitOptions,
+};
 use tempfile::TempDir;
 
 use crate::rows::{self, ClassRows, LIMITS, Row};
@@ -85,7 +87,7 @@ impl Shard {
         self.rows().into_iter().map(|row| (row.id[15], text(row))).collect()
     }
 
-    pub fn warnings(&self) -> Vec<Warning> {
+    pub fn warnings(&self) -> Vec<ShardWarning> {
         self.read().unwrap().shards.into_iter().flat_map(|shard| shard.warnings).collect()
     }
 

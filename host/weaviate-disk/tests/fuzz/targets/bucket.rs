@@ -2,7 +2,7 @@
 use std::{fs, ops::Range, path::PathBuf};
 
 use offloom_rows::BatchLimits;
-use offloom_weaviate_disk::{DataDirectory, DiskError, Warning};
+use offloom_weaviate_disk::{DataDirectory, DiskError, LsmError, ShardWarning};
 use serde::de::IgnoredAny;
 use tempfile::TempDir;
 
@@ -36,7 +36,7 @@ struct Shard {
 /// What reading a shard comes to.
 struct Read {
     rows: Result<Vec<Row>, DiskError>,
-    warnings: Vec<Warning>,
+    warnings: Vec<ShardWarning>,
 }
 
 impl Shard {
@@ -72,7 +72,7 @@ impl Shard {
                 Read { rows: Ok(rows), warnings }
             }
             Err(error) => {
-                let (DiskError::Segment { place, offset, .. }
+                let (DiskError::Lsm(LsmError::Segment { place, offset, .. })
                 | DiskError::Object { place, offset, .. }) = &error
                 else {
                     panic!("{error}")
@@ -132,7 +132,7 @@ pub fn wal(input: &[u8]) {
     };
     let Read { rows, warnings } = read(&files(&log), block_bytes);
     let Ok(rows) = rows else { return };
-    if let [Warning::TornLog { offset, dropped_bytes, .. }] = *warnings {
+    if let [ShardWarning::TornLog { offset, dropped_bytes, .. }] = *warnings {
         assert_eq!(offset + dropped_bytes, log.len() as u64);
         // What stands before the first bad record is a whole log of the same rows.
         let before = read(&files(&log[..offset as usize]), block_bytes);
@@ -212,7 +212,7 @@ pub fn key_tree(input: &[u8]) {
         }
         Err(error) => {
             assert!(changed, "{error}");
-            assert!(matches!(error, DiskError::Segment { .. }), "{error}");
+            assert!(matches!(error, DiskError::Lsm(LsmError::Segment { .. })), "{error}");
         }
     }
 }

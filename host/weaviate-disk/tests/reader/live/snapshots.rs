@@ -1,7 +1,7 @@
 //! Takes snapshots in a loop while a writer is at work, and reads each of them wholly.
 use std::{env, path::Path, thread, time::Duration};
 
-use offloom_weaviate_disk::{DataDirectory, DiskError, SchemaFile, Unit, UnitOptions};
+use offloom_weaviate_disk::{DataDirectory, LsmError, SchemaFile, Unit, UnitOptions};
 
 use super::{
     journal,
@@ -42,7 +42,7 @@ fn check_snapshot(directory: &DataDirectory, root: &Path, number: u64) -> bool {
     let [shard] = units.shards() else { panic!("{:?}", units.shards()) };
     match shard.error.as_deref() {
         None => {}
-        Some(DiskError::Busy { .. }) => return false,
+        Some(LsmError::Busy { .. }) => return false,
         Some(error) => panic!("{error}"),
     }
     let cut_off = shard.cut_off.as_ref().unwrap();

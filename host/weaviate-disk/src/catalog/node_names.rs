@@ -1,0 +1,26 @@
+//! Finds the name of a node in the schema by the shards in its data directory.
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{effective_schema::EffectiveSchema, on_disk::ClassOnDisk};
+
+/// The names that the node with these `classes` may have; see [`super::node::Node::names`].
+pub(crate) fn names(
+    known: &EffectiveSchema,
+    classes: &BTreeMap<String, ClassOnDisk>,
+) -> Arc<[Arc<str>]> {
+    let mut counts: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+    for (directory, class) in classes {
+        let shards = known.classes.get(directory).and_then(|known| known.shards.as_ref());
+        let Some(shards) = shards else { continue };
+        for state in class.shards.keys().filter_map(|shard| shards.get(shard)) {
+            for node in state.nodes.iter() {
+                let count = counts.entry(node.clone()).or_default();
+                *count = count.saturating_add(1);
+            }
+        }
+    }
+    let Some(most) = counts.values().copied().max() else {
+        return known.node_names().into_iter().collect();
+    };
+    counts.into_iter().filter(|(_, count)| *count == most).map(|(name, _)| name).collect()
+}

@@ -1,0 +1,3 @@
+//! What a class holds, without reading rows.
+pub(crate) mod estimate;
+pub(crate) mod inspect;

@@ -1,0 +1,232 @@
+//! The units of a class, cut shard by shard.
+use std::sync::Arc;
+
+use offloom_rows::Schema;
+use offloom_weaviate_lsm::{
+    LsmError,
+    copies::{self, ShardCopy, TakenShard},
+    descriptors::Descriptors,
+    merge::ShardRange,
+    snapshot::{CutOff, ShardWarning, SnapshotReport},
+};
+
+use super::{Unit, UnitParts, cutter::ShardCutter};
+use crate::catalog::{
+    class::{Class, Shard},
+    node::Node,
+};
+
+/// How a class is cut.
+#[derive(Debug, Clone, Copy)]
+pub struct UnitOptions {
+    /// Bytes of stored rows that fill about one block.
+    pub block_bytes: u64,
+}
+
+/// Most shards in one unit: their snapshots are in memory together.
+const MAX_UNIT_SHARDS: usize = 4096;
+/// A unit may exceed a block by this fraction of it (1 / `SLACK`) rather than leave a small rest.
+const SLACK: u64 = 8;
+
+/// A shard that a [`Units`] has reached.
+#[derive(Debug, Clone)]
+pub struct ShardSummary {
+    /// Shard (tenant) name.
+    pub shard: String,
+    /// Its index in the class's shards.
+    pub index: u32,
+    /// Which of its writes are in the export; `None` if its files could not be read.
+    pub cut_off: Option<CutOff>,
+    /// Why there is nothing to read, if so.
+    pub skip_reason: Option<String>,
+    /// Why the shard, its rows from some key on, or one of its copies is not read.
+    pub error: Option<Arc<LsmError>>,
+    /// What the operator should know about its files.
+    pub warnings: Vec<ShardWarning>,
+    /// Its copies in the order of the data directories, where several are read together.
+    /// [`Self::cut_off`] then has only the earliest time.
+    pub copies: Option<Vec<ShardCopy>>,
+}
+
+/// The units of a class, in order: shards in byte order of their names, each by key range. A shard
+/// that cannot be read has its error in [`Units::shards`], and the iterator continues with the next.
+///
+/// The snapshot of a shard is taken when the iterator reaches it. Its files are then open until the
+/// last unit of the shard is dropped; when the budget of [`Descriptors`] is used up, the iterator
+/// waits for units to be dropped.
+#[derive(Debug)]
+pub struct Units {
+    nodes: Arc<[Node]>,
+    descriptors: Descriptors,
+    class: Class,
+    schema: Arc<Schema>,
+    block_bytes: u64,
+    next_shard: usize,
+    cutter: Option<ShardCutter>,
+    ranges: Vec<ShardRange>,
+    ranges_bytes: u64,
+    /// Number of files that the shards of `ranges` and of `cutter` hold open.
+    open_files: usize,
+    number: u64,
+    shards: Vec<ShardSummary>,
+}
+
+impl Units {
+    /// The units of `class`, whose shards lie in the directories of `nodes`.
+    pub(crate) fn new(
+        nodes: Arc<[Node]>,
+        descriptors: Descriptors,
+        class: Class,
+        options: UnitOptions,
+    ) -> Units {
+        Units {
+            schema: Arc::new(class.row_schema()),
+            nodes,
+            descriptors,
+            class,
+            block_bytes: options.block_bytes.max(1),
+            next_shard: 0,
+            cutter: None,
+            ranges: Vec::new(),
+            ranges_bytes: 0,
+            open_files: 0,
+            number: 0,
+            shards: Vec::new(),
+        }
+    }
+
+    /// The shards reached so far, in order; all of them once the iterator has ended.
+    pub fn shards(&self) -> &[ShardSummary] {
+        &self.shards
+    }
+
+    /// As [`Units::shards`], by value.
+    pub fn into_shards(self) -> Vec<ShardSummary> {
+        self.shards
+    }
+
+    /// Takes the snapshot of the next shard, unless the unit that is being built must be returned
+    /// first.
+    fn start_shard(&mut self, shard: &Shard) -> ShardStart {
+        let index = u32::try_from(self.next_shard).unwrap_or(u32::MAX);
+        let taken = match &shard.skip_reason {
+            Some(_) => Ok(Some(TakenShard {
+                snapshot: None,
+                report: SnapshotReport::not_read(),
+                copies: None,
+                broken_copy: None,
+            })),
+            None => {
+                // While the iterator waits for descriptors, it must not hold files of a unit that it
+                // has not returned yet.
+                let room = self.descriptors.unit_files().saturating_sub(self.open_files);
+                let room = (!self.ranges.is_empty()).then_some(room);
+                let buckets = self.class.buckets(shard, &self.nodes).collect();
+                copies::take(buckets, index, &self.descriptors, room)
+            }
+        };
+        let mut summary = ShardSummary {
+            shard: shard.name.to_string(),
+            index,
+            cut_off: None,
+            skip_reason: shard.skip_reason.as_ref().map(ToString::to_string),
+            error: None,
+            warnings: Vec::new(),
+            copies: None,
+        };
+        let snapshot = match taken {
+            Ok(Some(TakenShard { snapshot, report, copies, broken_copy })) => {
+                summary.cut_off = Some(report.cut_off);
+                summary.warnings = report.warnings;
+                summary.skip_reason = summary.skip_reason.or(report.skip_reason.map(str::to_owned));
+                summary.copies = copies;
+                summary.error = broken_copy.map(Arc::new);
+                snapshot
+            }
+            Ok(None) => return ShardStart::NoRoom,
+            Err(error) => {
+                summary.error = Some(Arc::new(error));
+                None
+            }
+        };
+        self.next_shard = self.next_shard.saturating_add(1);
+        self.shards.push(summary);
+        ShardStart::Started(snapshot.map(|snapshot| {
+            self.open_files = self.open_files.saturating_add(snapshot.open_files());
+            ShardCutter::new(Arc::new(snapshot), self.block_bytes)
+        }))
+    }
+
+    /// Ends a shard whose key trees are damaged. Ranges that were cut before remain.
+    fn fail_shard(&mut self, error: LsmError) {
+        self.cutter = None;
+        if let Some(shard) = self.shards.last_mut() {
+            shard.error = Some(Arc::new(error));
+        }
+    }
+
+    fn next_unit(&mut self) -> Option<Unit> {
+        loop {
+            if let Some(cutter) = &mut self.cutter {
+                let budget = self.block_bytes.saturating_sub(self.ranges_bytes);
+                let slack = self.block_bytes / SLACK;
+                let (range, bytes) = match cutter.cut(budget.max(1), slack) {
+                    Ok(cut) => cut,
+                    Err(error) => {
+                        self.fail_shard(error);
+                        continue;
+                    }
+                };
+                self.ranges_bytes = self.ranges_bytes.saturating_add(bytes);
+                self.ranges.push(range);
+                if cutter.is_done() {
+                    self.cutter = None;
+                }
+                let full = self.ranges_bytes >= self.block_bytes
+                    || self.cutter.is_some()
+                    || self.ranges.len() >= MAX_UNIT_SHARDS;
+                if full {
+                    return self.finish_unit();
+                }
+            } else if let Some(shard) = self.class.shards.get(self.next_shard).cloned() {
+                match self.start_shard(&shard) {
+                    ShardStart::Started(cutter) => self.cutter = cutter,
+                    ShardStart::NoRoom => return self.finish_unit(),
+                }
+            } else {
+                return self.finish_unit();
+            }
+        }
+    }
+
+    fn finish_unit(&mut self) -> Option<Unit> {
+        if self.ranges.is_empty() {
+            return None;
+        }
+        self.open_files = self.cutter.as_ref().map_or(0, ShardCutter::open_files);
+        let parts = UnitParts {
+            number: self.number,
+            raw_bytes: std::mem::take(&mut self.ranges_bytes),
+            schema: self.schema.clone(),
+            ranges: std::mem::take(&mut self.ranges),
+        };
+        self.number = self.number.saturating_add(1);
+        Some(Unit::new(parts))
+    }
+}
+
+impl Iterator for Units {
+    type Item = Unit;
+
+    fn next(&mut self) -> Option<Unit> {
+        self.next_unit()
+    }
+}
+
+/// The outcome of starting a shard.
+enum ShardStart {
+    /// `None` if there is nothing to read, or the shard cannot be read.
+    Started(Option<ShardCutter>),
+    /// The shard needs more descriptors than the unit that is being built leaves.
+    NoRoom,
+}

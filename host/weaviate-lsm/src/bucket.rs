@@ -1,0 +1,290 @@
+//! The files of a shard's objects bucket: listing, opening and reading them.
+use std::{
+    fs::{File, Metadata},
+    io,
+    os::unix::fs::{FileExt, MetadataExt},
+    path::Path,
+    sync::Arc,
+};
+
+use cap_std::fs::{Dir, MetadataExt as _, OpenOptions, OpenOptionsExt};
+
+use crate::{
+    error::{LsmError, Place},
+    layout::Layout,
+    leftovers::ListedFile,
+};
+
+/// `O_NONBLOCK`: a pipe in place of a file cannot block the export.
+const O_NONBLOCK: i32 = if cfg!(target_os = "linux") { 0o4000 } else { 0x4 };
+
+/// Where the objects of one shard lie in one data directory.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    /// The data directory; nothing outside of it can be opened.
+    pub root: Arc<Dir>,
+    /// Path of the data directory.
+    pub directory: Arc<Path>,
+    /// Whether several data directories are read together, so that messages name this one.
+    pub one_of_several: bool,
+    /// Name of the class in lower case, as in the paths of its shards.
+    pub class_directory: Arc<str>,
+    /// Exact class name, for messages.
+    pub class: Arc<str>,
+    /// Shard name, as in the paths of its files.
+    pub shard: Arc<str>,
+    /// How its files lie.
+    pub layout: Layout,
+}
+
+impl Bucket {
+    /// The place of a file of the bucket; of the bucket itself if `file` is empty.
+    pub fn place(&self, file: &str) -> Place {
+        Place {
+            class: self.class.clone(),
+            shard: self.shard.clone(),
+            file: file.into(),
+            node: self.one_of_several.then(|| self.directory.clone()),
+        }
+    }
+
+    fn path(&self) -> String {
+        self.layout.bucket_path(&self.class_directory, &self.shard)
+    }
+
+    /// The bucket's regular files, or `None` if there is no bucket (`data-directory.md` 3).
+    ///
+    /// # Errors
+    /// When the directory, or a file in it, cannot be examined.
+    pub fn list(&self) -> Result<Option<Vec<ListedFile>>, LsmError> {
+        self.open_directory()?.map(|directory| directory.list()).transpose()
+    }
+
+    /// Opens the bucket's directory; `None` if there is none.
+    pub(crate) fn open_directory(&self) -> Result<Option<OpenBucket<'_>>, LsmError> {
+        match self.root.open_dir(self.path()) {
+            Ok(directory) => Ok(Some(OpenBucket { bucket: self, directory })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(LsmError::List { entry: self.path(), source }),
+        }
+    }
+
+    /// The shard's version as in its file, if that can be read (`data-directory.md` 3).
+    pub(crate) fn shard_version(&self) -> Option<u16> {
+        let path = self.layout.version_path(&self.class_directory, &self.shard);
+        let (file, _) = open_file(&self.root, &path).ok()?;
+        let mut version = [0; 2];
+        file.read_exact_at(&mut version, 0).ok()?;
+        Some(u16::from_le_bytes(version))
+    }
+
+    /// Opens a listed file for reading.
+    ///
+    /// # Errors
+    /// [`LsmError::Changed`] when it is no longer the one that was listed.
+    pub fn open(&self, listed: &ListedFile) -> Result<BucketFile, LsmError> {
+        let place = self.place(&listed.name);
+        let path = format!("{}/{}", self.path(), listed.name);
+        let (file, metadata) = match open_file(&self.root, &path) {
+            Ok(opened) => opened,
+            Err(source) => return Err(LsmError::Read { place, offset: None, source }),
+        };
+        // A log may have grown; the listed part of it is still there.
+        if !metadata.is_file() || metadata.ino() != listed.inode || metadata.len() < listed.bytes {
+            return Err(LsmError::Changed { place });
+        }
+        Ok(BucketFile { content: Content::File(file), place, bytes: listed.bytes })
+    }
+}
+
+fn open_file(directory: &Dir, path: &str) -> io::Result<(File, Metadata)> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(O_NONBLOCK);
+    let file = directory.open_with(path, &options)?.into_std();
+    let metadata = file.metadata()?;
+    Ok((file, metadata))
+}
+
+/// A bucket whose directory is open, so that a file opens without its whole path.
+#[derive(Debug)]
+pub(crate) struct OpenBucket<'a> {
+    bucket: &'a Bucket,
+    directory: Dir,
+}
+
+impl OpenBucket<'_> {
+    /// The bucket's regular files at this moment.
+    pub fn list(&self) -> Result<Vec<ListedFile>, LsmError> {
+        let failed = |source| LsmError::List { entry: self.bucket.path(), source };
+        let mut files = Vec::new();
+        let entries = match self.directory.entries() {
+            Ok(entries) => entries,
+            // The shard was dropped, and its directory removed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+            Err(error) => return Err(failed(error)),
+        };
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+                Err(error) => return Err(failed(error)),
+            };
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let unreadable =
+                |source| LsmError::Read { place: self.bucket.place(&name), offset: None, source };
+            let mut metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                // Removed since the directory was read: not part of this listing.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(unreadable(error)),
+            };
+            if metadata.is_symlink() {
+                let path = format!("{}/{name}", self.bucket.path());
+                metadata = self.bucket.root.metadata(path).map_err(unreadable)?;
+            }
+            if metadata.is_file() {
+                files.push(ListedFile { name, bytes: metadata.len(), inode: metadata.ino() });
+            }
+        }
+        Ok(files)
+    }
+
+    /// Opens a listed file with its current length; `None` if it is no longer the one that was
+    /// listed.
+    pub fn open(&self, listed: &ListedFile) -> Result<Option<BucketFile>, LsmError> {
+        let opened = open_file(&self.directory, &listed.name).or_else(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                return Err(error);
+            }
+            // A link may point to another part of the data directory, which only the root reaches.
+            open_file(&self.bucket.root, &format!("{}/{}", self.bucket.path(), listed.name))
+        });
+        let place = self.bucket.place(&listed.name);
+        let (file, metadata) = match opened {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(LsmError::Read { place, offset: None, source }),
+        };
+        if !metadata.is_file() || metadata.ino() != listed.inode || metadata.len() < listed.bytes {
+            return Ok(None);
+        }
+        Ok(Some(BucketFile { content: Content::File(file), place, bytes: metadata.len() }))
+    }
+}
+
+/// A file of a bucket, open or in memory.
+#[derive(Debug)]
+pub struct BucketFile {
+    content: Content,
+    /// Its place, for messages.
+    pub place: Place,
+    /// Length when it was opened or listed; nothing after that is read.
+    pub bytes: u64,
+}
+
+#[derive(Debug)]
+enum Content {
+    File(File),
+    Memory(Box<[u8]>),
+}
+
+impl BucketFile {
+    /// Fills `buffer` with the bytes at `offset`.
+    pub(crate) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), LsmError> {
+        let read = match &self.content {
+            Content::File(file) => file.read_exact_at(buffer, offset),
+            Content::Memory(bytes) => read_memory(bytes, buffer, offset),
+        };
+        read.map_err(|source| {
+            if source.kind() == io::ErrorKind::UnexpectedEof {
+                LsmError::Changed { place: self.place.clone() }
+            } else {
+                LsmError::Read { place: self.place.clone(), offset: Some(offset), source }
+            }
+        })
+    }
+
+    /// Reads the whole file and closes it: for small files, of which there may be many.
+    pub(crate) fn into_memory(self) -> Result<BucketFile, LsmError> {
+        let mut bytes = vec![0; usize::try_from(self.bytes).unwrap_or(usize::MAX)];
+        self.read_exact_at(&mut bytes, 0)?;
+        Ok(BucketFile { content: Content::Memory(bytes.into()), ..self })
+    }
+}
+
+fn read_memory(bytes: &[u8], buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    let start = usize::try_from(offset).ok();
+    let range = start.and_then(|start| Some(start..start.checked_add(buffer.len())?));
+    match range.and_then(|range| bytes.get(range)) {
+        Some(bytes) => buffer.copy_from_slice(bytes),
+        None => return Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+    Ok(())
+}
+
+/// Reads a file forward through one buffer of fixed size.
+#[derive(Debug)]
+pub(crate) struct ForwardReader<'a> {
+    file: &'a BucketFile,
+    buffer: Vec<u8>,
+    /// The unread part of `buffer`.
+    unread: std::ops::Range<usize>,
+    /// Offset in the file after the last byte in `buffer`.
+    loaded_to: u64,
+    end: u64,
+}
+
+/// Large enough that the cost of a system call does not matter, small enough for many readers.
+const FORWARD_BUFFER_BYTES: u64 = 128 * 1024;
+
+impl<'a> ForwardReader<'a> {
+    /// Reads `range`, which must end within the file.
+    pub fn new(file: &'a BucketFile, range: std::ops::Range<u64>) -> ForwardReader<'a> {
+        let span = range.end.saturating_sub(range.start);
+        // At most the constant, so the cast is exact.
+        let buffer = vec![0; span.min(FORWARD_BUFFER_BYTES) as usize];
+        ForwardReader { file, buffer, unread: 0..0, loaded_to: range.start, end: range.end }
+    }
+
+    /// Offset in the file of the next byte.
+    pub fn position(&self) -> u64 {
+        self.loaded_to.saturating_sub(self.unread.len() as u64)
+    }
+
+    /// Bytes left in the range.
+    pub fn remaining(&self) -> u64 {
+        self.end.saturating_sub(self.position())
+    }
+
+    /// The next bytes, at most `limit` of them; empty only at the end.
+    pub fn chunk(&mut self, limit: u64) -> Result<&[u8], LsmError> {
+        if self.unread.is_empty() {
+            let left = self.end.saturating_sub(self.loaded_to);
+            let length = left.min(self.buffer.len() as u64) as usize;
+            let target = self.buffer.get_mut(..length).unwrap_or_default();
+            self.file.read_exact_at(target, self.loaded_to)?;
+            self.loaded_to = self.loaded_to.saturating_add(length as u64);
+            self.unread = 0..length;
+        }
+        let length = (self.unread.len() as u64).min(limit) as usize;
+        let start = self.unread.start;
+        self.unread.start = start.saturating_add(length);
+        Ok(self.buffer.get(start..self.unread.start).unwrap_or_default())
+    }
+
+    /// The next `N` bytes, or `None` if there are fewer.
+    pub fn take<const N: usize>(&mut self) -> Result<Option<[u8; N]>, LsmError> {
+        if self.remaining() < N as u64 {
+            return Ok(None);
+        }
+        let mut taken = [0; N];
+        let mut rest = taken.as_mut_slice();
+        while !rest.is_empty() {
+            let chunk = self.chunk(rest.len() as u64)?;
+            let (filled, unfilled) = rest.split_at_mut(chunk.len());
+            filled.copy_from_slice(chunk);
+            rest = unfilled;
+        }
+        Ok(Some(taken))
+    }
+}

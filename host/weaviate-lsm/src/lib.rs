@@ -1,0 +1,34 @@
+//! Reads the objects bucket of one Weaviate shard: its files, a consistent set of them while a
+//! server writes, and the live objects in key order.
+//!
+//! Everything is read-only and blocking. No schema is needed, and nothing outside of the data
+//! directory can be opened. Reading order, each file using only those before it:
+//!
+//! * `error`: what can go wrong, with the place in which file.
+//! * [`layout`]: the paths of a shard's files.
+//! * [`leftovers`]: which files of a bucket hold its data.
+//! * [`bucket`]: listing, opening and reading those files.
+//! * [`descriptors`]: the budget of open files.
+//! * `freeze`: a consistent set of files while a server writes.
+//! * [`segment`], [`key_index`], [`wal`]: the formats of the files.
+//! * [`object`]: the format of a stored object.
+//! * [`ruling`]: which version of an object counts where several copies of a shard disagree.
+//! * [`snapshot`]: the frozen view of one copy of a shard, checked and indexed.
+//! * [`copies`]: the snapshots of all copies of a shard as one.
+//! * [`merge`]: the live objects of a key range.
+pub mod bucket;
+pub mod copies;
+pub mod descriptors;
+mod error;
+mod freeze;
+pub mod key_index;
+pub mod layout;
+pub mod leftovers;
+pub mod merge;
+pub mod object;
+pub mod ruling;
+pub mod segment;
+pub mod snapshot;
+pub mod wal;
+
+pub use error::{LogFault, LsmError, ObjectFault, Place, SegmentFault};
