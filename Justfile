@@ -18,5 +18,8 @@ bench *ARGS:
 fuzz TARGET *ARGS:
     ./dev fuzz {{TARGET}} {{ARGS}}
 
+deny:
+    ./dev deny
+
 fmt:
     ./dev fmt
