@@ -240,7 +240,7 @@ fn tenants_are_told_apart_and_left_out_of_a_long_answer() {
 
 #[test]
 fn names_that_upstream_confuses_become_two_files() {
-    // Upstream writes both to A_b_c_0000.parquet (`export-api.md` 9.1).
+    // Upstream writes both to A_b_c_0000.parquet (`export-api.md` 9).
     let source = tempfile::tempdir().unwrap();
     write_classes(source.path(), &[("A", &[("b_c", 1)]), ("A_b", &[("c", 2)])]);
     let work = tempfile::tempdir().unwrap();

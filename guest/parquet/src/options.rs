@@ -22,7 +22,7 @@ pub struct Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VectorCompression {
     /// As the other columns in blocks whose vectors shrink, and not at all in others: those of most
-    /// embeddings shrink by 7 %, which took half of the time (`performance.md`).
+    /// embeddings shrink by 7 %, which took half of the time (`architecture.md`, Performance).
     Auto,
     /// As the other columns.
     Same,

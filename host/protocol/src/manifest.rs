@@ -11,7 +11,7 @@ use crate::names::{ExportId, ObjectKey};
 use crate::store::{Created, ExportFolder};
 use crate::timestamp;
 
-/// Shards beyond this number are listed in `shards.jsonl` (`export-protocol.md`).
+/// Shards beyond this number are listed in `shards.jsonl` (`export-format.md`).
 pub const MAX_SHARDS_IN_MANIFEST: usize = 1_000;
 
 /// A manifest of a thousand full files has about 400 MB of blocks; more is refused.
@@ -253,7 +253,7 @@ pub struct Missing {
     pub reason: String,
 }
 
-/// The content of `export_metadata.json`, as `export-protocol.md` lists it;
+/// The content of `export_metadata.json`, as `export-format.md` lists it;
 /// `docs/export_metadata.schema.json` is its JSON Schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// Class names longer than this are shortened in file names (`export-protocol.md`, Ids): a class
+/// Class names longer than this are shortened in file names (`architecture.md`, Export protocol): a class
 /// name may have 255 characters, and so may a whole file name.
 const MAX_CLASS_CHARS_IN_KEY: usize = 200;
 
-/// A name that breaks the rules of `export-protocol.md`, Ids.
+/// A name that breaks the rules of `architecture.md`, Export protocol.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Not an export id.

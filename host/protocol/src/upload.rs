@@ -11,7 +11,7 @@ use crate::error::{Cause, Operation, StoreError};
 use crate::names::ObjectKey;
 use crate::store::{Created, ExportFolder};
 
-/// The smallest part (`export-protocol.md`, Uploads).
+/// The smallest part (`architecture.md`, Uploads).
 const MIN_PART_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How many parts the estimated file is divided into; S3 takes 10,000, which leaves room for an

@@ -36,7 +36,7 @@ const SYLLABLES: &[&str] = &[
     "pe", "shi", "can", "or", "lin", "wes", "fa", "zu", "bri",
 ];
 
-/// Objects of one shape (`performance.md`).
+/// Objects of one shape (`architecture.md`, Performance).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workload {
     /// 1,536 dimensions and 1 KB of properties; measured with 100,000 rows.

@@ -3,7 +3,7 @@
 //! Every call blocks and works with or without a Tokio runtime around it; what is asynchronous runs
 //! on threads of this crate's own. A part that cannot do what it was asked panics and says why.
 //!
-//! # Where SeaweedFS 4.48 differs from `real-parts.md`, or says more
+//! # How SeaweedFS 4.48 behaves
 //! * It is ready 3.1 s after its start, and the first PUT succeeds as soon as the S3 port answers:
 //!   `weed server` itself sleeps 3 s before it opens that port.
 //! * It reports statistics to its makers unless `-master.telemetry=false`, which is set here.

@@ -79,7 +79,7 @@ pub(crate) struct TransferContext {
 }
 
 /// Works until no steps are left. A guest instance is kept from unit to unit of one class, because
-/// warm memory makes it about 15 % faster (`performance.md`).
+/// warm memory makes it about 15 % faster (`architecture.md`, Performance).
 pub(crate) async fn work(context: Arc<TransferContext>) -> Result<(), WorkerError> {
     let mut warm: Option<(String, FileEncoder)> = None;
     loop {
