@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// Class names longer than this are shortened in file names (`export-protocol.md`, Ids): a class
-/// name may have 255 characters, and so may a whole file name.
+/// Class names longer than this are shortened in file names: a class name may have 255 characters,
+/// and so may a whole file name.
 const MAX_CLASS_CHARS_IN_KEY: usize = 200;
 
-/// A name that breaks the rules of `export-protocol.md`, Ids.
+/// A name that breaks its rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Not an export id.
@@ -52,7 +52,7 @@ pub enum NameError {
     FileNumber,
 }
 
-/// What a message may repeat of a refused name: short and without control characters.
+/// A refused name as a message shows it: shortened, without control characters.
 fn shown(name: &str) -> String {
     let mut text: String = name.chars().take(80).flat_map(char::escape_debug).collect();
     if name.chars().nth(80).is_some() {
