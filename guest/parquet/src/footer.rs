@@ -11,7 +11,7 @@ use crate::bindings::offloom::export::types::Error;
 use crate::file::parquet_error;
 use crate::layout::Layout;
 
-/// Length of the footer and magic bytes behind it.
+/// The length of the footer and the magic bytes after it.
 const TRAILER_BYTES: usize = 8;
 
 /// Version of the Parquet format that the footer names: 2, for data pages of version 2.

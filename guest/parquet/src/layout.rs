@@ -48,7 +48,7 @@ const VECTOR_PAGE_BYTES: usize = 256 * 1024;
 const PAGE_BYTES: usize = 1024 * 1024;
 
 impl Layout {
-    /// Lays out a class: the columns in the order of its schema, `class_name` behind `id`.
+    /// Lays out a class: the columns in the order of its schema, `class_name` after `id`.
     pub(crate) fn new(schema: &Schema, settings: &Settings) -> Result<Layout, Error> {
         let class_name_at = schema
             .fields

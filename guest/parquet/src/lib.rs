@@ -23,5 +23,5 @@ pub use options::Settings;
 pub use plan::select_classes;
 pub use sink::Sink;
 
-/// Uncompressed bytes of rows in a row group (`architecture.md`, Performance).
+/// Uncompressed bytes of rows in a row group.
 pub const BLOCK_BYTES: u64 = 32 * 1024 * 1024;

@@ -3,7 +3,7 @@ use parquet::basic::{Compression, ZstdLevel};
 
 use crate::bindings::offloom::export::types::Error;
 
-/// The options, told when one is not understood.
+/// The known options, for error messages.
 const KNOWN: &str = "known options: compression = zstd (default) | none; \
      compression-level = 1 to 9 (default 3, for zstd); \
      vector-compression = auto (default: as compression, in blocks whose vectors shrink by a tenth) | \
@@ -22,7 +22,7 @@ pub struct Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VectorCompression {
     /// As the other columns in blocks whose vectors shrink, and not at all in others: those of most
-    /// embeddings shrink by 7 %, which took half of the time (`architecture.md`, Performance).
+    /// embeddings shrink by 7 %, which took half of the time.
     Auto,
     /// As the other columns.
     Same,

@@ -1,4 +1,4 @@
-//! The access check: can everything be done that an export does, and is a race decided?
+//! The access check: tries every operation of an export, and that the store decides a race.
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -6,7 +6,7 @@ use crate::error::{Cause, Operation, StoreError};
 use crate::names::ObjectKey;
 use crate::store::{Created, Destination, ExportFolder, Patience};
 
-/// A probe is some bytes.
+/// The probe has fewer bytes.
 const MAX_PROBE_BYTES: u64 = 1_024;
 
 impl Destination {
@@ -22,7 +22,7 @@ impl Destination {
 }
 
 impl ExportFolder {
-    /// Writes a small object (`.offloom-access-check-<random>`), reads it, sees that it cannot be
+    /// Writes a small object (`.offloom-access-check-<random>`), reads it, checks that it cannot be
     /// created twice, lists and removes it.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ impl ExportFolder {
         if self.create(probe, Bytes::from_static(b"second")).await? == Created::Ours {
             return Err(self.no_conditional_writes());
         }
-        // What lies there does not matter, only whether one may ask.
+        // Only the permission to list matters, not the result.
         self.list_below(probe).await
     }
 

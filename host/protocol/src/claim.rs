@@ -12,7 +12,7 @@ use crate::timestamp;
 /// A claim is a few hundred bytes; anything longer is not one.
 const MAX_CLAIM_BYTES: u64 = 64 * 1024;
 
-/// Who owns an id, since when.
+/// Who owns an id, and since when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Claim {

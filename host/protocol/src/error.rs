@@ -1,4 +1,4 @@
-//! What can go wrong with a store, each with the place, the operation and the remedy.
+//! Errors of a store, each with the place, the operation and the remedy.
 use std::fmt;
 
 /// What was being done to an object or a folder.
@@ -37,7 +37,7 @@ impl fmt::Display for Operation {
     }
 }
 
-/// Why a store refused, as far as it can be told.
+/// Why a store failed, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// There is no such object or folder.
@@ -99,7 +99,7 @@ impl Cause {
             Cause::Unreachable => {
                 "check AWS_ENDPOINT_URL (AWS itself needs none), the network, and that the store runs"
             }
-            Cause::StoreFailing => "try again later, or ask who runs the store",
+            Cause::StoreFailing => "try again later, or ask the operator of the store",
             Cause::Other => "see the detail",
         }
     }
@@ -148,7 +148,7 @@ pub enum StoreError {
         operation: Operation,
         /// The address of the object or folder.
         url: String,
-        /// Why, as far as it can be told.
+        /// Why, as far as it is known.
         cause: Cause,
         /// What the store or the operating system said.
         detail: String,

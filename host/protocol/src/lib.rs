@@ -1,8 +1,10 @@
-//! The export protocol: what lies under an export's id, who may write it, and what it promises.
+//! The export protocol: the objects of an export, who may write them, and what they promise.
 //!
-//! In the order of one export: an id is checked ([`names`]), its folder is opened ([`store`]) and
-//! claimed ([`claim`]), files stream into it ([`upload`]), the manifest commits it ([`manifest`]),
-//! and anybody proves it whole ([`verify`]). [`error`] is what a store answers when it cannot.
+//! Read in this order, which is that of one export: an id is checked ([`names`]), its folder is
+//! opened ([`store`]) and checked (`access`), the id is claimed ([`claim`]), files are written
+//! ([`upload`]), and the manifest commits the export ([`manifest`]). [`digest`] digests an object that
+//! is already stored; [`error`] says why a store failed. Below `store`: `filesystem` and `s3` open one,
+//! `answer` maps their errors.
 mod access;
 pub mod claim;
 pub mod digest;

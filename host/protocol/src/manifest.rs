@@ -1,4 +1,4 @@
-//! `export_metadata.json`: what an export holds and where it came from; writing it is the commit.
+//! `export_metadata.json`: the content and source of an export. Writing it is the commit.
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use crate::names::{ExportId, ObjectKey};
 use crate::store::{Created, ExportFolder};
 use crate::timestamp;
 
-/// Shards beyond this number are listed in `shards.jsonl` (`export-format.md`).
+/// Shards beyond this number are listed in `shards.jsonl`, so that the manifest stays short.
 pub const MAX_SHARDS_IN_MANIFEST: usize = 1_000;
 
 /// A manifest of a thousand full files has about 400 MB of blocks; more is refused.
@@ -253,8 +253,7 @@ pub struct Missing {
     pub reason: String,
 }
 
-/// The content of `export_metadata.json`, as `export-format.md` lists it;
-/// `docs/export_metadata.schema.json` is its JSON Schema.
+/// The content of `export_metadata.json`; `docs/export_metadata.schema.json` is its JSON Schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
@@ -287,7 +286,7 @@ pub struct Manifest {
     pub guest: Guest,
     /// What they were made from.
     pub source: Source,
-    /// What the reader of the export should know.
+    /// Warnings for the reader of the export.
     pub warnings: Vec<String>,
     /// True when an export that was allowed to be partial is; absent otherwise.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -1,4 +1,4 @@
-//! One file on its way to a store: equal parts, bounded memory, its digest, all or nothing.
+//! Uploads one file: equal parts, bounded memory, a digest, all or nothing.
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,7 +11,7 @@ use crate::error::{Cause, Operation, StoreError};
 use crate::names::ObjectKey;
 use crate::store::{Created, ExportFolder};
 
-/// The smallest part (`architecture.md`, Uploads).
+/// The smallest part.
 const MIN_PART_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How many parts the estimated file is divided into; S3 takes 10,000, which leaves room for an
@@ -21,8 +21,8 @@ const PLANNED_PARTS: u64 = 8_000;
 /// Parts that the store has not confirmed. With the one that is being filled, three are in memory.
 const MAX_PARTS_UNDER_WAY: usize = 2;
 
-/// How long an error waits until the parts are gone. The store was just tried for a minute; the
-/// task goes on without anybody who waits.
+/// How long an error waits for the removal of the parts. The store was just retried for a minute;
+/// after this time, removal continues in the background.
 const ABORT_PATIENCE: Duration = Duration::from_secs(10);
 
 type Multipart = Box<dyn MultipartUpload>;
@@ -51,8 +51,8 @@ pub struct Upload {
     size_bytes: u64,
     /// SHA-256 of the parts so far, on a blocking thread: a part costs it milliseconds.
     digest: Option<JoinHandle<Sha256>>,
-    /// Present while the store is asked to begin. A task of its own: were the caller to go away in
-    /// between, nobody would know the upload that was begun.
+    /// Present while the store begins the upload. A task of its own, so that an upload that was begun
+    /// is known even if the caller is dropped.
     beginning: Option<Beginning>,
     /// Present once there is more than one part.
     multipart: Option<Multipart>,
@@ -88,11 +88,11 @@ impl Upload {
         self.size_bytes
     }
 
-    /// Appends `bytes`; waits while the store is behind.
+    /// Appends `bytes`; waits if the store is slower than the caller.
     ///
     /// # Errors
     /// [`StoreError::Failed`] when a part could not be written: the upload is aborted then, and
-    /// every later call answers [`StoreError::Aborted`].
+    /// every later call returns [`StoreError::Aborted`].
     pub async fn append(&mut self, mut bytes: Bytes) -> Result<(), StoreError> {
         self.check_alive()?;
         self.size_bytes = self.size_bytes.saturating_add(bytes.len() as u64);
@@ -135,8 +135,8 @@ impl Upload {
         Ok(())
     }
 
-    /// After an error the parts go at once. Should that fail too, the first error is the one that
-    /// tells the cause.
+    /// After an error, removes the parts at once. If that fails too, the first error is returned: it
+    /// has the cause.
     async fn abort_on_error<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if result.is_err() {
             let _ = tokio::time::timeout(ABORT_PATIENCE, self.discard()).await;
@@ -163,7 +163,7 @@ impl Upload {
         Some(self.folder.spawn_abort(remove(parts, beginning, multipart), &runtime))
     }
 
-    /// Answers with the digest, which is complete before the object becomes visible.
+    /// Returns the digest, which is complete before the object becomes visible.
     async fn write_rest(&mut self) -> Result<String, StoreError> {
         if self.multipart.is_none() {
             return self.put_whole().await;
@@ -185,8 +185,8 @@ impl Upload {
         Ok(sha256)
     }
 
-    /// Whether the object is there already. S3 forgets an upload that it has completed, so a try
-    /// after a lost answer finds none.
+    /// Whether the object is there already. S3 forgets an upload that it has completed, so a retry
+    /// after a lost reply finds none.
     async fn is_complete(&mut self, sha256: &str) -> bool {
         match self.folder.size_bytes(&self.key).await {
             Ok(Some(size_bytes)) if size_bytes == self.size_bytes => {
@@ -232,7 +232,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Waits for the digest of the part before, so that no part outlives its upload for it.
+    /// Waits for the digest of the previous part, so that no part stays in memory only for its digest.
     async fn update_digest(&mut self, bytes: Bytes) -> Result<(), StoreError> {
         let mut sha256 = self.settle_digest().await?;
         self.digest = Some(tokio::task::spawn_blocking(move || {
@@ -272,12 +272,12 @@ impl Upload {
 impl Drop for Upload {
     /// An upload that was neither finished nor aborted, such as that of a task that was dropped.
     fn drop(&mut self) {
-        // Nobody is left to be told; stores keep a rule for uploads that stay open.
+        // No caller is left to get an error. Stores can expire uploads that stay open.
         drop(self.begin_abort());
     }
 }
 
-/// Ends what is under way and removes what was written.
+/// Stops the parts under way and removes those that were written.
 async fn remove(
     mut parts: Parts,
     beginning: Option<Beginning>,
@@ -285,7 +285,7 @@ async fn remove(
 ) -> object_store::Result<()> {
     parts.shutdown().await;
     let begun = match beginning {
-        // What was never begun leaves nothing.
+        // An upload that was never begun left nothing.
         Some(beginning) => beginning.await.ok().and_then(Result::ok),
         None => None,
     };

@@ -115,7 +115,7 @@ impl TextColumn {
         Ok(column)
     }
 
-    /// The next value and where it stands, or `None` behind the last.
+    /// The next value and where it stands, or `None` after the last.
     pub(crate) fn next(&mut self) -> std::result::Result<Option<(ByteArray, Place)>, Unreadable> {
         loop {
             if let Some(value) = self.values.next() {
@@ -164,7 +164,7 @@ impl TextColumn {
         groups.and_then(|groups| groups.get(row_group)).map_or(0, rows_of)
     }
 
-    /// The next row group, in this file or one behind it.
+    /// The next row group, in this file or a later one.
     fn find_next(&mut self) -> Option<(usize, usize)> {
         loop {
             let (file, row_group) = self.next;

@@ -38,7 +38,7 @@ impl Check {
         }
     }
 
-    /// Answers with the rows of each class.
+    /// Returns the rows of each class.
     fn files<'a>(&mut self, manifest: &'a Manifest) -> BTreeMap<&'a str, u64> {
         let mut rows: BTreeMap<&str, u64> = BTreeMap::new();
         let mut numbers: BTreeMap<&str, u32> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What a proof can find: one variant a kind of difference, each with its place.
+//! The differences that a proof can find, each with its place.
 use crate::footer::FooterError;
 use offloom_protocol::manifest::Outcome;
 

@@ -30,7 +30,7 @@ pub enum FooterError {
     /// Longer than the footer of so few row groups can be.
     #[error("{bytes} bytes follow the last block, more than the {max_bytes} that may")]
     TooLong {
-        /// Bytes behind the last block.
+        /// Bytes after the last block.
         bytes: u64,
         /// The bound.
         max_bytes: u64,
@@ -72,12 +72,12 @@ pub enum FooterError {
         row_group: usize,
         /// The column, or `end` for what follows the last one.
         column: String,
-        /// Offset and end that the footer tells.
+        /// Offset and end in the footer.
         found: Range<i64>,
         /// Where the bytes before it end.
         expected: u64,
     },
-    /// A row group ends before or behind its block.
+    /// A row group ends before or after its block.
     #[error("row group {row_group} ends at {found}, its block at {expected}")]
     End {
         /// From 0.
@@ -150,7 +150,7 @@ pub(crate) fn check_length(bytes: u64, blocks: &[Block]) -> Result<(), FooterErr
     if bytes > max_bytes { Err(FooterError::TooLong { bytes, max_bytes }) } else { Ok(()) }
 }
 
-/// As [`check_parquet_footer`], and answers with the metadata.
+/// As [`check_parquet_footer`], and returns the metadata.
 pub(crate) fn read_footer(
     offset: u64,
     file_end: &[u8],

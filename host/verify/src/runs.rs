@@ -16,8 +16,8 @@ use offloom_protocol::store::ExportFolder;
 /// Ids that stand twice and are named, a class.
 const MAX_NAMED_DOUBLES: u64 = 20;
 
-/// How often progress is told.
-const ROWS_A_TELLING: u64 = 1 << 16;
+/// Rows between two reports of progress.
+const ROWS_PER_REPORT: u64 = 1 << 16;
 
 /// A class whose files were not altered, and whose runs add up to their rows.
 pub(crate) struct ClassRows {
@@ -129,13 +129,13 @@ impl Pass<'_> {
 
     fn count_row(&mut self) {
         self.done_rows = self.done_rows.saturating_add(1);
-        if self.done_rows.is_multiple_of(ROWS_A_TELLING) || self.done_rows == self.total_rows {
+        if self.done_rows.is_multiple_of(ROWS_PER_REPORT) || self.done_rows == self.total_rows {
             let (done_rows, total_rows) = (self.done_rows, self.total_rows);
             (self.on_progress)(Progress::Rows { done_rows, total_rows });
         }
     }
 
-    /// Reads the class once, run by run. Answers whether every run ascends.
+    /// Reads the class once, run by run. Returns whether every run ascends.
     fn read_runs(&mut self, class: &ClassRows) -> Result<bool, Unreadable> {
         let mut ids = self.column(class, "id", 0)?;
         let mut tenants = match class.has_column("tenant") {
@@ -157,7 +157,7 @@ impl Pass<'_> {
             }
             all_ascend &= run.ascends;
         }
-        // Behind the last run nothing may follow; the sums said so, now the pages do.
+        // Nothing may follow the last run. The sums agreed; this checks the pages.
         ids.next()?;
         Ok(all_ascend)
     }
@@ -228,7 +228,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Takes the next id, behind which `left` rows follow.
+    /// Takes the next id, after which `left` rows follow.
     fn id(&mut self, id: ByteArray, place: Place, left: u64) -> Vec<Difference> {
         let mut differences = Vec::new();
         if self.previous.is_none() {

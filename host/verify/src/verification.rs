@@ -32,7 +32,7 @@ pub enum Depth {
 pub struct Report {
     /// What the export says about itself.
     pub manifest: Manifest,
-    /// What is not as it says; empty when the export is whole.
+    /// Where the export differs from its manifest; empty when it is whole.
     pub differences: Vec<Difference>,
     /// What could not be proved and why, such as rows of a format that is not Parquet.
     pub unproved: Vec<String>,
@@ -59,7 +59,7 @@ pub enum VerifyError {
     Interrupted,
 }
 
-/// Compares an export with its manifest. Of a FAILED or CANCELED one only that is reported.
+/// Compares an export with its manifest. For a FAILED or CANCELED export, only that is reported.
 ///
 /// # Errors
 /// [`VerifyError`] when the comparison could not be made; what was found is in the [`Report`].
@@ -106,8 +106,8 @@ impl Verification<'_> {
         Ok(self.report)
     }
 
-    /// Compares what the folder holds with what the manifest lists. Answers with the keys that are
-    /// there with their size.
+    /// Compares what the folder holds with what the manifest lists. Returns the keys of objects
+    /// that exist with their size.
     async fn compare_objects(&mut self) -> Result<BTreeSet<String>, VerifyError> {
         let found: BTreeMap<String, u64> = self
             .folder
@@ -176,7 +176,7 @@ impl Verification<'_> {
         }
     }
 
-    /// Compares the end of every Parquet file with its listed blocks. Answers with the files whose
+    /// Compares the end of every Parquet file with its listed blocks. Returns the files whose
     /// rows can be read.
     async fn read_footers(
         &mut self,
@@ -208,7 +208,7 @@ impl Verification<'_> {
         Ok(readable)
     }
 
-    /// Answers with the keys of objects whose bytes are not those that were written.
+    /// Returns the keys of objects whose bytes are not those that were written.
     async fn compare_digests(
         &mut self,
         sound: &BTreeSet<String>,
@@ -265,7 +265,7 @@ impl Verification<'_> {
             let rows_of_runs = runs.iter().map(|run| run.rows).fold(0, rows);
             let rows_of_files = files.iter().map(ParquetFile::rows).fold(0, rows);
             if listed().any(|file| file.format.name != "parquet") {
-                // Said already, file by file.
+                // Already reported, file by file.
             } else if files.len() != listed().count() || rows_of_runs != rows_of_files {
                 self.report.unproved.push(format!(
                     "{class}: its rows were not read, because of the differences above"

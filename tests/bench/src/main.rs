@@ -1,5 +1,5 @@
 //! Encoding in the guest against the same code as native code: one thread, processor time, block by
-//! block in pairs, on the workloads of `architecture.md`, Performance. Ends with status 1 below the goal.
+//! block in pairs, on three workloads. Ends with status 1 below the goal.
 mod blocks;
 mod native;
 

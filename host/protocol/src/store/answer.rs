@@ -1,8 +1,8 @@
-//! What a store answered over HTTP, read out of `object_store`'s errors.
+//! Maps the errors of `object_store` and of the file system to [`StoreError`].
 //!
-//! `object_store` 0.14.2 keeps the type that holds status and body to itself, so both are read
-//! from its text. Of a body only S3's code and message are taken: the rest may repeat the request,
-//! with session tokens and customer keys among its headers.
+//! The type with the HTTP status and body is private in `object_store` 0.14.2, so both are read from
+//! its text. Only S3's code and message are taken from a body: the rest may repeat the request, whose
+//! headers hold session tokens and customer keys.
 use std::error::Error;
 use std::io;
 use std::iter::successors;
@@ -188,7 +188,7 @@ fn host_of(request: &str) -> Option<String> {
     Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
 }
 
-/// The last of an error's sources: the operating system's own words, mostly.
+/// The last of an error's sources: usually the operating system's message.
 fn innermost(error: &HttpError) -> String {
     chain(error).last().map_or_else(String::new, ToString::to_string)
 }

@@ -1,4 +1,4 @@
-//! Places where exports lie: a destination, the folder of one export in it, and its objects.
+//! Where exports are stored: a destination, the folder of one export in it, and its objects.
 mod answer;
 mod filesystem;
 mod s3;
@@ -26,10 +26,10 @@ use s3::S3Place;
 /// The largest object that is created whole, and therefore read back, when in doubt.
 const MAX_READ_BACK_BYTES: u64 = 512 * 1024 * 1024;
 
-/// How long a conditional write is tried again that nothing stands in the way of.
+/// How long a conditional write is retried after a conflict with an object that does not exist.
 const CREATE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The pause before such a try.
+/// The pause before such a retry.
 const CREATE_PAUSE: Duration = Duration::from_millis(200);
 
 /// A place for exports, parsed but not opened: `s3://bucket/prefix/`, `file:///absolute/path/`, or
@@ -206,19 +206,19 @@ fn split_scheme(text: &str) -> Option<(&str, &str)> {
     is_scheme.then_some((scheme, rest))
 }
 
-/// What came of writing an object that must not exist.
+/// The result of writing an object that must not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
-    /// It was created, now or by an earlier try whose answer was lost.
+    /// It was created, now or by an earlier try whose reply was lost.
     Ours,
-    /// Somebody else's is there, with this content.
+    /// Another writer's object is there, with this content.
     Theirs(Bytes),
 }
 
 /// An object of a folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListedObject {
-    /// Its key relative to the folder. Unchecked: anybody may have put it there.
+    /// Its key relative to the folder. Unchecked: anyone may have written it.
     pub key: String,
     /// Its size.
     pub size_bytes: u64,
@@ -230,7 +230,7 @@ pub struct ExportFolder {
     store: Arc<dyn ObjectStore>,
     prefix: StorePath,
     url: String,
-    /// Of uploads that were dropped.
+    /// Aborts of uploads that were dropped.
     aborts: TaskTracker,
 }
 
@@ -257,7 +257,7 @@ impl ExportFolder {
         self.aborts.wait().await;
     }
 
-    /// Removes parts in a task that a caller who goes away does not take along.
+    /// Removes parts in a task of its own, which continues when the caller is dropped.
     pub(crate) fn spawn_abort<T: Send + 'static>(
         &self,
         abort: impl Future<Output = T> + Send + 'static,
@@ -303,8 +303,8 @@ impl ExportFolder {
             match (failure.cause(), self.read(key, MAX_READ_BACK_BYTES).await) {
                 (_, Ok(found)) if found == content => return Ok(Created::Ours),
                 (Some(Cause::AlreadyExists), Ok(found)) => return Ok(Created::Theirs(found)),
-                // S3 answers 409 also for a write that then fails; and what a broken connection
-                // carried is tried again by nobody else, because only the comparison makes it safe.
+                // S3 answers 409 also for a write that then fails. The client does not retry a
+                // conditional write after a broken connection: only this comparison makes it safe.
                 (Some(Cause::AlreadyExists | Cause::Unreachable), Err(absent))
                     if absent.cause() == Some(Cause::NotFound)
                         && started.elapsed() < CREATE_PATIENCE =>

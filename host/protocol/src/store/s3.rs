@@ -1,4 +1,4 @@
-//! Buckets of S3 as destinations: which names are allowed, and how the client is set up.
+//! Buckets of S3 as destinations: the rules for names, and the setup of the client.
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ impl S3Place {
             builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
         }
         let store = builder.build().map_err(|error| {
-            // The last source tells it: that this machine has no CA certificates, say.
+            // The last source has the reason, for example that there are no CA certificates.
             let sources = chain(&error).map(ToString::to_string).collect::<Vec<_>>();
             bad(self.options.without_secrets(&sources.join(": ")))
         })?;
@@ -72,7 +72,7 @@ impl S3Place {
 pub(crate) enum Patience {
     /// Of an export: a store that restarts, or asks to slow down, is back within a minute.
     Export,
-    /// Of somebody who waits for the answer.
+    /// Of a check, whose caller waits for the answer.
     Check,
 }
 
