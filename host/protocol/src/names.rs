@@ -19,10 +19,10 @@ pub enum NameError {
         shown(.0)
     )]
     ExportId(String),
-    /// Not a class name.
+    /// A class that cannot become a part of an object key.
     #[error(
-        "'{}' is not a class name: it starts with A-Z and goes on with at most 254 characters \
-         out of A-Z, a-z, 0-9 and '_'",
+        "class '{}' cannot become a part of an object key: such a name starts with A-Z, followed by \
+         at most 254 characters out of A-Z, a-z, 0-9 and '_'",
         shown(.0)
     )]
     Class(String),
@@ -117,11 +117,16 @@ impl From<ExportId> for String {
     }
 }
 
-/// Checks a class name: `^[A-Z][_0-9A-Za-z]{0,254}$`.
+/// Checks that the name of a class can become a part of an object key:
+/// `^[A-Z][_0-9A-Za-z]{0,254}$`.
+///
+/// This is a rule about keys and not Weaviate's rule for class names, which also allows a namespace
+/// and a `:` in front. The upper-case start keeps the files of classes apart from the export's own,
+/// such as `_claim.json`; without `-`, no class's file looks like the second file of another class.
 ///
 /// # Errors
 /// [`NameError::Class`].
-pub fn check_class_name(name: &str) -> Result<(), NameError> {
+pub fn check_class_key(name: &str) -> Result<(), NameError> {
     let starts_well = name.starts_with(|c: char| c.is_ascii_uppercase());
     if starts_well && has_only(name, 255, |c| c.is_ascii_alphanumeric() || c == b'_') {
         Ok(())
@@ -206,7 +211,7 @@ impl ObjectKey {
     /// # Errors
     /// [`NameError::Class`], [`NameError::Extension`], and [`NameError::FileNumber`] for 0.
     pub fn class_file(class: &str, number: u32, extension: &str) -> Result<ObjectKey, NameError> {
-        check_class_name(class)?;
+        check_class_key(class)?;
         check_extension(extension)?;
         let stem = match class.get(..MAX_CLASS_CHARS_IN_KEY) {
             Some(start) if start.len() < class.len() => {
@@ -290,10 +295,10 @@ mod tests {
     #[test]
     fn classes_shards_and_extensions_follow_their_patterns() {
         for good in ["A", "Article_2", &"A".repeat(255)] {
-            check_class_name(good).unwrap();
+            check_class_key(good).unwrap();
         }
         for bad in ["", "article", "_A", "A-b", "A.b", "A/b", "Ä", &"A".repeat(256)] {
-            assert!(check_class_name(bad).is_err(), "{bad:?}");
+            assert!(check_class_key(bad).is_err(), "{bad:?}");
         }
         for good in ["a", "T-1_x", "-", &"z".repeat(64)] {
             check_shard_name(good).unwrap();
@@ -306,6 +311,21 @@ mod tests {
         }
         for bad in ["", ".", "..", ".csv", "csv.", "a..b", "CSV", "a/b", "abcdefghijklmnopq"] {
             assert!(check_extension(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    /// Weaviate's rule is in `offloom-weaviate-schema`: this one must accept all that it accepts,
+    /// but for namespaces.
+    #[test]
+    fn a_class_of_weaviate_without_a_namespace_can_become_a_key() {
+        let starts = ["A", "Z", "a", "0", "_", "-", ":", "abc:A", "abc:a", "Ä", " ", "/", ""];
+        let rests = ["", "b", "B", "9", "_", "-", ".", ":", "/", "ä", "\n"];
+        let long = [1, 254, 255, 256].map(|length| "A".repeat(length));
+        let names = starts.iter().flat_map(|start| rests.map(|rest| format!("{start}{rest}")));
+        for name in names.chain(long) {
+            let is_class = offloom_weaviate_schema::names::is_class_name(&name);
+            let has_namespace = name.contains(':');
+            assert_eq!(check_class_key(&name).is_ok(), is_class && !has_namespace, "{name:?}");
         }
     }
 
