@@ -93,6 +93,7 @@ impl GuestFile for HostileFile {
         }
     }
 
+    /// Long, because each behaviour is one arm of one `match`.
     fn encode(&self, rows: &Cursor, block: &Output) -> Result<Block, Error> {
         match self.behaviour.as_str() {
             "loop" => spin(),

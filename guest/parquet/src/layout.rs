@@ -50,29 +50,7 @@ const PAGE_BYTES: usize = 1024 * 1024;
 impl Layout {
     /// Lays out a class: the columns in the order of its schema, `class_name` after `id`.
     pub(crate) fn new(schema: &Schema, settings: &Settings) -> Result<Layout, Error> {
-        let class_name_at = schema
-            .fields
-            .iter()
-            .position(|field| field.name == "id")
-            .map_or(0, |index| index.saturating_add(1));
-        let mut columns: Vec<(Origin, ArrowField)> = Vec::new();
-        for (index, field) in schema.fields.iter().enumerate() {
-            if field.name == CLASS_NAME {
-                return Err(Error::Unsupported(format!(
-                    "column `{CLASS_NAME}` is made by this exporter, but the rows have one too"
-                )));
-            }
-            let data_type = arrow_type(field);
-            columns.push((
-                Origin::Batch(index, field.data_type.clone()),
-                ArrowField::new(&field.name, data_type, field.nullable),
-            ));
-        }
-        columns.insert(
-            class_name_at,
-            (Origin::ClassName, ArrowField::new(CLASS_NAME, ArrowType::Utf8, false)),
-        );
-
+        let columns = columns(schema)?;
         let mut properties = WriterProperties::builder()
             .set_writer_version(WriterVersion::PARQUET_2_0)
             .set_created_by(concat!("offloom ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -128,6 +106,33 @@ impl Layout {
         };
         Ok(if compressed { &self.properties } else { &self.plain_vectors })
     }
+}
+
+/// The columns of the file, in order.
+fn columns(schema: &Schema) -> Result<Vec<(Origin, ArrowField)>, Error> {
+    let class_name_at = schema
+        .fields
+        .iter()
+        .position(|field| field.name == "id")
+        .map_or(0, |index| index.saturating_add(1));
+    let mut columns: Vec<(Origin, ArrowField)> = Vec::new();
+    for (index, field) in schema.fields.iter().enumerate() {
+        if field.name == CLASS_NAME {
+            return Err(Error::Unsupported(format!(
+                "column `{CLASS_NAME}` is made by this exporter, but the rows have one too"
+            )));
+        }
+        let data_type = arrow_type(field);
+        columns.push((
+            Origin::Batch(index, field.data_type.clone()),
+            ArrowField::new(&field.name, data_type, field.nullable),
+        ));
+    }
+    columns.insert(
+        class_name_at,
+        (Origin::ClassName, ArrowField::new(CLASS_NAME, ArrowType::Utf8, false)),
+    );
+    Ok(columns)
 }
 
 /// So many bytes of vectors are tried out.
