@@ -1,8 +1,10 @@
 //! The directories of a cluster's nodes as one export: every shard once, copies told of.
 use std::path::{Path, PathBuf};
 
+use offloom_encoder::{DirectoryWriter, Node, Object, ObjectOptions, WalVersion};
 use offloom_fixtures::unpack;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::golden::compare;
 use crate::program::{Said, offloom, program};
@@ -50,6 +52,36 @@ fn the_manifest_tells_where_each_shard_lay() {
     let turned: Vec<PathBuf> = nodes.iter().rev().cloned().collect();
     let other = export(&turned, again.path(), &["--workers", "1"]).expect_success().folder();
     compare(&other, &fixture);
+}
+
+/// A data directory with objects 1 to 3 in one shard, updated at these times.
+fn copy(updates: [i64; 3]) -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let mut writer = DirectoryWriter::create(root.path()).unwrap();
+    let shard = writer.class("Article", false).unwrap().shard("aBcDeFgHiJkL").unwrap();
+    let mut log = shard.wal(1).unwrap();
+    for (number, updated) in (1..).zip(updates) {
+        let mut object = Object::new([number; 16], "Article");
+        object.updated_ms = updated;
+        let node = Node::live(&object, &ObjectOptions::default()).unwrap();
+        log.append(&node, WalVersion::V1).unwrap();
+    }
+    log.finish().unwrap();
+    root
+}
+
+#[test]
+fn the_manifest_counts_the_objects_that_differ_between_copies() {
+    let copies = [copy([10, 10, 10]), copy([10, 20, 30])];
+    let nodes: Vec<PathBuf> = copies.iter().map(|copy| copy.path().to_owned()).collect();
+    for workers in ["1", "8"] {
+        let to = tempfile::tempdir().unwrap();
+        let folder = export(&nodes, to.path(), &["--workers", workers]).expect_success().folder();
+        let manifest = manifest(&folder);
+        let copies = &manifest["source"]["shards"][0]["copies"];
+        assert_eq!(copies["differingObjects"], 2, "{manifest:#}");
+        assert_eq!(copies["keptAgainstDeletes"], 0, "{manifest:#}");
+    }
 }
 
 #[test]

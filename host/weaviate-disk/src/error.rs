@@ -49,8 +49,8 @@ pub enum DiskError {
     },
     /// The name of a shard of the flat layout can be split in several ways.
     #[error(
-        "neither schema nor objects tell which class and tenant {entry} is; give a saved answer of \
-         GET /v1/schema (--schema)"
+        "the class and tenant of {entry} follow neither from the schema nor from its objects; give a \
+         saved answer of GET /v1/schema (--schema)"
     )]
     FlatShard {
         /// Directory in the data directory.
