@@ -6,7 +6,8 @@ use std::process::Command;
 /// The target that guests are built for.
 const TARGET: &str = "wasm32-wasip2";
 
-/// What cargo, clippy and `cargo +nightly` tell their children and an inner cargo must not hear.
+/// Variables that cargo, clippy and `cargo +nightly` set for child processes. An inner cargo must not
+/// inherit them.
 const NOT_INHERITED: &[&str] =
     &["RUSTC_WORKSPACE_WRAPPER", "CLIPPY_ARGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTUP_TOOLCHAIN"];
 

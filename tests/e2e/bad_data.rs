@@ -145,7 +145,7 @@ fn a_shard_that_cannot_be_trusted_fails_alone() {
     let failed = damaged.manifest("fail");
     assert_eq!(failed["status"], "FAILED");
     assert_eq!(failed["error"], error.trim_start_matches("error: "));
-    // The others were read, and the manifest tells.
+    // The others were read, and the manifest says so.
     let whole = damaged.manifest("whole");
     let rows = |manifest: &Value, tenant: &str| {
         let shards = manifest["source"]["shards"].as_array().unwrap();

@@ -1,4 +1,4 @@
-//! The directories of a cluster's nodes as one export: every shard once, copies told of.
+//! The directories of a cluster's nodes as one export: every shard once, copies reported.
 use std::path::{Path, PathBuf};
 
 use offloom_encoder::{DirectoryWriter, Node, Object, ObjectOptions, WalVersion};

@@ -1,4 +1,4 @@
-//! Broken files: the export fails with the place, says so in its manifest, and `verify` tells.
+//! Broken files: the export fails with the place, says so in its manifest, and `verify` finds it.
 use std::path::{Path, PathBuf};
 
 use crate::golden::export;

@@ -18,7 +18,7 @@ fn manifest(folder: &Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(folder.join("export_metadata.json")).unwrap()).unwrap()
 }
 
-/// Waits for the end of a process, and tells the peak of its memory.
+/// Waits for the end of a process, and returns its peak memory.
 fn peak_mib(mut child: Child) -> u64 {
     let status = format!("/proc/{}/status", child.id());
     let mut peak_kib = 0;

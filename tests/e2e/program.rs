@@ -49,8 +49,8 @@ pub fn offloom<I: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = I>
     said(program().args(arguments))
 }
 
-/// Runs `offloom` where a disk of `kilobytes` is mounted, in namespaces of its own; `arguments` is
-/// told where.
+/// Runs `offloom` where a disk of `kilobytes` is mounted, in namespaces of its own; `arguments` gets
+/// its path.
 pub fn offloom_on_small_disk(kilobytes: u32, arguments: impl FnOnce(&str) -> Vec<String>) -> Said {
     let mount = tempfile::tempdir().unwrap();
     let disk = mount.path().display().to_string();

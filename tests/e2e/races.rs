@@ -1,4 +1,4 @@
-//! Races over ids and endings: exactly one outcome wins, and everybody is told the same.
+//! Races over ids and endings: exactly one outcome wins, and every answer agrees.
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ fn pair(first: &Server, second: &Server, backend: &str, id: &str) -> Value {
     };
     assert!(loser.error(409).starts_with("export already in progress: "), "{loser:#?}");
     let ended = winner.wait(backend, id);
-    // Both servers tell it, the loser from what lies in the store.
+    // Both servers report it, the loser from what is in the store.
     for server in [first, second] {
         assert_eq!(server.get(&format!("/v1/export/{backend}/{id}")).ok(), ended);
     }
@@ -72,8 +72,8 @@ fn canceled(server: &Server, work: &std::path::Path, id: &str, delay: Duration) 
         409 => "SUCCESS",
         _ => panic!("{id}: {answer:#?}"),
     };
-    let told = server.get(&format!("/v1/export/filesystem/{id}")).ok();
-    assert_eq!(told["status"], expected, "{id}: {told:#}");
+    let status = server.get(&format!("/v1/export/filesystem/{id}")).ok();
+    assert_eq!(status["status"], expected, "{id}: {status:#}");
     let folder = work.join("out").join(id);
     let manifest = std::fs::read(folder.join("export_metadata.json")).unwrap();
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();

@@ -106,7 +106,7 @@ fn a_selection_is_followed_and_a_folder_of_the_request_is_found_again() {
     let ended = over.server.get("/v1/export/filesystem/out").ok();
     assert_eq!(folder_of(&ended), over.work.path().join("out/team/a/out/"));
 
-    // A server that never heard of it finds it where it is told to look, and nowhere else.
+    // Another server finds it in the place that the request names, and nowhere else.
     let other = tempfile::tempdir().unwrap();
     let mut command = crate::server::serve(&over.fixture.data_dir(), other.path());
     let root = over.work.path().join("out");

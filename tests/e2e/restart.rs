@@ -1,4 +1,4 @@
-//! What a server remembers: ids outlive it, and what it was doing when it died is told as FAILED.
+//! What a server remembers: ids outlive it, and an export that was running when it died is FAILED.
 use std::path::Path;
 
 use offloom_encoder::{Workload, write_workload};
@@ -49,7 +49,7 @@ fn sigterm_lets_running_exports_end_within_the_grace_time() {
     server.post("/v1/export/filesystem", &json!({ "id": "ends" })).ok();
     server.wait_for_rows("filesystem", "ends");
     server.signal("-TERM");
-    // Status is still told, new exports are not taken.
+    // Status requests are still answered, new exports are refused.
     let begun = std::time::Instant::now();
     while server.get("/v1/.well-known/ready").status == 200 {
         assert!(begun.elapsed().as_secs() < 10, "the signal had no effect");

@@ -1,4 +1,4 @@
-//! An export that is told to stop: nothing half-written stays, and the manifest says what happened.
+//! An export that is interrupted: nothing half-written stays, and the manifest says what happened.
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 

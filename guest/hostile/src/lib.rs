@@ -64,7 +64,7 @@ impl Guest for Hostile {
         match behaviour(&options).as_str() {
             "plan-outside" => names.push("Secret".to_owned()),
             "plan-twice" => names.extend(names.clone()),
-            // SAFETY: none, as above: the host must check what it is told is UTF-8.
+            // SAFETY: none, as above: the host must check that the text is UTF-8.
             "plan-no-utf8" => names = vec![unsafe { String::from_utf8_unchecked(vec![0xff; 8]) }],
             "plan-huge" => names = vec!["x".repeat(MIB); 64],
             _ => {}

@@ -132,7 +132,7 @@ pub enum StoreError {
         /// What is wrong; it names variables and holds no secrets.
         reason: String,
     },
-    /// The store creates an object that is there already, although told not to.
+    /// The store overwrites an existing object despite the condition not to.
     #[error(
         "{url} has no conditional writes (If-None-Match): two coordinators could both win an \
          export's id; choose a store that has them, such as S3 itself, or switch them on"

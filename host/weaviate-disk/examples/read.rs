@@ -1,4 +1,4 @@
-//! Reads every row of a data directory and tells how fast: `read DATA_DIR [BLOCK_BYTES]`.
+//! Reads every row of a data directory and prints the speed: `read DATA_DIR [BLOCK_BYTES]`.
 use std::{path::Path, time::Instant};
 
 use offloom_rows::{BatchLimits, Cursor, MAX_BATCH_BYTES, MAX_BATCH_ROWS, Values};

@@ -79,7 +79,7 @@ pub struct Object {
     pub updated_ms: i64,
     /// The unnamed vector; empty when there is none.
     pub vector: Vec<f32>,
-    /// Class name; empty when the server was told to leave it out.
+    /// Class name; empty if the server is configured to omit it.
     pub class_name: String,
     /// JSON text of the properties; `None` is written as `null`.
     pub properties: Option<Vec<u8>>,

@@ -1,4 +1,4 @@
-//! Free ports on 127.0.0.1 for servers that want to be told theirs.
+//! Free ports on 127.0.0.1 for servers that take theirs as an argument.
 
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, TcpListener};
 const RANGE: std::ops::Range<u16> = 10_000..32_768;
 
 /// Ports that nobody listens on. Another process may still choose the same ones at the same time:
-/// whoever starts a server on them must notice that it failed, and try again.
+/// a caller that starts a server on them must notice that it failed, and retry.
 pub fn free_ports<const N: usize>() -> [u16; N] {
     // All are held until the last is found, so that they differ.
     let held: [TcpListener; N] = std::array::from_fn(|_| {

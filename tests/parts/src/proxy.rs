@@ -1,4 +1,4 @@
-//! An HTTP proxy on 127.0.0.1 that passes requests on to one server, or spoils them as it is told.
+//! An HTTP proxy on 127.0.0.1 that passes requests on to one server, or spoils them on request.
 
 mod control;
 mod fault;
@@ -97,7 +97,7 @@ impl Proxy {
         self.control.seen()
     }
 
-    /// How many requests were spoiled: tells a test that its fault took place.
+    /// How many requests were spoiled, so that a test knows that its fault took place.
     pub fn spoiled(&self) -> usize {
         self.control.spoiled()
     }

@@ -102,7 +102,7 @@ async fn a_small_file_does_not_replace_another() {
     assert_eq!(std::fs::read(root.path().join("e1/Article.parquet")).unwrap(), content(10));
 }
 
-/// A folder on a store in memory that fails as told.
+/// A folder on a store in memory that fails at the given call.
 fn faulty(fault: Fault) -> (Arc<FaultyStore>, ExportFolder) {
     let store = Arc::new(FaultyStore::new(fault));
     let prefix = StorePath::from("exports/e1");

@@ -39,15 +39,15 @@ async fn progress_reaches_its_totals() {
     exported.class("Article", &[("s1", ids(0..10)), ("s2", ids(10..30))], false, 2);
     exported.class("Shelf", &[("a", ids(0..5)), ("b", ids(0..5))], true, 9);
     exported.report(Depth::Quick).await;
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let to = told.clone();
+    let reported = Arc::new(Mutex::new(Vec::new()));
+    let to = reported.clone();
     let on_progress = Arc::new(move |progress| to.lock().unwrap().push(progress));
     verify(&exported.folder(), Depth::Full, on_progress).await.unwrap();
-    let told = told.lock().unwrap();
+    let reported = reported.lock().unwrap();
     let total_bytes = exported.manifest.files.iter().map(|file| file.size_bytes).sum();
-    assert!(told.contains(&Progress::Digests { done_bytes: total_bytes, total_bytes }));
+    assert!(reported.contains(&Progress::Digests { done_bytes: total_bytes, total_bytes }));
     // The class with two shards is read twice.
-    assert_eq!(told.last(), Some(&Progress::Rows { done_rows: 70, total_rows: 70 }));
+    assert_eq!(reported.last(), Some(&Progress::Rows { done_rows: 70, total_rows: 70 }));
 }
 
 #[tokio::test]

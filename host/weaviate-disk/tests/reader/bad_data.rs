@@ -181,7 +181,7 @@ impl Tenants {
         std::fs::write(path, bytes).unwrap();
     }
 
-    /// Nothing but a data node: no header, tree or checksum tells.
+    /// Nothing but a data node: no header, tree or checksum shows the damage.
     fn break_node(&self, tenant: usize) {
         let path = self.writers[tenant].path().join(SEGMENT);
         let bytes = std::fs::read(path).unwrap();

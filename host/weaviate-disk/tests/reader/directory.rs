@@ -293,7 +293,7 @@ fn a_survey_shows_files_counts_and_what_was_decided() {
             ("segment-0000000000000000006.db.tmp", IgnoredReason::UnfinishedWrite),
         ]
     );
-    // The estimate does not read the logs: their records are told from their length.
+    // The estimate does not read the logs: their number of records is derived from their length.
     let estimate = directory.estimate(class);
     assert_eq!(estimate.objects, 2 + 1 + 3);
     assert!(estimate.raw_bytes >= *raw_bytes);

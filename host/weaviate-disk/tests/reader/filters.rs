@@ -1,4 +1,4 @@
-//! Filters on properties and vectors: what goes out keeps its bytes, and nothing else goes out.
+//! Filters on properties and vectors: what is exported keeps its bytes, and nothing else is exported.
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

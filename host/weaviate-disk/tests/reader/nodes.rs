@@ -446,9 +446,9 @@ fn of_a_shard_with_a_broken_copy_the_others_are_read_and_it_is_told_of() {
     assert_eq!(read.iter().map(|row| row.id[15]).collect::<Vec<_>>(), [1]);
     let [shard] = units.shards() else { panic!("{:?}", units.shards()) };
     assert!(shard.error.as_ref().unwrap().to_string().contains("segment-0000000000000000009.db"));
-    let told = shard.copies.as_ref().unwrap();
-    assert_eq!(told.len(), 1);
-    assert_eq!(*told[0].directory, *copies[1].root.path());
+    let reported = shard.copies.as_ref().unwrap();
+    assert_eq!(reported.len(), 1);
+    assert_eq!(*reported[0].directory, *copies[1].root.path());
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn as_rest(row: &Row) -> Value {
     object
 }
 
-/// REST prints the shortest digits that tell an `f32` from its neighbours.
+/// REST prints the shortest digits that distinguish an `f32` from its neighbours.
 fn as_f32(value: Value) -> Value {
     match value {
         Value::Number(number) => Value::from(number.as_f64().unwrap() as f32),
@@ -249,10 +249,10 @@ fn where_the_schema_came_from_is_told() {
         ("v1.20.6", "schema.db"),
     ] {
         let fixture = offloom_fixtures::unpack(name).unwrap();
-        let told = without_schema_file(&fixture).schema_from().to_string();
-        assert!(told.starts_with(expected), "{told}");
-        let told = with_schema_file(&fixture).schema_from().to_string();
-        assert!(told.starts_with("schema file ") && told.ends_with("rest/schema.json"), "{told}");
+        let source = without_schema_file(&fixture).schema_from().to_string();
+        assert!(source.starts_with(expected), "{source}");
+        let source = with_schema_file(&fixture).schema_from().to_string();
+        assert!(source.starts_with("schema file ") && source.ends_with("rest/schema.json"), "{source}");
     }
 }
 
@@ -261,7 +261,7 @@ fn the_flat_layout_is_read_like_the_other_one() {
     let fixture = offloom_fixtures::unpack("v1.20.6").unwrap();
     let directory = without_schema_file(&fixture);
     assert_eq!(directory.nodes()[0].layout(), Layout::Flat);
-    // Its logs are of version 0, and its objects tell their classes.
+    // Its logs are of version 0, and its objects hold their class names.
     std::fs::remove_file(fixture.data_dir().join("schema.db")).unwrap();
     let guessed = without_schema_file(&fixture);
     assert_eq!(*guessed.schema_from(), SchemaSource::Objects);
@@ -276,7 +276,7 @@ fn the_flat_layout_is_read_like_the_other_one() {
         known.retain(|tenant| tenant != "never");
         assert_eq!(names(class), known);
     }
-    // Without an object nothing tells what it is, and nothing is lost.
+    // Without an object its class is unknown, and no row is lost.
     let never = Warning::NoShards { directory: "shelf_never_lsm".to_owned() };
     assert!(guessed.warnings().contains(&never), "{:?}", guessed.warnings());
 }

@@ -1,4 +1,4 @@
-//! What the proxy was told to do, and what it has seen.
+//! What the proxy is to do, and what it has seen.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

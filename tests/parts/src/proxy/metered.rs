@@ -1,4 +1,4 @@
-//! A body on its way through the proxy: at the pace that was set, and cut where it was told.
+//! A body on its way through the proxy: at the configured pace, and cut at the configured byte.
 
 use std::io;
 use std::sync::Arc;
