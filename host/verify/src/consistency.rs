@@ -155,20 +155,20 @@ impl Check {
             self.say("partial", format!("{}, and {count} parts are missing", manifest.partial));
         }
         let lacks: BTreeSet<Lack<'_>> = lacks(shards).collect();
-        let mut told = BTreeSet::new();
+        let mut listed = BTreeSet::new();
         for (number, Missing { class, shard, objects, .. }) in manifest.missing.iter().enumerate() {
             let lack = (class.as_str(), shard.as_deref(), *objects);
             // A class that is missing as a whole has no shards to say so.
-            if !told.insert(lack) || (shard.is_some() && !lacks.contains(&lack)) {
+            if !listed.insert(lack) || (shard.is_some() && !lacks.contains(&lack)) {
                 let problem = "it stands twice, or its shard says otherwise";
                 self.say(format!("missing[{number}]"), problem);
             }
         }
-        for (class, shard, _) in lacks.difference(&told) {
+        for (class, shard, _) in lacks.difference(&listed) {
             let (class, shard) = (shown(class), shown(shard.unwrap_or_default()));
             self.say(
                 "missing",
-                format!("it does not tell what is left out of {class}, shard {shard}"),
+                format!("it does not list what is left out of {class}, shard {shard}"),
             );
         }
     }

@@ -252,7 +252,10 @@ fn where_the_schema_came_from_is_told() {
         let source = without_schema_file(&fixture).schema_from().to_string();
         assert!(source.starts_with(expected), "{source}");
         let source = with_schema_file(&fixture).schema_from().to_string();
-        assert!(source.starts_with("schema file ") && source.ends_with("rest/schema.json"), "{source}");
+        assert!(
+            source.starts_with("schema file ") && source.ends_with("rest/schema.json"),
+            "{source}"
+        );
     }
 }
 
