@@ -119,7 +119,7 @@ fn a_selection_is_followed_and_a_folder_of_the_request_is_found_again() {
 }
 
 #[test]
-fn what_is_wrong_with_a_request_is_told() {
+fn what_is_wrong_with_a_request_is_reported() {
     let over = over("basic");
     let server = &over.server;
     let refused =
@@ -203,7 +203,7 @@ fn a_client_that_sends_no_head_is_let_go() {
 }
 
 #[test]
-fn health_is_told_and_the_version_is_one_that_clients_take() {
+fn health_is_reported_and_the_version_is_one_that_clients_take() {
     let over = over("basic");
     for path in ["/v1/.well-known/live", "/v1/.well-known/ready"] {
         let answer = over.server.get(path);
@@ -217,7 +217,7 @@ fn health_is_told_and_the_version_is_one_that_clients_take() {
 }
 
 #[test]
-fn tenants_are_told_apart_and_left_out_of_a_long_answer() {
+fn tenants_are_distinguished_and_left_out_of_a_long_answer() {
     let over = over("tenants");
     over.server.post("/v1/export/filesystem", &json!({ "id": "tenants" })).ok();
     let ended = over.server.wait("filesystem", "tenants");

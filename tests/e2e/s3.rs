@@ -150,7 +150,7 @@ fn the_server_says_at_its_start_what_is_missing() {
 }
 
 #[test]
-fn a_request_to_a_bucket_that_refuses_is_told_and_leaves_its_id_free() {
+fn a_request_to_a_bucket_that_refuses_is_reported_and_leaves_its_id_free() {
     let good = bucket("refusing-good");
     let (fixture, work) = (unpack("basic").unwrap(), tempfile::tempdir().unwrap());
     let mut command = serve_s3(&fixture, &work, SeaweedFs::shared().endpoint(), Keys::ReadWrite);

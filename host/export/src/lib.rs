@@ -29,7 +29,7 @@ pub use outcome::{Ended, ExportError};
 pub use plan::{PlanError, Planned, PlannedClass};
 pub use progress::{ClassView, Event, ShardView, Status, Totals};
 pub use request::{Request, RequestError};
-pub use scope::{ClassSelection, Scope, ScopeError, class_name};
+pub use scope::{ClassSelection, Scope, ScopeError};
 pub use transfer::stop::{Stop, StopReason};
 pub use transfer::worker::WorkerError;
 pub use transfer::{TransferError, Workers, default_workers};

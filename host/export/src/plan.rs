@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 use offloom_sandbox::{ExporterGuest, GuestError, GuestOptions, OfferedClass, Selection};
-use offloom_weaviate_disk::{Class, ClassEstimate, DataDirectory, ReadOptions};
+use offloom_weaviate_disk::{Class, ClassEstimate, DataDirectory, ReadOptions, name_list};
 use tokio::task::JoinError;
 
 use crate::scope::{ClassSelection, Scope, ScopeError};
@@ -164,7 +164,5 @@ fn known(classes: &[Class]) -> String {
     if classes.is_empty() {
         return "no class at all".to_owned();
     }
-    let names: Vec<&str> = classes.iter().take(SHOWN).map(|class| &*class.name).collect();
-    let more = classes.len().saturating_sub(SHOWN);
-    if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
+    name_list(classes.iter().map(|class| &*class.name), SHOWN)
 }

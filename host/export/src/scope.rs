@@ -2,12 +2,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use offloom_weaviate_disk::schema::names::capitalised;
 use offloom_weaviate_disk::{
     Class, FilterError, OnBadObject, PropertySelection, ReadOptions, RowFilter, TenantError,
     VectorSelection,
 };
 
-/// The scope of a request. Class names are exact, see [`class_name`].
+/// The scope of a request. Class names are exact, see [`capitalised`].
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
     /// The classes to export.
@@ -40,12 +41,12 @@ pub enum ClassSelection {
 
 impl ClassSelection {
     /// The selection of a request with the lists `include` and `exclude`, either of which may be
-    /// empty. The names are made exact with [`class_name`].
+    /// empty. The names are made exact with [`capitalised`].
     ///
     /// # Errors
     /// [`ScopeError::IncludeAndExclude`].
     pub fn new(include: &[String], exclude: &[String]) -> Result<ClassSelection, ScopeError> {
-        let exact = |names: &[String]| names.iter().map(|name| class_name(name)).collect();
+        let exact = |names: &[String]| names.iter().map(|name| capitalised(name)).collect();
         match (include, exclude) {
             ([], []) => Ok(ClassSelection::All),
             (include, []) => Ok(ClassSelection::Include(exact(include))),
@@ -70,17 +71,6 @@ impl ClassSelection {
             ClassSelection::Exclude(names) => !names.iter().any(|name| name == class),
         }
     }
-}
-
-/// The exact name of a class that a request names: Weaviate capitalises the first letter, which
-/// follows the colon of a namespace if there is one (`data-directory.md` 1).
-pub fn class_name(name: &str) -> String {
-    let start = name.find(':').map_or(0, |colon| colon.saturating_add(1));
-    let mut name = name.to_owned();
-    if let Some(first) = name.get_mut(start..start.saturating_add(1)) {
-        first.make_ascii_uppercase();
-    }
-    name
 }
 
 /// An invalid scope.
@@ -206,7 +196,7 @@ mod tests {
             ("a:", "a:"),
             ("", ""),
         ] {
-            assert_eq!(class_name(given), exact);
+            assert_eq!(capitalised(given), exact);
         }
     }
 

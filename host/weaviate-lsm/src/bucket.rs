@@ -8,15 +8,13 @@ use std::{
 };
 
 use cap_std::fs::{Dir, MetadataExt as _, OpenOptions, OpenOptionsExt};
+use rustix::fs::OFlags;
 
 use crate::{
     error::{LsmError, Place},
     layout::Layout,
     leftovers::ListedFile,
 };
-
-/// `O_NONBLOCK`: a pipe in place of a file cannot block the export.
-const O_NONBLOCK: i32 = if cfg!(target_os = "linux") { 0o4000 } else { 0x4 };
 
 /// Where the objects of one shard lie in one data directory.
 #[derive(Debug, Clone)]
@@ -99,7 +97,8 @@ impl Bucket {
 
 fn open_file(directory: &Dir, path: &str) -> io::Result<(File, Metadata)> {
     let mut options = OpenOptions::new();
-    options.read(true).custom_flags(O_NONBLOCK);
+    // A pipe in place of a file must not block the export.
+    options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
     let file = directory.open_with(path, &options)?.into_std();
     let metadata = file.metadata()?;
     Ok((file, metadata))

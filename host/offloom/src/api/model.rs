@@ -2,9 +2,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use offloom_export::{ClassSelection, ClassView, Scope, ShardView, class_name};
+use offloom_export::{ClassSelection, ClassView, Scope, ShardView};
 use offloom_protocol::manifest::{Missing, ProgressStatus};
 use offloom_protocol::names::ExportId;
+use offloom_weaviate_disk::schema::names::capitalised;
 use offloom_weaviate_disk::{OnBadObject, PropertySelection, VectorSelection};
 use serde::{Deserialize, Serialize};
 
@@ -150,7 +151,7 @@ impl ScopeBody {
             (self.include.unwrap_or_default(), self.exclude.unwrap_or_default());
         let mut properties = BTreeMap::new();
         for (class, body) in self.properties.unwrap_or_default() {
-            properties.insert(class_name(&class), body.into_selection(&class)?);
+            properties.insert(capitalised(&class), body.into_selection(&class)?);
         }
         let vectors = self.vectors.unwrap_or_default().into_iter();
         let tenants = self.tenants.unwrap_or_default().into_iter();
@@ -158,9 +159,9 @@ impl ScopeBody {
             classes: ClassSelection::new(&include, &exclude)?,
             properties,
             vectors: vectors
-                .map(|(class, body)| (class_name(&class), body.into_selection()))
+                .map(|(class, body)| (capitalised(&class), body.into_selection()))
                 .collect(),
-            tenants: tenants.map(|(class, names)| (class_name(&class), names)).collect(),
+            tenants: tenants.map(|(class, names)| (capitalised(&class), names)).collect(),
             on_bad_object: on_bad_object.unwrap_or_default(),
             quarantine_raw,
             allow_partial: self.allow_partial.unwrap_or_default(),

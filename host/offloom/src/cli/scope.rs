@@ -3,7 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::bail;
 use clap::Args;
-use offloom_export::{ClassSelection, Scope, class_name};
+use offloom_export::{ClassSelection, Scope};
+use offloom_weaviate_disk::schema::names::capitalised;
 use offloom_weaviate_disk::{OnBadObject, PropertySelection, VectorSelection};
 
 /// What an export covers of a data directory, and how it handles data that cannot be read.
@@ -59,7 +60,7 @@ impl ScopeArgs {
 fn by_class<T>(option: &str, given: Vec<(String, T)>) -> anyhow::Result<BTreeMap<String, T>> {
     let mut of_classes = BTreeMap::new();
     for (class, value) in given {
-        if of_classes.insert(class_name(&class), value).is_some() {
+        if of_classes.insert(capitalised(&class), value).is_some() {
             bail!("{option} is given twice for the class {class}");
         }
     }

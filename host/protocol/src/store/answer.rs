@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_address_only_host_and_port_are_told() {
+    fn of_an_address_only_host_and_port_are_reported() {
         assert_eq!(host_of("PUT https://me:pw@s3:9/b/k?x=y in 1s").unwrap(), "s3:9");
         assert_eq!(host_of("GET https://s3.example/b in 1s").unwrap(), "s3.example");
         assert_eq!(host_of("POST REDACTED in 1s"), None);

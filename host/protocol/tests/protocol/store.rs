@@ -42,7 +42,7 @@ fn a_relative_path_starts_at_the_working_directory() {
 }
 
 #[test]
-fn what_is_no_destination_is_told_apart() {
+fn what_is_no_destination_is_distinguished() {
     for scheme in ["s4", "http", "ftp"] {
         match Destination::parse(&format!("{scheme}://user:secret@host/x")).unwrap_err() {
             error @ StoreError::UnknownScheme { .. } => {

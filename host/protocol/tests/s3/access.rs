@@ -27,7 +27,7 @@ async fn right_keys_pass_and_the_probe_goes() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_told_apart() {
+async fn what_is_wrong_is_distinguished() {
     let bucket = readable_bucket();
     let (operation, cause, message) = refused(destination(bucket, Keys::ReadOnly)).await;
     assert_eq!((operation, cause), (Operation::Write, Cause::PermissionDenied));
@@ -54,7 +54,7 @@ async fn what_is_wrong_is_told_apart() {
 }
 
 #[tokio::test]
-async fn nobody_at_the_endpoint_is_told_within_seconds() {
+async fn nobody_at_the_endpoint_is_reported_within_seconds() {
     let started = Instant::now();
     let proxy = proxy();
     proxy.refuse_connections();
@@ -67,7 +67,7 @@ async fn nobody_at_the_endpoint_is_told_within_seconds() {
 }
 
 #[tokio::test]
-async fn no_keys_and_no_role_are_told_within_seconds() {
+async fn no_keys_and_no_role_are_reported_within_seconds() {
     let started = Instant::now();
     let endpoint = SeaweedFs::shared().endpoint();
     let mut variables = SeaweedFs::shared().environment(Keys::ReadWrite);

@@ -76,7 +76,7 @@ fn an_exporter_is_loaded_and_anything_more_or_less_is_refused() {
 }
 
 #[test]
-fn what_is_no_component_is_told_apart() {
+fn what_is_no_component_is_distinguished() {
     let component = component("exporter", |text| text);
     let native = std::env::current_exe().unwrap();
     for (bytes, words) in [

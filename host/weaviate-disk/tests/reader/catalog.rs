@@ -63,7 +63,7 @@ fn skipped(directory: &DataDirectory, class: &str) -> Vec<(String, Option<String
 }
 
 #[test]
-fn tenants_are_skipped_by_their_status_and_those_without_directory_are_told() {
+fn tenants_are_skipped_by_their_status_and_those_without_directory_are_reported() {
     let log = class(Log::new(), "Shelf", true, &[]).add_tenants(
         "Shelf",
         &["n1"],
@@ -126,7 +126,7 @@ fn tenants_are_skipped_by_their_status_and_those_without_directory_are_told() {
 }
 
 #[test]
-fn classes_are_those_of_raft_and_both_sides_of_a_disagreement_are_told() {
+fn classes_are_those_of_raft_and_both_sides_of_a_disagreement_are_reported() {
     let log = class(Log::new(), "Article", false, &[("s1", "n1"), ("s2", "n1"), ("s3", "n2")]);
     let log = class(log, "NOWHERE", false, &[("s4", "n1")]);
     let log = class(log, "Others", false, &[("s5", "n2"), ("s6", "n3")]);
@@ -227,7 +227,7 @@ fn a_broken_raft_store_is_an_error_unless_a_schema_file_stands_in() {
 }
 
 #[test]
-fn what_was_odd_in_raft_is_told() {
+fn what_was_odd_in_raft_is_reported() {
     let log = class(Log::new(), "Article", false, &[("s1", "n1")]);
     let node = Server::new(&class(log, "ARTICLE", false, &[("s2", "n1")]));
     node.add("Article", "s1");

@@ -187,7 +187,7 @@ fn links_out_of_the_directory_are_not_followed() {
 }
 
 #[test]
-fn a_shard_without_data_is_told_of_with_its_reason() {
+fn a_shard_without_data_is_reported_with_its_reason() {
     let root = tempfile::tempdir().unwrap();
     let data = root.path().join("data");
     let mut writer = DirectoryWriter::create(&data).unwrap();
@@ -240,7 +240,7 @@ fn the_cut_off_of_a_shard_names_what_was_read() {
 }
 
 #[test]
-fn oddities_of_a_shard_are_told_and_its_rows_read() {
+fn oddities_of_a_shard_are_reported_and_its_rows_read() {
     let shard = Shard::new();
     shard.segment(1, SegmentOptions::default(), &[put(1, "{}")]);
     fs::write(shard.file("segment-1_2.db"), b"whatever").unwrap();

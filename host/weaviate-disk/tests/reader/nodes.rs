@@ -311,7 +311,7 @@ fn without_any_schema_the_objects_of_all_nodes_tell() {
 }
 
 #[test]
-fn the_schema_that_goes_furthest_counts_and_the_others_are_told() {
+fn the_schema_that_goes_furthest_counts_and_the_others_are_reported() {
     let older = class(Log::new(), "Article", false, &[("s1", "n1"), ("s2", "n2")]);
     let newer = class(older.clone(), "Note", false, &[("s3", "n1")]);
     let (one, two) = (Server::new(&older), Server::new(&newer));
@@ -376,7 +376,7 @@ fn a_copy_on_a_node_where_it_does_not_belong_is_left_out() {
 }
 
 #[test]
-fn a_copy_that_should_be_there_and_is_not_is_told() {
+fn a_copy_that_should_be_there_and_is_not_is_reported() {
     let place = |node: &str| {
         serde_json::json!({"physical": {
             "s1": {"name": "s1", "belongsToNodes": ["n1", "n2"]},
@@ -433,7 +433,7 @@ fn an_error_names_the_directory() {
 }
 
 #[test]
-fn of_a_shard_with_a_broken_copy_the_others_are_read_and_it_is_told_of() {
+fn of_a_shard_with_a_broken_copy_the_others_are_read_and_it_is_reported() {
     let left = Copy::of(&[(false, file(&[(1, Put(1)), (2, Put(2))]))]);
     let right = Copy::of(&[(false, file(&[(1, Put(1))]))]);
     fs::write(left.shard.path().join("segment-0000000000000000009.db"), b"x").unwrap();

@@ -241,7 +241,7 @@ fn tenants_are_those_of_the_server_with_their_status() {
 }
 
 #[test]
-fn where_the_schema_came_from_is_told() {
+fn where_the_schema_came_from_is_reported() {
     for (name, expected) in [
         ("basic", "RAFT log up to entry "),
         ("options", "RAFT snapshot 2-9-1795408308542"),

@@ -59,7 +59,7 @@ async fn the_proxy_does_not_make_wrong_keys_right() {
 }
 
 #[tokio::test]
-async fn refused_connections_come_back_when_told() {
+async fn refused_connections_come_back_on_request() {
     let (server, proxy) = proxy();
     let bucket = bucket("refuse");
     let store = once(Keys::ReadWrite, &proxy.endpoint(), bucket);
