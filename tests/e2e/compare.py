@@ -57,7 +57,7 @@ def read_golden(fixture):
         for row in file.read().to_pylist():
             key = Key(name, tenant, row.pop("id"))
             if key in rows:
-                raise ValueError(f"{path}: {key} stands twice in upstream's own export")
+                raise ValueError(f"{path}: {key} occurs twice in upstream's own export")
             rows[key] = {each: row[each] for each in VALUES} | {
                 each: row[each] or None for each in OPTIONAL
             }

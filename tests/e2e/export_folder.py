@@ -54,7 +54,7 @@ def read_export(folder, classes):
 
     Wrong are a class without a file, a file of another class, another schema than documented, a
     class name that differs from the file's, an empty value where null is meant, and a row that
-    stands twice.
+    occurs twice.
     """
     rows, faults = {}, []
     unseen = set(classes)
@@ -79,7 +79,7 @@ def read_export(folder, classes):
             empty = [each for each in OPTIONAL if row[each] == b""]
             faults.extend(f"{key}: {each} is empty, not null" for each in empty)
             if key in rows:
-                faults.append(f"{key}: stands twice")
+                faults.append(f"{key}: occurs twice")
             rows[key] = {each: row[each] for each in VALUES}
     faults.extend(f"{name}: has no file" for name in sorted(unseen))
     return rows, faults

@@ -163,7 +163,7 @@ class Comparison(unittest.TestCase):
 
         faults, _, _ = self.found_in("basic", damage=damage)
         self.assertEqual(len(faults), 1)
-        self.assertIn("stands twice", faults[0])
+        self.assertIn("occurs twice", faults[0])
 
     def test_a_missing_file_is_found_also_of_a_class_without_rows(self):
         found = self.found_in("basic", damage=lambda folder: (folder / "Empty.parquet").unlink())

@@ -33,7 +33,7 @@ impl Compressor<'_> {
         target.truncate(start);
         let mut rest = source;
         loop {
-            let (piece, behind) = rest.split_at(rest.len().min(MAX_CALL_BYTES));
+            let (piece, remaining) = rest.split_at(rest.len().min(MAX_CALL_BYTES));
             let frame = codec::compress(Algorithm::Zstd, self.level, piece)
                 .map_err(|error| io::Error::other(error.to_string()))?;
             if target.is_empty() {
@@ -41,7 +41,7 @@ impl Compressor<'_> {
             } else {
                 target.extend_from_slice(&frame);
             }
-            rest = behind;
+            rest = remaining;
             if rest.is_empty() {
                 break;
             }

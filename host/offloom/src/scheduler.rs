@@ -48,7 +48,7 @@ pub struct SchedulerConfig {
     /// Exports that run at the same time; others wait [default: 4]
     #[arg(long, env = "OFFLOOM_MAX_EXPORTS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub max_exports: u16,
-    /// How long running exports may go on after SIGTERM, in seconds [default: 20]
+    /// how long running exports may continue after SIGTERM, in seconds [default: 20]
     #[arg(long, env = "OFFLOOM_SHUTDOWN_GRACE_SECONDS", value_name = "N")]
     pub shutdown_grace_seconds: u64,
 }

@@ -34,7 +34,7 @@ impl Check {
             }
         }
         if !manifest.classes.is_sorted_by(|a, b| a < b) {
-            self.say("classes", "they are not sorted, or one stands twice");
+            self.say("classes", "they are not sorted, or one occurs twice");
         }
     }
 
@@ -143,7 +143,7 @@ impl Check {
                 self.say(place.clone(), error.to_string());
             }
             if !keys.insert(&object.key) {
-                self.say(place, format!("'{}' stands twice", shown(&object.key)));
+                self.say(place, format!("'{}' occurs twice", shown(&object.key)));
             }
         }
     }
@@ -160,7 +160,7 @@ impl Check {
             let lack = (class.as_str(), shard.as_deref(), *objects);
             // A class that is missing as a whole has no shards to say so.
             if !listed.insert(lack) || (shard.is_some() && !lacks.contains(&lack)) {
-                let problem = "it stands twice, or its shard says otherwise";
+                let problem = "it occurs twice, or its shard says otherwise";
                 self.say(format!("missing[{number}]"), problem);
             }
         }
@@ -188,7 +188,7 @@ impl Check {
                 );
             }
             if !seen.insert((&shard.class, &shard.shard)) {
-                self.say(place.clone(), format!("'{}' stands twice", shown(&shard.shard)));
+                self.say(place.clone(), format!("'{}' occurs twice", shown(&shard.shard)));
             }
             let has_ids = shard.first_id.is_some() && shard.last_id.is_some();
             if has_ids != (shard.rows > 0) {

@@ -100,7 +100,7 @@ pub enum Difference {
         expected: String,
     },
     /// A shard's rows do not ascend by id; the first place where they do not.
-    #[error("{class}, shard {shard}: id {id} stands behind {previous} ({key}, row {row})")]
+    #[error("{class}, shard {shard}: id {id} comes after {previous} ({key}, row {row})")]
     Order {
         /// The class.
         class: String,
@@ -115,8 +115,8 @@ pub enum Difference {
         /// The id of the row before.
         previous: String,
     },
-    /// An id stands twice in a class, or in one of its tenants.
-    #[error("{class}: id {id} stands twice, in shard {} and in shard {}", .shards.0, .shards.1)]
+    /// An id occurs twice in a class, or in one of its tenants.
+    #[error("{class}: id {id} occurs twice, in shard {} and in shard {}", .shards.0, .shards.1)]
     DoubleId {
         /// The class.
         class: String,
@@ -125,8 +125,8 @@ pub enum Difference {
         /// Where.
         shards: (String, String),
     },
-    /// More ids of the class stand twice than are shown one by one.
-    #[error("{class}: {more} more ids stand twice")]
+    /// More ids of the class occur twice than are shown one by one.
+    #[error("{class}: {more} more ids occur twice")]
     MoreDoubleIds {
         /// The class.
         class: String,

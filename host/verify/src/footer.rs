@@ -311,7 +311,7 @@ fn check_column(
         let end = start.saturating_add(u64::try_from(length.unwrap_or(0)).unwrap_or(u64::MAX));
         if start < indexes.start || end > indexes.end {
             return Err(foreign(format!(
-                "its {what} is said to be at {offset}, not behind the blocks"
+                "its {what} is said to be at {offset}, not after the blocks"
             )));
         }
     }

@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use offloom_protocol::manifest::Shard;
 use offloom_protocol::store::ExportFolder;
 
-/// Ids that stand twice and are named, a class.
+/// Ids that occur twice and are named, a class.
 const MAX_NAMED_DOUBLES: u64 = 20;
 
 /// Rows between two reports of progress.
