@@ -56,6 +56,7 @@ fn stems(bucket: &LiveBucket) -> Vec<String> {
     names.filter_map(|name| name.strip_suffix(".db").map(str::to_owned)).collect()
 }
 
+// Over 60 lines: one arm for each kind of event.
 fn event(
     bucket: &mut LiveBucket,
     log: &mut Option<Log>,
