@@ -93,7 +93,7 @@ fn a_bad_object_ends_the_export_or_is_left_out_or_listed() {
         assert_eq!(damaged.manifest(&id)["status"], "FAILED");
     }
 
-    damaged.export("skip", &["--on-bad-object", "skip"]).expect_success();
+    damaged.export("skip", &["--on-bad-object", "skip"]).expect_partial();
     let manifest = damaged.manifest("skip");
     assert_eq!(manifest["partial"], true);
     assert_eq!(manifest["missing"][0]["class"], "Note");
@@ -103,7 +103,7 @@ fn a_bad_object_ends_the_export_or_is_left_out_or_listed() {
     assert!(!damaged.to.path().join("skip/quarantine").exists());
     damaged.verify("skip");
 
-    damaged.export("listed", &["--on-bad-object", "quarantine"]).expect_success();
+    damaged.export("listed", &["--on-bad-object", "quarantine"]).expect_partial();
     assert_eq!(damaged.manifest("listed")["missing"], manifest["missing"]);
     let [line] = damaged.lines("listed", "Note").try_into().unwrap();
     assert_eq!(line["class"], "Note");
@@ -120,11 +120,11 @@ fn a_bad_object_ends_the_export_or_is_left_out_or_listed() {
     damaged.verify("listed");
 
     let raw = ["--on-bad-object", "quarantine", "--quarantine-raw"];
-    damaged.export("raw", &raw).expect_success();
+    damaged.export("raw", &raw).expect_partial();
     let [line] = damaged.lines("raw", "Note").try_into().unwrap();
     assert!(line["raw"].is_string(), "{line}");
     // Stored bytes would bypass the filter of any class.
-    damaged.export("kept", &[&raw[..], &["--vectors", "Target=none"]].concat()).expect_success();
+    damaged.export("kept", &[&raw[..], &["--vectors", "Target=none"]].concat()).expect_partial();
     let [line] = damaged.lines("kept", "Note").try_into().unwrap();
     assert!(line.get("raw").is_none(), "{line}");
 }
@@ -157,7 +157,7 @@ fn a_shard_that_cannot_be_trusted_fails_alone() {
     assert!(lost > 0);
     assert!(rows(&failed, &tenant)["error"].as_str().unwrap().contains(&name(segment)));
 
-    damaged.export("partial", &["--allow-partial"]).expect_success();
+    damaged.export("partial", &["--allow-partial"]).expect_partial();
     let partial = damaged.manifest("partial");
     assert_eq!((&partial["status"], &partial["partial"]), (&json!("SUCCESS"), &json!(true)));
     let [missing] = partial["missing"].as_array().unwrap().as_slice() else { panic!("{partial}") };
@@ -187,7 +187,7 @@ fn a_shard_that_breaks_while_it_is_read_is_left_out_of_its_unit() {
     // The length of the first value.
     damaged.change(segment, |bytes| bytes[17..25].copy_from_slice(&u64::MAX.to_le_bytes()));
     damaged.export("fail", &[]).expect_error();
-    damaged.export("partial", &["--allow-partial", "--workers", "1"]).expect_success();
+    damaged.export("partial", &["--allow-partial", "--workers", "1"]).expect_partial();
     let partial = damaged.manifest("partial");
     let [missing] = partial["missing"].as_array().unwrap().as_slice() else { panic!("{partial}") };
     assert_eq!(missing["shard"], tenant);

@@ -6,6 +6,7 @@ mod cluster;
 mod commands;
 mod damage;
 mod digests;
+mod exit_status;
 mod filters;
 mod golden;
 mod guests;

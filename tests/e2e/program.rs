@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 #[derive(Debug)]
 pub struct Said {
     pub ok: bool,
+    /// The exit status; absent if a signal ended it.
+    pub status: Option<i32>,
     pub out: String,
     pub err: String,
 }
@@ -14,6 +16,14 @@ impl Said {
     #[track_caller]
     pub fn expect_success(self) -> Said {
         assert!(self.ok, "{self:#?}");
+        self
+    }
+
+    /// The program did what it was asked for, and something is missing, which it says.
+    #[track_caller]
+    pub fn expect_partial(self) -> Said {
+        assert_eq!(self.status, Some(3), "{self:#?}");
+        assert!(self.err.lines().any(|line| line.starts_with("missing: ")), "{self:#?}");
         self
     }
 
@@ -95,6 +105,7 @@ pub fn said(command: &mut Command) -> Said {
         command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     Said {
         ok: status.success(),
+        status: status.code(),
         out: String::from_utf8_lossy(&stdout).into_owned(),
         err: String::from_utf8_lossy(&stderr).into_owned(),
     }

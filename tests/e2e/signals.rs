@@ -8,6 +8,16 @@ use crate::program::program;
 
 #[test]
 fn ctrl_c_leaves_a_canceled_tombstone_and_no_unfinished_file() {
+    assert_stopped("-INT", 130);
+}
+
+#[test]
+fn sigterm_does_the_same_with_a_status_of_its_own() {
+    assert_stopped("-TERM", 143);
+}
+
+/// Sends the signal to an export at work, which must end with this exit status.
+fn assert_stopped(signal: &str, status: i32) {
     let source = tempfile::tempdir().unwrap();
     write_workload(Workload::W1, 20_000, source.path()).unwrap();
     let to = tempfile::tempdir().unwrap();
@@ -26,8 +36,8 @@ fn ctrl_c_leaves_a_canceled_tombstone_and_no_unfinished_file() {
         std::thread::sleep(Duration::from_millis(2));
     }
     let id = export.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-    assert!(!export.wait().unwrap().success());
+    assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    assert_eq!(export.wait().unwrap().code(), Some(status));
 
     let manifest = std::fs::read(folder.join("export_metadata.json")).unwrap();
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();

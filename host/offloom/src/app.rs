@@ -14,7 +14,7 @@ use crate::config::ServerConfig;
 use crate::export_index::ExportIndex;
 use crate::guest;
 use crate::scheduler::Scheduler;
-use crate::signals::stop_signal;
+use crate::signals::{StopSignal, stop_signal};
 
 /// Serves until SIGTERM or SIGINT. `guests` is the runtime on which guests run.
 ///
@@ -78,9 +78,9 @@ fn client_text(config: &ServerConfig, state_dir: PathBuf) -> ClientText {
     ClientText::new(&config.scheduler.sources, named)
 }
 
-/// SIGTERM or SIGINT: no further exports are accepted; status requests are answered until the
+/// After either signal: no further exports are accepted; status requests are answered until the
 /// running ones have ended.
-async fn stop_exports(stop: impl Future<Output = ()>, scheduler: Scheduler) {
+async fn stop_exports(stop: impl Future<Output = StopSignal>, scheduler: Scheduler) {
     stop.await;
     eprintln!("stopping: running exports may continue for the grace time");
     scheduler.shut_down().await;

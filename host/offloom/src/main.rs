@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", error_line(&error));
-            ExitCode::FAILURE
+            cli::exit_status::of_error(&error)
         }
     }
 }

@@ -2,19 +2,23 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use clap::Args;
 use offloom_authz::{Anonymous, Authorizer};
-use offloom_export::{Request, Status, Stop, StopReason, Workers, default_workers};
+use offloom_export::{
+    ExportError, Request, Status, Stop, StopReason, TransferError, Workers, default_workers,
+};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 use offloom_weaviate_disk::{DataDirectory, SchemaFile};
 
+use super::exit_status::{self, CommandError};
+use super::missing;
 use super::progress::Progress;
 use super::scope::ScopeArgs;
 use crate::guest::{self, GuestConfig};
-use crate::signals::stop_signal;
+use crate::signals::{StopSignal, stop_signal};
 
 /// What `offloom export` takes.
 #[derive(Debug, Args)]
@@ -60,12 +64,13 @@ fn guest_option(text: &str) -> Result<(String, String), String> {
 
 /// Runs the command. The folder of the export is the last line of standard output.
 pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
-    let scope = args.scope.into_scope()?;
-    let destination = Destination::parse(&args.to)?;
+    let scope = args.scope.into_scope().map_err(CommandError::usage)?;
+    let destination = Destination::parse(&args.to).map_err(CommandError::usage)?;
     let id = args
         .id
         .as_deref()
-        .map_or_else(|| Ok(ExportId::from_time(chrono::Utc::now())), ExportId::parse)?;
+        .map_or_else(|| Ok(ExportId::from_time(chrono::Utc::now())), ExportId::parse)
+        .map_err(CommandError::usage)?;
     let (data_dir, schema) = (args.data_dir.clone(), args.schema.clone());
     let directory = tokio::task::spawn_blocking(move || open(&data_dir, schema)).await??;
     for warning in directory.warnings() {
@@ -82,7 +87,8 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     let workers = Workers::new(count, tokio::runtime::Handle::current());
     // Before the id is taken: from then on the export ends in one outcome, also on a signal.
     let stop = Stop::default();
-    let signals = tokio::spawn(stop_when(stop_signal()?, stop.clone()));
+    let stopped_by = Arc::new(OnceLock::new());
+    let signals = tokio::spawn(stop_when(stop_signal()?, stop.clone(), Arc::clone(&stopped_by)));
     let status = Arc::new(Status::default());
     let claimed = planned.claim(&status).await?;
     let folder = claimed.folder().url().to_owned();
@@ -90,15 +96,31 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     let ended = claimed.run(&workers, status, &stop).await;
     signals.abort();
     if let Some(error) = ended.error {
-        return Err(error.into());
+        return Err(end(error, stopped_by.get().copied()));
     }
     shown.finish();
-    let warnings = ended.manifest.map(|manifest| manifest.warnings).unwrap_or_default();
-    for warning in warnings.iter().skip(printed) {
+    let Some(manifest) = ended.manifest else { anyhow::bail!("the export has no manifest") };
+    for warning in manifest.warnings.iter().skip(printed) {
         eprintln!("warning: {warning}");
     }
     println!("{folder}");
-    Ok(ExitCode::SUCCESS)
+    if !manifest.partial {
+        return Ok(ExitCode::SUCCESS);
+    }
+    missing::print(&manifest.missing);
+    eprintln!("partial: the export has all the rest; export_metadata.json lists what is missing");
+    Ok(ExitCode::from(exit_status::PARTIAL))
+}
+
+/// The error of an export that did not succeed. An export may fail for another reason although a
+/// signal came.
+fn end(error: ExportError, stopped_by: Option<StopSignal>) -> anyhow::Error {
+    match (&error, stopped_by) {
+        (ExportError::Transfer(TransferError::Canceled), Some(signal)) => {
+            CommandError::Stopped { signal, source: error.into() }.into()
+        }
+        _ => error.into(),
+    }
 }
 
 /// Opens data directories with an optional schema file.
@@ -108,8 +130,13 @@ pub fn open(data_dirs: &[PathBuf], schema: Option<PathBuf>) -> anyhow::Result<Da
 }
 
 /// Ctrl-C and SIGTERM cancel the export: uploads are dropped, and the manifest says CANCELED.
-async fn stop_when(signal: impl Future<Output = ()>, stop: Stop) {
-    signal.await;
+async fn stop_when(
+    signal: impl Future<Output = StopSignal>,
+    stop: Stop,
+    stopped_by: Arc<OnceLock<StopSignal>>,
+) {
+    // Only this task sets it.
+    let _ = stopped_by.set(signal.await);
     eprintln!("stopping: unfinished files are dropped");
     stop.ask(StopReason::Canceled);
 }

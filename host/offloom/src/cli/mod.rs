@@ -1,6 +1,8 @@
 //! The command line: what each command is called, takes and prints.
+pub mod exit_status;
 pub mod export;
 pub mod inspect;
+mod missing;
 mod progress;
 mod scope;
 pub mod serve;
@@ -10,7 +12,12 @@ use clap::{Parser, Subcommand};
 
 /// Exports the objects of a Weaviate data directory to Parquet.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "Exit status: 0 complete, 1 failed, 2 wrong usage, 3 partial, 130 after SIGINT, 143 after SIGTERM"
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

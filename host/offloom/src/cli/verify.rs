@@ -8,6 +8,9 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use offloom_protocol::store::Destination;
 use offloom_verify::{Depth, OnProgress, Progress, verify};
 
+use super::exit_status::{self, CommandError};
+use super::missing;
+
 /// What `offloom verify` takes.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
@@ -19,15 +22,19 @@ pub struct VerifyArgs {
     /// Also compare every digest, row count and id; this is the default
     #[arg(long)]
     full: bool,
+    /// Exit with status 3 if the export is partial, although it is what its manifest says
+    #[arg(long)]
+    require_complete: bool,
 }
 
 /// Differences that are shown one by one; the others are counted.
 const SHOWN: usize = 100;
 
-/// Runs the command. Any difference makes it exit with a status other than 0.
+/// Runs the command. A difference is an error.
 pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let depth = if args.quick { Depth::Quick } else { Depth::Full };
-    let folder = Destination::parse(&args.url)?.as_export_folder()?;
+    let destination = Destination::parse(&args.url).map_err(CommandError::usage)?;
+    let folder = destination.as_export_folder()?;
     let bar = std::io::stderr().is_terminal().then(bar);
     let report = verify(&folder, depth, on_progress(bar.clone())).await;
     if let Some(bar) = bar {
@@ -44,17 +51,7 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     if found > 0 {
         anyhow::bail!("{} is not whole: differences: {found}", folder.url());
     }
-    for missing in &report.manifest.missing {
-        let shard = missing.shard.as_ref().map(|shard| format!(", shard {shard}"));
-        let objects = missing.objects.map(|objects| format!(": {objects} objects"));
-        eprintln!(
-            "missing: class {}{}{}: {}",
-            missing.class,
-            shard.unwrap_or_default(),
-            objects.unwrap_or_default(),
-            missing.reason
-        );
-    }
+    missing::print(&report.manifest.missing);
     let whole =
         if report.manifest.partial { "partial, and what its manifest says" } else { "whole" };
     let rows = report.manifest.files.iter().map(|file| file.rows).fold(0, u64::saturating_add);
@@ -68,6 +65,10 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
         report.manifest.files.len(),
         HumanCount(rows),
     );
+    if args.require_complete && report.manifest.partial {
+        eprintln!("error: the export is partial, and --require-complete was given");
+        return Ok(ExitCode::from(exit_status::PARTIAL));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
