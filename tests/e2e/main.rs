@@ -10,6 +10,7 @@ mod exit_status;
 mod filters;
 mod golden;
 mod guests;
+mod inspect_check;
 mod large_rows;
 mod many_tenants;
 mod program;

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// What a program said before it ended.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Said {
     pub ok: bool,
     /// The exit status; absent if a signal ended it.

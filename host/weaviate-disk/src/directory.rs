@@ -119,6 +119,13 @@ impl DataDirectory {
         inspect::survey(class, &self.nodes)
     }
 
+    /// Reads every byte of the shards of `class`, and adds what is damaged to `survey`, which is that
+    /// of the same class. Every file is read twice; `on_bytes` is called with the bytes that were read
+    /// since the call before. Blocking, and as long as an export or longer.
+    pub fn check(&self, class: &Class, survey: &mut Survey, on_bytes: &mut dyn FnMut(u64)) {
+        survey.check(class, &self.nodes, &self.descriptors, on_bytes);
+    }
+
     /// About how much `class` holds, from the sizes of its files: fast even for very many tenants.
     pub fn estimate(&self, class: &Class) -> ClassEstimate {
         estimate::estimate(class, &self.nodes)

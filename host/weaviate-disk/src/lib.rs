@@ -11,7 +11,7 @@
 //! * `catalog`: the classes and shards, from the schema and from what is on disk.
 //! * `unit`: the rows of a class, cut into units.
 //! * `rows`: the rows of a unit, decoded, filtered, in flat columns.
-//! * `look`: what a class holds, without reading rows.
+//! * `look`: what a class holds, without making rows.
 //!
 //! The files of one shard are read by [`offloom_weaviate_lsm`].
 mod catalog;
@@ -37,6 +37,7 @@ pub use look::{
 };
 pub use offloom_weaviate_lsm::{
     LogFault, LsmError, ObjectFault, Place, SegmentFault,
+    check::{Check, Finding, FindingKind},
     copies::ShardCopy,
     descriptors::{Descriptors, raise_descriptor_limit},
     layout::Layout,

@@ -199,6 +199,12 @@ pub enum SegmentFault {
     /// The tree's nodes are not in the order of their keys.
     #[error("the key tree is not in the order of its keys")]
     TreeOrder,
+    /// The tree does not name a node of the data section where the order of keys has it.
+    #[error("the key tree does not lead to key {key}")]
+    TreeLacks {
+        /// Of the node.
+        key: Uuid,
+    },
     /// The nodes of the tree do not make up the data section.
     #[error("the key tree covers {covered_bytes} of {data_bytes} bytes of data")]
     TreeCoverage {

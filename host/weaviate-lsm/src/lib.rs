@@ -16,7 +16,9 @@
 //! * [`snapshot`]: the frozen view of one copy of a shard, checked and indexed.
 //! * [`copies`]: the snapshots of all copies of a shard as one.
 //! * [`merge`]: the live objects of a key range.
+//! * [`check`]: every byte of a bucket, for a report on damage.
 pub mod bucket;
+pub mod check;
 pub mod copies;
 pub mod descriptors;
 mod error;

@@ -121,14 +121,21 @@ impl SegmentLayout {
         Ok(offsets)
     }
 
-    /// Compares the checksum of a version 1 segment with its bytes; version 0 has none.
-    pub(crate) fn verify_checksum(&self, file: &BucketFile) -> Result<(), LsmError> {
+    /// Compares the checksum of a version 1 segment with its bytes; version 0 has none. `on_bytes` is
+    /// called with the bytes that were read since the call before; in all, with the file's length.
+    pub(crate) fn verify_checksum(
+        &self,
+        file: &BucketFile,
+        on_bytes: &mut dyn FnMut(u64),
+    ) -> Result<(), LsmError> {
         if self.version == 0 {
+            on_bytes(file.bytes);
             return Ok(());
         }
         let mut footer = [0; FOOTER_BYTES as usize];
         file.read_exact_at(&mut footer, self.index_end)?;
         let stored = u32::from_be_bytes(footer);
+        on_bytes(FOOTER_BYTES);
         let mut hasher = crc32fast::Hasher::new();
         // The header comes last: a compaction writes it at its end (`lsm-segment.md` 1.2).
         for range in [HEADER_BYTES..self.index_end, 0..HEADER_BYTES] {
@@ -139,6 +146,7 @@ impl SegmentLayout {
                     break;
                 }
                 hasher.update(chunk);
+                on_bytes(chunk.len() as u64);
             }
         }
         let computed = hasher.finalize();

@@ -4,8 +4,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
-use offloom_weaviate_disk::{Class, CopySurvey, DataDirectory, Node, ShardSurvey};
+use offloom_weaviate_disk::{
+    Check, Class, CopySurvey, DataDirectory, Finding, Node, ShardSurvey, Survey,
+};
 use serde_json::{Value, json};
+
+use super::check_progress::CheckProgress;
 
 /// What `offloom inspect` takes.
 #[derive(Debug, Args)]
@@ -19,19 +23,38 @@ pub struct InspectArgs {
     /// JSON instead of text
     #[arg(long)]
     json: bool,
+    /// Read every byte: checksums, key trees, log records and objects. Without, only headers are
+    /// checked
+    #[arg(long)]
+    check: bool,
 }
 
-/// Runs the command. A shard that cannot be read makes it exit with a status other than 0.
+/// What was found in all classes.
+#[derive(Debug, Default)]
+struct Found {
+    /// Shards that cannot be exported, as far as headers show.
+    broken_shards: u64,
+    /// Damaged places.
+    findings: u64,
+    /// Objects that were read.
+    objects: u64,
+}
+
+/// Runs the command. A shard that cannot be read and damage that is found are an error.
 pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
     let directory = super::export::open(&args.data_dir, args.schema)?;
     if !args.json {
         print_directory(&directory);
     }
     let mut classes = Vec::new();
-    let mut whole = true;
+    let mut found = Found::default();
     for class in directory.classes() {
-        let shards = directory.survey(class)?.shards;
-        whole &= shards.iter().all(|shard| shard.fault().is_none());
+        let mut survey = directory.survey(class)?;
+        if args.check {
+            check(&directory, class, &mut survey);
+        }
+        found.add(&survey);
+        let shards = survey.shards;
         if args.json {
             classes.push(class_json(class, &shards));
         } else {
@@ -44,6 +67,8 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
             "directories": directory.nodes().iter().map(node_json).collect::<Vec<_>>(),
             "schemaFrom": directory.schema_from().to_string(),
             "classes": classes,
+            "checked": args.check,
+            "findings": args.check.then_some(found.findings),
             "warnings": warnings,
         });
         println!("{shown:#}");
@@ -51,8 +76,40 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
         for warning in directory.warnings() {
             println!("note: {warning}");
         }
+        if args.check {
+            let objects = HumanCount(found.objects);
+            println!("checked: {objects} objects; damaged places: {}", found.findings);
+        } else {
+            println!("headers were checked; --check reads checksums, key trees and objects too");
+        }
     }
-    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if found.findings > 0 {
+        anyhow::bail!("the directory is damaged: {} places are listed above", found.findings);
+    }
+    if found.broken_shards > 0 {
+        anyhow::bail!("{} shards cannot be exported: see BROKEN above", found.broken_shards);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Found {
+    fn add(&mut self, survey: &Survey) {
+        let broken = survey.shards.iter().filter(|shard| shard.fault().is_some()).count();
+        self.broken_shards = self.broken_shards.saturating_add(broken as u64);
+        let copies = survey.shards.iter().flat_map(|shard| &shard.copies);
+        for check in copies.filter_map(|copy| copy.check.as_ref()) {
+            self.findings = self.findings.saturating_add(check.found());
+            self.objects = self.objects.saturating_add(check.objects);
+        }
+    }
+}
+
+fn check(directory: &DataDirectory, class: &Class, survey: &mut Survey) {
+    // Every file is read twice.
+    let total_bytes = survey.file_bytes().saturating_mul(2);
+    let mut progress = CheckProgress::new(&class.name, total_bytes);
+    directory.check(class, survey, &mut |bytes| progress.add(bytes));
+    progress.finish();
 }
 
 fn print_directory(directory: &DataDirectory) {
@@ -137,6 +194,14 @@ fn print_copy(copy: &CopySurvey) {
     if let Some(fault) = &copy.fault {
         println!("    BROKEN: {fault}");
     }
+    if let Some(Check { findings, more, .. }) = &copy.check {
+        for finding in findings {
+            println!("    DAMAGED: {finding}");
+        }
+        if *more > 0 {
+            println!("    DAMAGED: {more} more places");
+        }
+    }
 }
 
 fn node_json(node: &Node) -> Value {
@@ -193,11 +258,26 @@ fn copy_json(copy: &CopySurvey) -> Value {
         .ignored
         .iter()
         .map(|file| json!({ "name": file.name, "reason": file.reason.to_string() }));
-    json!({
+    let mut shown = json!({
         "directory": copy.directory.display().to_string(),
         "segments": segments.collect::<Vec<_>>(),
         "logs": logs.collect::<Vec<_>>(),
         "ignored": ignored.collect::<Vec<_>>(),
         "fault": copy.fault.as_ref().map(ToString::to_string),
+    });
+    if let (Some(check), Some(shown)) = (&copy.check, shown.as_object_mut()) {
+        shown.insert("objectsChecked".to_owned(), check.objects.into());
+        shown.insert("findings".to_owned(), check.findings.iter().map(finding_json).collect());
+        shown.insert("moreFindings".to_owned(), check.more.into());
+    }
+    shown
+}
+
+fn finding_json(finding: &Finding) -> Value {
+    json!({
+        "file": &*finding.place.file,
+        "offset": finding.offset,
+        "kind": finding.kind.name(),
+        "reason": finding.reason,
     })
 }

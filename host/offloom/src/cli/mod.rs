@@ -1,4 +1,5 @@
 //! The command line: what each command is called, takes and prints.
+mod check_progress;
 pub mod exit_status;
 pub mod export;
 pub mod inspect;

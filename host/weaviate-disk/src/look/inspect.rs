@@ -4,6 +4,8 @@ use std::{path::Path, sync::Arc};
 use offloom_weaviate_lsm::{
     LsmError,
     bucket::{Bucket, BucketFile},
+    check::{self, Check},
+    descriptors::Descriptors,
     leftovers::{self, IgnoredReason, SourceKind},
     segment::SegmentLayout,
     wal::LogIndex,
@@ -72,6 +74,8 @@ pub struct CopySurvey {
     pub ignored: Vec<IgnoredFile>,
     /// Why it cannot be exported, as far as the survey shows.
     pub fault: Option<LsmError>,
+    /// What reading all of it has shown, if that was asked for.
+    pub check: Option<Check>,
 }
 
 /// A segment file.
@@ -121,6 +125,33 @@ pub(crate) fn survey(class: &Class, nodes: &[Node]) -> Result<Survey, LsmError> 
     Ok(Survey { shards: shards.collect::<Result<_, _>>()? })
 }
 
+impl Survey {
+    /// Length of the files that were surveyed and can be checked.
+    pub fn file_bytes(&self) -> u64 {
+        let copies = self.shards.iter().flat_map(|shard| &shard.copies);
+        copies.fold(0, |sum, copy| {
+            let segments = copy.segments.iter().map(|segment| segment.bytes);
+            let logs = copy.logs.iter().map(|log| log.bytes);
+            segments.chain(logs).fold(sum, u64::saturating_add)
+        })
+    }
+
+    /// Reads every byte of the shards, and adds what is damaged to their copies.
+    pub(crate) fn check(
+        &mut self,
+        class: &Class,
+        nodes: &[Node],
+        descriptors: &Descriptors,
+        on_bytes: &mut dyn FnMut(u64),
+    ) {
+        for (shard, survey) in class.shards.iter().zip(&mut self.shards) {
+            for (bucket, copy) in class.buckets(shard, nodes).zip(&mut survey.copies) {
+                copy.check = Some(check::check(&bucket, descriptors, on_bytes));
+            }
+        }
+    }
+}
+
 impl ShardSurvey {
     fn read(class: &Class, shard: &Shard, nodes: &[Node]) -> Result<ShardSurvey, LsmError> {
         let copies = class.buckets(shard, nodes).map(|bucket| CopySurvey::read(&bucket));
@@ -143,6 +174,7 @@ impl CopySurvey {
             logs: Vec::new(),
             ignored: Vec::new(),
             fault: None,
+            check: None,
         };
         let decision = leftovers::decide(bucket.list()?.unwrap_or_default());
         survey.ignored = decision

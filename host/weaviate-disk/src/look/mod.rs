@@ -1,3 +1,3 @@
-//! What a class holds, without reading rows.
+//! What a class holds, without making rows.
 pub(crate) mod estimate;
 pub(crate) mod inspect;
