@@ -7,7 +7,7 @@ use offloom_protocol::manifest::{
     ShardCopies, ShardCopy, Source,
 };
 use offloom_rows::ShardRun;
-use offloom_weaviate_disk::{CutOff, DataDirectory, DifferenceCounts, ShardSummary};
+use offloom_weaviate_disk::{CutOff, DifferenceCounts, ShardSummary};
 use uuid::Uuid;
 
 use crate::commit::CommitError;
@@ -144,7 +144,7 @@ impl Outcome {
         started_at: DateTime<Utc>,
     ) -> (Manifest, Option<ExportError>) {
         let status = self.status();
-        let warnings = self.warnings(&planned.directory);
+        let warnings = self.warnings(planned.directory_warnings());
         let missing: Vec<Missing> = match status {
             manifest::Outcome::Success => {
                 self.shards.iter().flat_map(ShardResult::missing).collect()
@@ -188,9 +188,8 @@ impl Outcome {
     }
 
     /// Warnings of the data directory first, then those of the shards, then those of the classes.
-    fn warnings(&self, directory: &DataDirectory) -> Vec<String> {
-        let mut warnings: Vec<String> =
-            directory.warnings().iter().map(ToString::to_string).collect();
+    fn warnings(&self, of_directory: Vec<String>) -> Vec<String> {
+        let mut warnings = of_directory;
         for shard in &self.shards {
             warnings.extend(shard.summary.warnings.iter().map(ToString::to_string));
             warnings.extend(shard.warning());

@@ -74,6 +74,12 @@ impl Planned {
     pub fn class_names(&self) -> Vec<String> {
         self.classes.iter().map(|planned| planned.class.name.to_string()).collect()
     }
+
+    /// Warnings of the data directory, with which the manifest's begin. They name only classes of the
+    /// export.
+    pub fn directory_warnings(&self) -> Vec<String> {
+        self.directory.warnings_for_export(self.classes.iter().map(|planned| &planned.class))
+    }
 }
 
 /// Checks the scope against `readable`, the classes of `directory` that may be read, estimates the

@@ -193,6 +193,10 @@ impl Scheduler {
         }
         let config = inner.config.clone();
         let directory = tokio::task::spawn_blocking(move || config.open_directory()).await??;
+        // The manifest has only those that concern the classes of the export.
+        for warning in directory.warnings() {
+            tracing::info!(id = %request.id, %warning, "the data directory");
+        }
         let planned = request.plan(&*inner.authorizer, principal, directory, &inner.guest).await?;
         // A client that disconnects must not leave an id that is taken without an export that runs.
         let scheduler = self.clone();

@@ -11,7 +11,7 @@ use crate::{
         effective_schema::{EffectiveSchema, SchemaSource},
         node::{self, Node, OpenedNode},
         node_names, on_disk,
-        warning::Warning,
+        warning::{self, Warning},
     },
     error::DiskError,
     look::{
@@ -109,6 +109,15 @@ impl DataDirectory {
     /// What was guessed, left out or contradictory when the directory was opened.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
+    }
+
+    /// Those warnings that concern an export of `classes`, for readers who may not be allowed to know of
+    /// other classes.
+    pub fn warnings_for_export<'a>(
+        &self,
+        classes: impl IntoIterator<Item = &'a Class>,
+    ) -> Vec<String> {
+        warning::for_export(&self.warnings, classes)
     }
 
     /// The files of the shards of `class`, without reading rows. Logs are read.

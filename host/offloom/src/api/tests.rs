@@ -213,6 +213,34 @@ async fn what_may_not_be_read_is_neither_exported_nor_shown() {
     assert!(out.join("Note.parquet").exists() && !out.join("Target.parquet").exists());
 }
 
+/// Warnings on a class of the export, on one that may not be read, and on a directory without shards.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_manifest_does_not_name_classes_that_may_not_be_read() {
+    let service = Service::start().await;
+    for directory in ["note/not a shard", "target/not a shard", "secret"] {
+        std::fs::create_dir(service.fixture.data_dir().join(directory)).unwrap();
+    }
+    let warnings = async |token: &str| -> Vec<String> {
+        let id = format!("by-{token}");
+        let (status, body) = service.create(token, json!({ "id": id })).await;
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(service.ended(token, &id).await["status"], "SUCCESS");
+        let manifest = service.out().join(id).join("export_metadata.json");
+        let manifest = std::fs::read_to_string(manifest).unwrap();
+        assert!(!manifest.contains("secret"), "{manifest}");
+        assert_eq!(manifest.to_lowercase().contains("target"), token == "everybody", "{manifest}");
+        let manifest: Value = serde_json::from_str(&manifest).unwrap();
+        serde_json::from_value(manifest["warnings"].clone()).unwrap()
+    };
+    let left_out = |directory: &str| {
+        format!(
+            "directory {directory}/not a shard is left out: its name is not one that Weaviate gives"
+        )
+    };
+    assert_eq!(warnings("notes").await, [left_out("note")]);
+    assert_eq!(warnings("everybody").await, [left_out("note"), left_out("target")]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_is_shown_to_those_who_may_read_all_of_it() {
     let service = Service::start().await;

@@ -76,13 +76,13 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     for warning in directory.warnings() {
         eprintln!("warning: {warning}");
     }
-    // The manifest lists these first, and then those of the shards.
-    let printed = directory.warnings().len();
     let guest = guest::load(GuestConfig { guest: args.guest, cache_dir: args.cache_dir }).await?;
     let authorizer = Anonymous::on_command_line();
     let principal = authorizer.authenticate(None)?;
     let request = Request { id, destination, scope, options: args.guest_options };
     let planned = request.plan(&authorizer, &principal, directory, &guest).await?;
+    // They were printed above, and the manifest begins with them.
+    let printed = planned.directory_warnings().len();
     let count = args.workers.map_or_else(default_workers, usize::from);
     let workers = Workers::new(count, tokio::runtime::Handle::current());
     // Before the id is taken: from then on the export ends in one outcome, also on a signal.

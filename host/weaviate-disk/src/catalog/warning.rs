@@ -1,6 +1,7 @@
 //! What was guessed, skipped or contradictory when a data directory was opened.
-use std::{fmt, path::PathBuf};
+use std::{collections::HashSet, fmt, path::PathBuf};
 
+use super::class::Class;
 use crate::schema::{ReadFrom, SchemaWarning};
 
 /// Shards that a warning is about: their number, and the names of the first ones.
@@ -204,5 +205,154 @@ impl fmt::Display for Warning {
                 "directory {directory} is left out: its name is not one that Weaviate gives"
             ),
         }
+    }
+}
+
+/// Those of `warnings` that concern an export of `classes`, as text for its readers, who may not be
+/// allowed to know of other classes: warnings that name another class are left out, and so are
+/// reasons that could name one.
+pub(crate) fn for_export<'a>(
+    warnings: &[Warning],
+    classes: impl IntoIterator<Item = &'a Class>,
+) -> Vec<String> {
+    let (mut names, mut directories) = (HashSet::new(), HashSet::new());
+    for class in classes {
+        names.insert(&*class.name);
+        directories.insert(&*class.directory);
+    }
+    let is_exported = |named: Named<'_>| match named {
+        Named::Class(name) => names.contains(name),
+        Named::Directory(directory) => directories.contains(directory),
+        Named::Nothing => true,
+    };
+    let text = |warning: &Warning| match warning {
+        Warning::ServerSchema { path, tenants_known, .. } => format!(
+            "the server's own schema in {} cannot be read{}",
+            path.display(),
+            if *tenants_known { "" } else { ", so the states of tenants are not known" }
+        ),
+        Warning::Schema(SchemaWarning::SnapshotSkipped { snapshot, .. }) => {
+            format!("RAFT snapshot {snapshot} is skipped")
+        }
+        other => other.to_string(),
+    };
+    warnings.iter().filter(|warning| is_exported(warning.named())).map(text).collect()
+}
+
+/// The class that a warning names.
+enum Named<'a> {
+    /// By its exact name.
+    Class(&'a str),
+    /// By its directory, or what may be one.
+    Directory(&'a str),
+    /// It names none.
+    Nothing,
+}
+
+impl Warning {
+    fn named(&self) -> Named<'_> {
+        match self {
+            Warning::ClassNameGuessed { name: class, .. }
+            | Warning::MultiTenancyGuessed { class, .. }
+            | Warning::ShardsNotInSchema { class, .. }
+            | Warning::ShardsMissing { class, .. }
+            | Warning::ShardsMisplaced { class, .. }
+            | Warning::ShardsElsewhere { class, .. }
+            | Warning::CopiesMisplaced { class, .. }
+            | Warning::CopiesMissing { class, .. }
+            | Warning::Schema(SchemaWarning::NotApplied { class, .. }) => Named::Class(class),
+            Warning::Schema(SchemaWarning::UnknownCommand { class, .. }) if !class.is_empty() => {
+                Named::Class(class)
+            }
+            Warning::ClassNotInSchema { directory } | Warning::NoShards { directory } => {
+                Named::Directory(directory)
+            }
+            // A directory in that of a class.
+            Warning::UnknownDirectory { directory } => {
+                Named::Directory(directory.split('/').next().unwrap_or(directory))
+            }
+            Warning::ServerSchema { .. }
+            | Warning::SchemasDiffer { .. }
+            | Warning::Schema(
+                SchemaWarning::SnapshotSkipped { .. } | SchemaWarning::UnknownCommand { .. },
+            ) => Named::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn class(name: &str) -> Class {
+        Class {
+            name: name.into(),
+            directory: name.to_ascii_lowercase().into(),
+            multi_tenant: false,
+            definition: None,
+            shards: Arc::new([]),
+        }
+    }
+
+    /// One of each kind that names a class, for this class.
+    fn naming(class: &str) -> Vec<Warning> {
+        let name = || class.to_owned();
+        let directory = || class.to_ascii_lowercase();
+        let shards = Examples::default;
+        vec![
+            Warning::ClassNameGuessed { directory: directory(), name: name() },
+            Warning::MultiTenancyGuessed { class: name(), shard: "s".to_owned() },
+            Warning::ClassNotInSchema { directory: directory() },
+            Warning::ShardsNotInSchema { class: name(), shards: shards() },
+            Warning::ShardsMissing { class: name(), has_directory: true, shards: shards() },
+            Warning::ShardsMisplaced { class: name(), shards: shards() },
+            Warning::ShardsElsewhere { class: name(), shards: shards(), nodes: Vec::new() },
+            Warning::CopiesMisplaced { class: name(), shards: shards() },
+            Warning::CopiesMissing { class: name(), shards: shards() },
+            Warning::Schema(SchemaWarning::NotApplied {
+                index: 7,
+                command: "ADD_CLASS",
+                class: name(),
+                reason: "r".to_owned(),
+            }),
+            Warning::Schema(SchemaWarning::UnknownCommand { index: 7, number: 94, class: name() }),
+            Warning::NoShards { directory: directory() },
+            Warning::UnknownDirectory { directory: format!("{}/a b", directory()) },
+        ]
+    }
+
+    #[test]
+    fn a_warning_that_names_another_class_is_not_for_the_export() {
+        let all = [naming("Secret"), naming("Note")].concat();
+        let kept: Vec<String> = naming("Note").iter().map(ToString::to_string).collect();
+        assert_eq!(for_export(&all, [&class("Note"), &class("Target")]), kept);
+        assert!(for_export(&all, [&class("Notes")]).is_empty());
+    }
+
+    #[test]
+    fn a_warning_that_names_no_class_stays_without_reasons_that_may_name_one() {
+        let reason = || "class Secret: there is no such class".to_owned();
+        let warnings = [
+            Warning::ServerSchema { path: "/data".into(), reason: reason(), tenants_known: false },
+            Warning::Schema(SchemaWarning::SnapshotSkipped {
+                snapshot: "3-17".to_owned(),
+                reason: reason(),
+            }),
+            Warning::Schema(SchemaWarning::UnknownCommand {
+                index: 7,
+                number: 94,
+                class: String::new(),
+            }),
+        ];
+        let texts = for_export(&warnings, [&class("Note")]);
+        assert_eq!(texts.len(), 3);
+        assert_eq!(
+            texts[0],
+            "the server's own schema in /data cannot be read, so the states of tenants are not known"
+        );
+        assert_eq!(texts[1], "RAFT snapshot 3-17 is skipped");
+        assert!(!texts.concat().contains("Secret"), "{texts:?}");
     }
 }
