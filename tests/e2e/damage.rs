@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::golden::export;
-use crate::program::offloom;
+use crate::program::{offloom, python, said};
 
 struct Damaged {
     fixture: offloom_fixtures::Fixture,
@@ -114,4 +114,26 @@ fn a_torn_log_is_kept_up_to_its_first_bad_record_and_reported() {
         warnings.contains(".wal") && warnings.contains("244 bytes at the end are left out"),
         "{warnings}"
     );
+}
+
+/// A page of some kilobytes that says that it unpacks to a gigabyte, with a manifest that fits: `verify`
+/// says so and takes no such memory.
+#[test]
+fn a_parquet_bomb_ends_in_an_error_within_bounded_memory() {
+    let whole = Damaged::new("basic");
+    let schema = whole.fixture.schema_file();
+    let exported = export(&whole.fixture.data_dir(), &schema, whole.to.path(), &[]);
+    let folder = exported.expect_success().folder();
+    let sizes = python("e2e/parquet_bomb.py", [folder.as_os_str(), "Note".as_ref()]);
+    let sizes = sizes.expect_success().out;
+    let sizes: Vec<u64> = sizes.split_whitespace().map(|size| size.parse().unwrap()).collect();
+    assert!(sizes[0] < 200_000 && sizes[1] > 1_000_000_000, "{sizes:?}");
+    // 600 MB of address space, threads and the program itself included.
+    let script = "ulimit -v 600000 && exec \"$0\" verify \"$1\"";
+    let mut command = std::process::Command::new("sh");
+    let said = said(command.args(["-c", script, env!("CARGO_BIN_EXE_offloom")]).arg(&folder));
+    assert_eq!(said.status, Some(1), "{said:#?}");
+    let place =
+        "difference: Note.parquet, row group 0, column id: the page at 4 says that it unpacks to";
+    assert!(said.err.contains(place), "{said:#?}");
 }

@@ -59,6 +59,56 @@ fn a_guest_of_ones_own_writes_files_of_its_own_format() {
     assert_eq!(std::fs::read(folder.join("Empty.ids")).unwrap(), b"ids:;0 blocks");
     let said = offloom(["verify", &folder.display().to_string()]).expect_success();
     assert!(said.err.contains("Target.ids"), "what is not proved is reported: {said:?}");
+    // Two files, of which nothing was read: the last line does not say otherwise.
+    let last = said.out.lines().last().unwrap();
+    let unchecked = "sizes and digests agree; not checked: rows and ids of Empty.ids, rows and ids of Target.ids";
+    assert!(last.ends_with(unchecked), "{last}");
+    let quick = offloom(["verify", "--quick", &folder.display().to_string()]).expect_success();
+    assert!(quick.out.contains("; sizes agree; not checked: "), "{quick:?}");
+}
+
+/// Its files are no Parquet, whatever they are called.
+#[test]
+fn a_guest_cannot_call_its_files_parquet_past_the_check() {
+    let guest = ids_guest().display().to_string();
+    for claim in ["parquet-by-name", "parquet-by-extension", "parquet-by-media-type"] {
+        let to = tempfile::tempdir().unwrap();
+        let more = ["--id", "a", "--guest", &guest, "--guest-option", &format!("do={claim}")];
+        let error = export_basic(to.path(), &more).expect_error();
+        assert!(error.contains("other than PAR1"), "{claim}: {error}");
+        let manifest = std::fs::read(to.path().join("a/export_metadata.json")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        assert_eq!(manifest["status"], "FAILED", "{claim}");
+    }
+}
+
+/// An export whose manifest calls them something else is not verified as if rows had been read.
+#[test]
+fn verify_checks_a_file_that_is_called_parquet_in_any_way() {
+    let to = tempfile::tempdir().unwrap();
+    let guest = ids_guest().display().to_string();
+    let folder = export_basic(to.path(), &["--guest", &guest, "--include", "Target"])
+        .expect_success()
+        .folder();
+    let manifest_file = folder.join("export_metadata.json");
+    let whole: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&manifest_file).unwrap()).unwrap();
+    for (key, value) in [("name", "PARQUET"), ("mediaType", "application/parquet")] {
+        let mut manifest = whole.clone();
+        manifest["files"][0]["format"][key] = value.into();
+        std::fs::write(&manifest_file, manifest.to_string()).unwrap();
+        let said = offloom(["verify", &folder.display().to_string()]);
+        assert_eq!(said.status, Some(1), "{said:#?}");
+        assert!(said.err.contains("Target.ids: it is no Parquet file"), "{said:#?}");
+    }
+    let mut manifest = whole;
+    std::fs::rename(folder.join("Target.ids"), folder.join("Target.parquet")).unwrap();
+    manifest["files"][0]["format"]["extension"] = "parquet".into();
+    manifest["files"][0]["key"] = "Target.parquet".into();
+    std::fs::write(&manifest_file, manifest.to_string()).unwrap();
+    let said = offloom(["verify", &folder.display().to_string()]);
+    assert_eq!(said.status, Some(1), "{said:#?}");
+    assert!(said.err.contains("Target.parquet: it is no Parquet file"), "{said:#?}");
 }
 
 /// The exporter that guest authors copy, read back row by row and compared with what REST answered.

@@ -1,7 +1,8 @@
 //! Exporters that misbehave. The option `do` says how; without it, the rows' ids are written as they
 //! are, so that the tests know that nothing but the misbehaviour is refused.
 //!
-//! Each behaviour has its expected outcome in `host/sandbox/tests/guests/hostile.rs`.
+//! Each behaviour has its expected outcome in `host/sandbox/tests/guests/hostile.rs`, or in
+//! `tests/e2e/guests.rs` where the export finds it.
 mod bindings {
     #![allow(missing_docs, clippy::all)]
     wit_bindgen::generate!({
@@ -45,6 +46,11 @@ impl Guest for Hostile {
         };
         match behaviour(&options).as_str() {
             "describe-loop" => spin(),
+            "parquet-by-name" => format.name = "parquet".to_owned(),
+            "parquet-by-extension" => format.extension = "parquet".to_owned(),
+            "parquet-by-media-type" => {
+                format.media_type = "application/vnd.apache.parquet".to_owned();
+            }
             "extension-path" => format.extension = "../../etc/passwd".to_owned(),
             "extension-empty" => format.extension.clear(),
             "refuse-with-ansi" => {

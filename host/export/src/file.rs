@@ -15,9 +15,6 @@ use offloom_weaviate_disk::{DifferenceCounts, Faults, ReadReport};
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::JoinHandle;
 
-/// The format whose files the host can check.
-const PARQUET: &str = "parquet";
-
 /// All that a Parquet file holds before its first block.
 const PARQUET_MAGIC: &[u8] = b"PAR1";
 
@@ -63,7 +60,7 @@ pub enum FileError {
 /// The files of one class. Blocks may arrive in any order; they are written in ticket order.
 pub(crate) struct ClassFiles {
     class: String,
-    format: Format,
+    format: FileFormat,
     folder: ExportFolder,
     estimated_bytes: u64,
     turn: watch::Sender<u64>,
@@ -116,9 +113,10 @@ impl ClassFiles {
         folder: ExportFolder,
         estimated_bytes: u64,
     ) -> ClassFiles {
+        let Format { name, extension, media_type, .. } = format;
         ClassFiles {
             class,
-            format,
+            format: FileFormat { name, extension, media_type },
             folder,
             estimated_bytes,
             turn: watch::Sender::new(0),
@@ -232,7 +230,7 @@ impl ClassFiles {
         let number = u32::try_from(closed).unwrap_or(u32::MAX).saturating_add(1);
         let key = ObjectKey::class_file(&self.class, number, &self.format.extension)?;
         let prologue = encoder.prologue().await.map_err(|source| guest_failed(&key, source))?;
-        if self.format.name == PARQUET && prologue.as_ref() != PARQUET_MAGIC {
+        if self.format.claims_parquet() && prologue.as_ref() != PARQUET_MAGIC {
             return Err(FileError::Prologue { key: key.to_string() });
         }
         let mut upload = Upload::start(&self.folder, key.clone(), self.estimated_bytes);
@@ -258,7 +256,7 @@ impl ClassFiles {
             .collect();
         let epilogue =
             encoder.assemble(placed).await.map_err(|source| guest_failed(&file.key, source))?;
-        if self.format.name == PARQUET {
+        if self.format.claims_parquet() {
             check_parquet_footer(file.offset, &epilogue, &blocks)
                 .map_err(|source| FileError::Footer { key: file.key.to_string(), source })?;
         }
@@ -270,11 +268,7 @@ impl ClassFiles {
             file: ClassFile {
                 class: self.class.clone(),
                 key: file.key.to_string(),
-                format: FileFormat {
-                    name: self.format.name.clone(),
-                    extension: self.format.extension.clone(),
-                    media_type: self.format.media_type.clone(),
-                },
+                format: self.format.clone(),
                 size_bytes: 0,
                 sha256: String::new(),
                 rows: file.rows,

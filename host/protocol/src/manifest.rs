@@ -74,12 +74,24 @@ pub struct ClassProgress {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileFormat {
-    /// Such as `parquet`: what decides whether rows can be verified.
+    /// Such as `parquet`.
     pub name: String,
     /// File name extension without a dot.
     pub extension: String,
     /// Media type.
     pub media_type: String,
+}
+
+impl FileFormat {
+    /// Whether a reader would take the file for Parquet: by the name of the format, by the end of its
+    /// file name, or by its media type. Such a file is checked as one, whatever the other two say.
+    pub fn claims_parquet(&self) -> bool {
+        const PARQUET: &str = "parquet";
+        let last = self.extension.rsplit('.').next().unwrap_or_default();
+        self.name.trim().eq_ignore_ascii_case(PARQUET)
+            || last.eq_ignore_ascii_case(PARQUET)
+            || self.media_type.to_ascii_lowercase().contains(PARQUET)
+    }
 }
 
 /// One block of a file: in Parquet, one row group.
@@ -460,5 +472,26 @@ impl Attachment {
                 Err(ManifestError::AttachmentTaken { url: folder.object_url(key) })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_extension_or_media_type_make_a_file_parquet() {
+        let claims = |name: &str, extension: &str, media_type: &str| {
+            let [name, extension, media_type] = [name, extension, media_type].map(str::to_owned);
+            FileFormat { name, extension, media_type }.claims_parquet()
+        };
+        assert!(claims("parquet", "bin", "application/octet-stream"));
+        assert!(claims(" Parquet", "bin", ""));
+        assert!(claims("Par", "parquet", ""));
+        assert!(claims("Par", "snappy.parquet", ""));
+        assert!(claims("Par", "par", "application/vnd.apache.Parquet; version=2"));
+        assert!(!claims("jsonl", "jsonl", "application/jsonl"));
+        // A packed file is none before it is unpacked.
+        assert!(!claims("packed", "parquet.zst", "application/zstd"));
     }
 }

@@ -6,9 +6,9 @@ use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader}
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
-use parquet::file::serialized_reader::SerializedPageReader;
 use tokio::runtime::Handle;
 
+use crate::pages::{BoundedPages, OpenPages, PageError};
 use crate::ranged::RangedObject;
 use offloom_protocol::names::ObjectKey;
 use offloom_protocol::store::ExportFolder;
@@ -60,6 +60,8 @@ pub(crate) struct Unreadable {
     pub(crate) column: &'static str,
     /// What the reader said.
     pub(crate) reason: String,
+    /// Whether it may be right, and only this proof does not read it.
+    pub(crate) is_unproved: bool,
 }
 
 /// Where a value was read.
@@ -77,6 +79,7 @@ pub(crate) struct TextColumn {
     name: &'static str,
     folder: ExportFolder,
     runtime: Handle,
+    pages: OpenPages,
     /// The file and the row group that come next.
     next: (usize, usize),
     /// The place of the next value.
@@ -100,12 +103,14 @@ impl TextColumn {
         row: u64,
         folder: &ExportFolder,
         runtime: &Handle,
+        pages: &OpenPages,
     ) -> std::result::Result<TextColumn, Unreadable> {
         let mut column = TextColumn {
             files: files.clone(),
             name,
             folder: folder.clone(),
             runtime: runtime.clone(),
+            pages: pages.clone(),
             next: (0, 0),
             place: Place { file: 0, row: 0 },
             open: None,
@@ -195,7 +200,7 @@ impl TextColumn {
         let rows = usize::try_from(row_group.num_rows())?;
         let object =
             RangedObject::new(&self.folder, &parquet.key, parquet.size_bytes, &self.runtime);
-        let pages = SerializedPageReader::new(Arc::new(object), chunk, rows, None)?;
+        let pages = BoundedPages::new(object, chunk, rows, &self.pages)?;
         match get_column_reader(chunk.column_descr_ptr(), Box::new(pages)) {
             ColumnReader::ByteArrayColumnReader(reader) => {
                 Ok(OpenRowGroup { file, row_group: number, left_rows: rows, reader })
@@ -209,8 +214,16 @@ impl TextColumn {
             key: self.files.get(file).map_or_else(String::new, |file| file.key.to_string()),
             row_group,
             column: self.name,
-            reason: error.to_string(),
+            reason: page_error(error).map_or_else(|| error.to_string(), PageError::to_string),
+            is_unproved: page_error(error).is_some_and(PageError::is_unproved),
         }
+    }
+}
+
+fn page_error(error: &ParquetError) -> Option<&PageError> {
+    match error {
+        ParquetError::External(source) => source.downcast_ref(),
+        _ => None,
     }
 }
 

@@ -2,19 +2,24 @@
 //!
 //! Read in this order: `verification` (all steps of a proof), `consistency` (the manifest against
 //! itself), `footer` with `schema` (a file's footer against its blocks), `runs` (the rows of every
-//! shard), `column` and `ranged` (one column, read through ranges of an object), `difference` (what
-//! a proof can find), `progress`.
+//! shard), `column`, `pages` and `ranged` (one column, its pages, and ranges of an object), `compact`
+//! (the encoding of footers and page headers), `difference` (what a proof can find), `unproved` (what it
+//! could not check), `progress`.
 mod column;
+mod compact;
 mod consistency;
 mod difference;
 mod footer;
+mod pages;
 mod progress;
 mod ranged;
 mod runs;
 mod schema;
+mod unproved;
 mod verification;
 
 pub use difference::Difference;
 pub use footer::{FooterError, check_parquet_footer};
 pub use progress::{OnProgress, Progress};
+pub use unproved::Unproved;
 pub use verification::{Depth, Report, VerifyError, verify};

@@ -43,7 +43,8 @@ impl RangedObject {
         }
     }
 
-    fn range(&self, start: u64, length: usize) -> Result<Bytes> {
+    /// The bytes at `start`.
+    pub(crate) fn range(&self, start: u64, length: usize) -> Result<Bytes> {
         let end = start.checked_add(length as u64).filter(|end| *end <= self.size_bytes);
         let Some(end) = end.filter(|_| length <= MAX_RANGE_BYTES) else {
             return Err(ParquetError::General(format!(

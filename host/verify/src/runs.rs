@@ -9,7 +9,9 @@ use tokio::runtime::Handle;
 
 use crate::column::{ParquetFile, Place, TextColumn, Unreadable};
 use crate::difference::Difference;
+use crate::pages::OpenPages;
 use crate::progress::Progress;
+use crate::unproved::Unproved;
 use offloom_protocol::manifest::Shard;
 use offloom_protocol::store::ExportFolder;
 
@@ -28,7 +30,7 @@ pub(crate) struct ClassRows {
 }
 
 /// What was found, and what could not be proved.
-pub(crate) type Findings = (Vec<Difference>, Vec<String>);
+pub(crate) type Findings = (Vec<Difference>, Vec<Unproved>);
 
 impl ClassRows {
     pub(crate) fn new(class: String, files: Vec<ParquetFile>, mut runs: Vec<Shard>) -> ClassRows {
@@ -67,6 +69,7 @@ pub(crate) fn compare(
         done_rows: 0,
         differences: Vec::new(),
         unproved: Vec::new(),
+        pages: OpenPages::default(),
     };
     for class in classes {
         // The pages may be a hostile guest's. Should their reader panic, the proof fails, and that
@@ -74,7 +77,11 @@ pub(crate) fn compare(
         let compared = catch_unwind(AssertUnwindSafe(|| pass.class(&class)));
         match compared {
             Ok(Ok(())) => {}
-            Ok(Err(Unreadable { key, row_group, column, reason })) => {
+            Ok(Err(Unreadable { column, reason, is_unproved: true, .. })) => {
+                let (class, column) = (class.class, column.to_owned());
+                pass.unproved.push(Unproved::Column { class, column, reason });
+            }
+            Ok(Err(Unreadable { key, row_group, column, reason, .. })) => {
                 let column = column.to_owned();
                 pass.differences.push(Difference::Unreadable { key, row_group, column, reason });
             }
@@ -91,31 +98,30 @@ struct Pass<'a> {
     total_rows: u64,
     done_rows: u64,
     differences: Vec<Difference>,
-    unproved: Vec<String>,
+    unproved: Vec<Unproved>,
+    pages: OpenPages,
 }
 
 impl Pass<'_> {
     fn class(&mut self, class: &ClassRows) -> Result<(), Unreadable> {
         if !class.has_column("id") {
-            self.unproved.push(format!(
-                "{}: its files have no text column 'id', so order and uniqueness are not proved",
-                class.class
-            ));
+            self.unproved.push(Unproved::NoIds { class: class.class.clone() });
             return Ok(());
         }
         let ascending = self.read_runs(class)?;
         if !class.is_merged() {
             return Ok(());
         }
-        if ascending {
-            self.merge_runs(class)
+        let reason = if ascending {
+            match self.merge_runs(class) {
+                Err(Unreadable { reason, is_unproved: true, .. }) => reason,
+                merged => return merged,
+            }
         } else {
-            self.unproved.push(format!(
-                "{}: ids were not compared between shards, because they do not ascend",
-                class.class
-            ));
-            Ok(())
-        }
+            "they do not ascend".to_owned()
+        };
+        self.unproved.push(Unproved::BetweenShards { class: class.class.clone(), reason });
+        Ok(())
     }
 
     fn column(
@@ -124,7 +130,7 @@ impl Pass<'_> {
         name: &'static str,
         row: u64,
     ) -> Result<TextColumn, Unreadable> {
-        TextColumn::new(&class.files, name, row, self.folder, self.runtime)
+        TextColumn::new(&class.files, name, row, self.folder, self.runtime, &self.pages)
     }
 
     fn count_row(&mut self) {

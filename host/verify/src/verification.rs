@@ -11,6 +11,7 @@ use crate::column::ParquetFile;
 use crate::difference::Difference;
 use crate::footer::{self, FooterError};
 use crate::progress::{OnProgress, Progress};
+use crate::unproved::Unproved;
 use crate::{consistency, runs};
 
 /// What a Parquet file begins and ends with.
@@ -35,13 +36,24 @@ pub struct Report {
     /// Where the export differs from its manifest; empty when it is whole.
     pub differences: Vec<Difference>,
     /// What could not be proved and why, such as rows of a format that is not Parquet.
-    pub unproved: Vec<String>,
+    pub unproved: Vec<Unproved>,
 }
 
 impl Report {
     /// Whether nothing differs.
     pub fn is_whole(&self) -> bool {
         self.differences.is_empty()
+    }
+
+    /// Whether the footer of any file was compared with its blocks.
+    pub fn has_proved_rows(&self) -> bool {
+        self.manifest.files.iter().any(|file| file.format.claims_parquet())
+    }
+
+    /// Whether all ids of any class were compared.
+    pub fn has_proved_ids(&self) -> bool {
+        let unproved: BTreeSet<&str> = self.unproved.iter().map(Unproved::class).collect();
+        self.manifest.classes.iter().any(|class| !unproved.contains(class.as_str()))
     }
 }
 
@@ -188,11 +200,12 @@ impl Verification<'_> {
             if !sound.contains(&file.key) {
                 continue;
             }
-            if file.format.name != "parquet" {
-                self.report.unproved.push(format!(
-                    "{key}: of the format '{}' only size and digest are compared",
-                    file.format.name.escape_debug()
-                ));
+            if !file.format.claims_parquet() {
+                self.report.unproved.push(Unproved::Format {
+                    class: file.class.clone(),
+                    key: file.key.clone(),
+                    format: file.format.name.clone(),
+                });
                 continue;
             }
             match read_footer(self.folder, &key, file).await? {
@@ -264,12 +277,11 @@ impl Verification<'_> {
             let rows = |sum: u64, n: u64| sum.saturating_add(n);
             let rows_of_runs = runs.iter().map(|run| run.rows).fold(0, rows);
             let rows_of_files = files.iter().map(ParquetFile::rows).fold(0, rows);
-            if listed().any(|file| file.format.name != "parquet") {
+            if listed().any(|file| !file.format.claims_parquet()) {
                 // Already reported, file by file.
             } else if files.len() != listed().count() || rows_of_runs != rows_of_files {
-                self.report.unproved.push(format!(
-                    "{class}: its rows were not read, because of the differences above"
-                ));
+                let class = class.clone();
+                self.report.unproved.push(Unproved::Differences { class });
             } else {
                 classes.push(runs::ClassRows::new(class.clone(), files, runs));
             }

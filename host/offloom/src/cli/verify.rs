@@ -6,7 +6,8 @@ use std::sync::Arc;
 use clap::Args;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use offloom_protocol::store::Destination;
-use offloom_verify::{Depth, OnProgress, Progress, verify};
+use offloom_verify::{Depth, OnProgress, Progress, Report, Unproved, verify};
+use offloom_weaviate_disk::name_list;
 
 use super::exit_status::{self, CommandError};
 use super::missing;
@@ -30,6 +31,9 @@ pub struct VerifyArgs {
 /// Differences that are shown one by one; the others are counted.
 const SHOWN: usize = 100;
 
+/// Parts of an export that the last line names; the others are counted.
+const NAMED: usize = 10;
+
 /// Runs the command. A difference is an error.
 pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let depth = if args.quick { Depth::Quick } else { Depth::Full };
@@ -41,7 +45,7 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
         bar.finish_and_clear();
     }
     let report = report?;
-    for unproved in &report.unproved {
+    for unproved in report.unproved.iter().take(SHOWN) {
         eprintln!("note: {unproved}");
     }
     for difference in report.differences.iter().take(SHOWN) {
@@ -55,21 +59,35 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let whole =
         if report.manifest.partial { "partial, and what its manifest says" } else { "whole" };
     let rows = report.manifest.files.iter().map(|file| file.rows).fold(0, u64::saturating_add);
-    let proved = match depth {
-        Depth::Full => "sizes, digests, rows and ids",
-        Depth::Quick => "sizes and footers",
-    };
     println!(
-        "{} is {whole}: {} files, {} rows; {proved} agree",
+        "{} is {whole}: {} files, {} rows; {}",
         folder.url(),
         report.manifest.files.len(),
         HumanCount(rows),
+        proved(&report, depth),
     );
     if args.require_complete && report.manifest.partial {
         eprintln!("error: the export is partial, and --require-complete was given");
         return Ok(ExitCode::from(exit_status::PARTIAL));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What agrees, and what was not checked: `sizes and digests agree; not checked: rows and ids of A.csv`.
+fn proved(report: &Report, depth: Depth) -> String {
+    let agree = match (depth, report.has_proved_rows(), report.has_proved_ids()) {
+        (Depth::Full, true, true) => "sizes, digests, rows and ids agree",
+        (Depth::Full, true, false) => "sizes, digests and rows agree",
+        (Depth::Full, false, _) => "sizes and digests agree",
+        (Depth::Quick, true, _) => "sizes and footers agree",
+        (Depth::Quick, false, _) => "sizes agree",
+    };
+    if report.unproved.is_empty() {
+        return agree.to_owned();
+    }
+    let subjects: Vec<String> = report.unproved.iter().map(Unproved::subject).collect();
+    let subjects = name_list(subjects.iter().map(String::as_str), NAMED);
+    format!("{agree}; not checked: {subjects}")
 }
 
 fn bar() -> ProgressBar {

@@ -55,7 +55,7 @@ async fn a_whole_export_is_proved_and_damage_is_found() {
     ] {
         let report = report(bucket, keys, depth).await;
         assert_eq!(report.differences, []);
-        assert_eq!(report.unproved, Vec::<String>::new());
+        assert_eq!(report.unproved, []);
     }
     let server = SeaweedFs::shared();
     let key = "exports/e1/Article.parquet";

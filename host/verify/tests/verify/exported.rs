@@ -11,7 +11,7 @@ use offloom_verify::{Depth, Difference, Report, verify};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::file::metadata::RowGroupMetaData;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use sha2::{Digest, Sha256};
@@ -34,7 +34,11 @@ pub fn ids(numbers: impl IntoIterator<Item = u64>) -> Vec<String> {
 pub struct Exported {
     root: tempfile::TempDir,
     pub manifest: Manifest,
+    /// How its files are written, on top of [`write_parquet`]'s own way.
+    pub tune: Tune,
 }
+
+pub type Tune = fn(WriterPropertiesBuilder) -> WriterPropertiesBuilder;
 
 impl Exported {
     /// Without classes.
@@ -44,7 +48,7 @@ impl Exported {
         manifest.progress.clear();
         manifest.files.clear();
         manifest.source.shards.clear();
-        Exported { root: tempfile::tempdir().unwrap(), manifest }
+        Exported { root: tempfile::tempdir().unwrap(), manifest, tune: |properties| properties }
     }
 
     /// One class with these rows.
@@ -85,7 +89,7 @@ impl Exported {
         for (number, groups) in files.into_iter().enumerate() {
             let key = ObjectKey::class_file(class, number as u32 + 1, "parquet").unwrap();
             let path = self.path(key.as_str());
-            let blocks = write_parquet(&path, groups, multi_tenant);
+            let blocks = write_parquet(&path, groups, multi_tenant, self.tune);
             self.manifest.files.push(ClassFile {
                 class: class.to_owned(),
                 key: key.to_string(),
@@ -163,6 +167,7 @@ pub fn write_parquet(
     path: &Path,
     groups: &[&[(String, String)]],
     multi_tenant: bool,
+    tune: Tune,
 ) -> Vec<Block> {
     let tenant = if multi_tenant { "required binary tenant (string);" } else { "" };
     let schema = format!(
@@ -173,8 +178,8 @@ pub fn write_parquet(
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).unwrap()))
         .set_data_page_size_limit(8 * 1024)
         .set_write_batch_size(64)
-        .set_column_dictionary_enabled("id".into(), false)
-        .build();
+        .set_column_dictionary_enabled("id".into(), false);
+    let properties = tune(properties).build();
     let mut writer = SerializedFileWriter::new(
         std::fs::File::create(path).unwrap(),
         Arc::new(parse_message_type(&schema).unwrap()),

@@ -23,7 +23,7 @@ impl File {
         let path = folder.path().join("f.parquet");
         let rows: Vec<_> = ids(0..1_500).into_iter().map(|id| (id, "t".to_owned())).collect();
         let groups: Vec<&[_]> = rows.chunks(1_000).collect();
-        let blocks = write_parquet(&path, &groups, false);
+        let blocks = write_parquet(&path, &groups, false, |tuned| tuned);
         let bytes = Bytes::from(std::fs::read(path).unwrap());
         let metadata = ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap();
         File { bytes, blocks, metadata }
@@ -99,7 +99,7 @@ fn a_writers_own_footer_fits_its_row_groups() {
 fn a_file_without_rows_has_a_footer_without_row_groups() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("f.parquet");
-    assert_eq!(write_parquet(&path, &[], false), []);
+    assert_eq!(write_parquet(&path, &[], false, |tuned| tuned), []);
     let end = Bytes::from(std::fs::read(path).unwrap()).slice(4..);
     assert_eq!(check_parquet_footer(4, std::slice::from_ref(&end), &[]), Ok(()));
     let block = Block { offset: 4, length: 10, rows: 1 };

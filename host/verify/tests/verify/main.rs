@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod exported;
 mod footer;
+mod pages;
 mod proof;
 #[path = "../../../protocol/tests/protocol/sample.rs"]
 mod sample;
