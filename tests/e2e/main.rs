@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a panic is a failed test
 
 mod bad_data;
+mod class_definition;
 mod cluster;
 mod commands;
 mod damage;
-mod digests;
 mod exit_status;
 mod filters;
 mod golden;

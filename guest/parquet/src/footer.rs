@@ -2,7 +2,7 @@
 use std::io::Write;
 
 use parquet::file::metadata::{
-    FileMetaData, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader,
+    FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader,
     ParquetMetaDataWriter, RowGroupMetaData,
 };
 
@@ -18,11 +18,12 @@ const TRAILER_BYTES: usize = 8;
 const FORMAT_VERSION: i32 = 2;
 
 /// What is remembered of a block: a footer with its row group alone, whose offsets count from the
-/// beginning of a file in which the block follows the magic bytes.
+/// beginning of a file in which the block follows the magic bytes. Without the file's key-value
+/// metadata, of which a file needs one copy and not one for each block.
 pub(crate) fn note(layout: &Layout, row_group: &RowGroupMetaData) -> Result<Vec<u8>, Error> {
     let rows = row_group.num_rows();
     let mut note = Vec::new();
-    let metadata = ParquetMetaData::new(file_metadata(layout, rows), vec![row_group.clone()]);
+    let metadata = ParquetMetaData::new(file_metadata(layout, rows, None), vec![row_group.clone()]);
     ParquetMetaDataWriter::new(&mut note, &metadata)
         .with_preserve_page_index_locations(false)
         .finish()
@@ -44,19 +45,20 @@ pub(crate) fn write<W: Write>(
         rows = rows.saturating_add(row_group.num_rows());
         row_groups.push(row_group);
     }
-    let metadata = ParquetMetaData::new(file_metadata(layout, rows), row_groups);
+    let key_values = Some(layout.key_values.clone());
+    let metadata = ParquetMetaData::new(file_metadata(layout, rows, key_values), row_groups);
     ParquetMetaDataWriter::new(out, &metadata)
         .with_preserve_page_index_locations(false)
         .finish()
         .map_err(parquet_error)
 }
 
-fn file_metadata(layout: &Layout, rows: i64) -> FileMetaData {
+fn file_metadata(layout: &Layout, rows: i64, key_values: Option<Vec<KeyValue>>) -> FileMetaData {
     FileMetaData::new(
         FORMAT_VERSION,
         rows,
         Some(layout.properties.created_by().to_owned()),
-        Some(layout.key_values.clone()),
+        key_values,
         layout.parquet.clone(),
         None,
     )

@@ -87,7 +87,7 @@ impl Layout {
             properties: Arc::new(properties.build()),
             plain_vectors: Arc::new(plain_vectors.build()),
             settings: *settings,
-            key_values: vec![KeyValue::new("collection".to_owned(), schema.class_name.clone())],
+            key_values: key_values(schema),
         })
     }
 }
@@ -106,6 +106,15 @@ impl Layout {
         };
         Ok(if compressed { &self.properties } else { &self.plain_vectors })
     }
+}
+
+/// What the file says about itself: the class's name, as upstream's files do (`export-api.md` 5.1), and
+/// its definition, from which the class can be created again.
+fn key_values(schema: &Schema) -> Vec<KeyValue> {
+    let name = KeyValue::new("collection".to_owned(), schema.class_name.clone());
+    let definition = schema.class_definition.clone();
+    let definition = definition.map(|json| KeyValue::new("weaviate.class".to_owned(), json));
+    [name].into_iter().chain(definition).collect()
 }
 
 /// The columns of the file, in order.

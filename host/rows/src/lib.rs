@@ -23,3 +23,7 @@ pub const MAX_BATCH_ROWS: u32 = 10_000;
 
 /// The largest batch in bytes of its columns; a single row may exceed it up to [`MAX_ROW_BYTES`].
 pub const MAX_BATCH_BYTES: u32 = 8 * 1024 * 1024;
+
+/// The longest definition of a class that may cross to a guest, which may write it to every file. A
+/// longer one is left out of a [`Schema`].
+pub const MAX_CLASS_DEFINITION_BYTES: usize = 1024 * 1024;

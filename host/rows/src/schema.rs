@@ -54,13 +54,15 @@ pub struct Schema {
     pub class_name: String,
     /// Columns in the order in which every batch carries them.
     pub fields: Vec<Field>,
-    /// The class's definition as in Weaviate's REST API (JSON), if known.
+    /// The class's definition as in Weaviate's REST API (JSON), if known and at most
+    /// [`crate::MAX_CLASS_DEFINITION_BYTES`] long.
     pub class_definition: Option<String>,
 }
 
 impl Schema {
     /// The columns of a Weaviate class: `id`, `tenant` (multi-tenant classes only),
-    /// `creation_time`, `update_time`, `vector`, `named_vectors`, `multi_vectors`, `properties`.
+    /// `creation_time`, `update_time`, `vector`, `named_vectors`, `multi_vectors`, `properties`. A
+    /// definition that is too long is left out.
     pub fn of_class(
         class_name: &str,
         multi_tenant: bool,
@@ -78,6 +80,8 @@ impl Schema {
             field("multi_vectors", DataType::NamedMultiVectors(Vec::new()), true),
             field("properties", DataType::Json, true),
         ]);
+        let fits = |definition: &String| definition.len() <= crate::MAX_CLASS_DEFINITION_BYTES;
+        let class_definition = class_definition.filter(fits);
         Schema { class_name: class_name.to_owned(), fields, class_definition }
     }
 
@@ -89,4 +93,18 @@ impl Schema {
 
 fn field(name: &str, data_type: DataType, nullable: bool) -> Field {
     Field { name: name.to_owned(), data_type, nullable }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MAX_CLASS_DEFINITION_BYTES;
+
+    #[test]
+    fn a_definition_that_is_too_long_is_left_out() {
+        let of_length = |bytes| Schema::of_class("Note", false, Some("x".repeat(bytes)));
+        let kept = of_length(MAX_CLASS_DEFINITION_BYTES).class_definition;
+        assert_eq!(kept.map(|definition| definition.len()), Some(1024 * 1024));
+        assert_eq!(of_length(MAX_CLASS_DEFINITION_BYTES + 1).class_definition, None);
+    }
 }

@@ -105,7 +105,9 @@ impl SandboxLimits {
 
 #[cfg(test)]
 mod tests {
-    use offloom_rows::{MAX_BATCH_BYTES, MAX_BATCH_ROWS, MAX_ROW_BYTES};
+    use offloom_rows::{
+        MAX_BATCH_BYTES, MAX_BATCH_ROWS, MAX_CLASS_DEFINITION_BYTES, MAX_ROW_BYTES,
+    };
 
     use super::*;
 
@@ -151,6 +153,7 @@ mod tests {
             count(MAX_BATCH_ROWS as usize),
             mib(u64::from(MAX_BATCH_BYTES)),
             mib(MAX_ROW_BYTES),
+            mib(MAX_CLASS_DEFINITION_BYTES as u64),
             mib(MAX_WRITE_BYTES as u64),
             format!("{} x `block-bytes` + {}", of_block >> 20, mib(MAX_ROW_BYTES)),
             format!("{factor} x the bytes of their rows + {extra}"),
@@ -205,6 +208,10 @@ mod tests {
             (
                 "wit/source.wit",
                 format!("have up to {row}. Arguments above {rows} rows and {bytes}"),
+            ),
+            (
+                "wit/types.wit",
+                format!("has at most {}. An exporter", mib(MAX_CLASS_DEFINITION_BYTES as u64)),
             ),
             ("wit/sink.wit", format!("at most {} of them", mib(MAX_WRITE_BYTES as u64))),
             ("wit/sink.wit", format!("twice its `block-bytes` plus {row}")),

@@ -144,8 +144,9 @@ pub fn check_parquet_footer(
 
 /// Whether `bytes` may follow the last of `blocks`, before they are read.
 pub(crate) fn check_length(bytes: u64, blocks: &[Block]) -> Result<(), FooterError> {
-    // Four more for the schema and the file's own metadata.
-    let row_groups = (blocks.len() as u64).saturating_add(4);
+    // Eight more for the schema and the file's own metadata, of which the definition of a class has up
+    // to 1 MiB.
+    let row_groups = (blocks.len() as u64).saturating_add(8);
     let max_bytes = row_groups.saturating_mul(MAX_ROW_GROUP_BYTES).min(MAX_FILE_END_BYTES);
     if bytes > max_bytes { Err(FooterError::TooLong { bytes, max_bytes }) } else { Ok(()) }
 }

@@ -64,6 +64,25 @@ fn objects(count: u128) -> Vec<Object> {
         .collect()
 }
 
+/// The longest one is once in the file, and in no note: notes of 8,192 blocks would not fit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_has_the_definition_of_its_class() {
+    let definition =
+        format!("{{\"class\":\"Article\",\"description\":\"{}\"}}", "ä".repeat(500_000));
+    let schema = Schema::of_class("Article", false, Some(definition.clone()));
+    for blocks in [vec![], vec![objects(10), objects(20)]] {
+        let (file, placed) = export(&parquet_guest(), &schema, &options(&[]), blocks).await;
+        let metadata = metadata(&file);
+        let key_values = metadata.file_metadata().key_value_metadata().unwrap();
+        assert_eq!(key_values.len(), 2);
+        assert_eq!(key_values[1].key, "weaviate.class");
+        assert_eq!(key_values[1].value.as_deref(), Some(definition.as_str()));
+        for block in placed {
+            assert!(block.block.note.len() < 4096, "{}", block.block.note.len());
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_of_several_encoders_make_one_file() {
     let schema = Schema::of_class("Article", false, None);
