@@ -8,13 +8,10 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use tokio::runtime::Handle;
 
-use crate::pages::{BoundedPages, OpenPages, PageError};
+use crate::pages::{BATCH_ROWS, BoundedPages, OpenPages, PageError};
 use crate::ranged::RangedObject;
 use offloom_protocol::names::ObjectKey;
 use offloom_protocol::store::ExportFolder;
-
-/// Values that are decoded at a time.
-const BATCH_ROWS: usize = 1_024;
 
 /// A Parquet file whose footer describes its blocks.
 #[derive(Debug)]

@@ -27,10 +27,13 @@ const MAX_VALUE_BYTES: u64 = 256;
 const PAGE_OVERHEAD_BYTES: u64 = 64 * 1024;
 
 /// What all pages that are open at once may take. With many shards without tenants, one of each is.
-const MAX_OPEN_BYTES: u64 = 512 * 1024 * 1024;
+const MAX_OPEN_BYTES: u64 = 256 * 1024 * 1024;
 
-/// What an open page takes besides its bytes: values that were decoded, and bytes that were read ahead.
-const OPEN_PAGE_BYTES: u64 = 320 * 1024;
+/// Values that are decoded at a time.
+pub(crate) const BATCH_ROWS: usize = 1_024;
+
+/// What a decoded value takes besides the bytes of its page.
+const DECODED_VALUE_BYTES: u64 = 64;
 
 /// A page header is tens of bytes, with statistics perhaps thousands.
 const HEADER_STEPS_BYTES: [u64; 2] = [4 * 1024, 256 * 1024];
@@ -111,6 +114,8 @@ pub(crate) struct BoundedPages {
     end: u64,
     rows: u64,
     max_page_bytes: u64,
+    /// What an open page takes besides its bytes: what was read ahead, and values that were decoded.
+    overhead_bytes: u64,
     nullable: bool,
     share: OpenShare,
 }
@@ -128,12 +133,15 @@ impl BoundedPages {
         let (start, length) = chunk.byte_range();
         let rows = rows as u64;
         let values_bytes = rows.saturating_mul(MAX_VALUE_BYTES);
+        let decoded_bytes = rows.min(BATCH_ROWS as u64).saturating_mul(DECODED_VALUE_BYTES);
+        let overhead_bytes = object.read_ahead_bytes().saturating_add(decoded_bytes);
         Ok(BoundedPages {
             object,
             pages,
             next: start,
             end: start.saturating_add(length),
             rows,
+            overhead_bytes,
             max_page_bytes: values_bytes.saturating_add(PAGE_OVERHEAD_BYTES).min(MAX_PAGE_BYTES),
             nullable: chunk.column_descr().max_def_level() > 0,
             share: OpenShare { all: open.clone(), bytes: 0 },
@@ -229,7 +237,7 @@ impl PageReader for BoundedPages {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
         let Some(header) = self.header()? else { return Ok(None) };
         let bytes = header.unpacked_bytes.saturating_add(header.stored_bytes);
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(OPEN_PAGE_BYTES);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(self.overhead_bytes);
         self.share.set(bytes)?;
         let page = self.pages.get_next_page()?;
         self.pass(&header);

@@ -43,6 +43,11 @@ impl RangedObject {
         }
     }
 
+    /// What one request brings besides what was asked for, at the most.
+    pub(crate) fn read_ahead_bytes(&self) -> u64 {
+        self.size_bytes.min(READ_AHEAD_BYTES)
+    }
+
     /// The bytes at `start`.
     pub(crate) fn range(&self, start: u64, length: usize) -> Result<Bytes> {
         let end = start.checked_add(length as u64).filter(|end| *end <= self.size_bytes);

@@ -36,6 +36,7 @@ pub struct Exported {
     pub manifest: Manifest,
     /// How its files are written, on top of [`write_parquet`]'s own way.
     pub tune: Tune,
+    pub rows_a_group: usize,
 }
 
 pub type Tune = fn(WriterPropertiesBuilder) -> WriterPropertiesBuilder;
@@ -48,7 +49,12 @@ impl Exported {
         manifest.progress.clear();
         manifest.files.clear();
         manifest.source.shards.clear();
-        Exported { root: tempfile::tempdir().unwrap(), manifest, tune: |properties| properties }
+        Exported {
+            root: tempfile::tempdir().unwrap(),
+            manifest,
+            tune: |properties| properties,
+            rows_a_group: 1_000,
+        }
     }
 
     /// One class with these rows.
@@ -69,7 +75,7 @@ impl Exported {
         destination.export_folder(&ExportId::parse("e1").unwrap()).unwrap()
     }
 
-    /// Adds a class: row groups of 1,000 rows that know no shard, files of `groups_a_file`.
+    /// Adds a class: row groups of `rows_a_group` rows that know no shard, files of `groups_a_file`.
     pub fn class(
         &mut self,
         class: &str,
@@ -81,7 +87,7 @@ impl Exported {
             .iter()
             .flat_map(|(shard, ids)| ids.iter().map(|id| (id.clone(), (*shard).to_owned())))
             .collect();
-        let groups: Vec<&[(String, String)]> = rows.chunks(1_000).collect();
+        let groups: Vec<&[(String, String)]> = rows.chunks(self.rows_a_group).collect();
         let mut files: Vec<&[&[(String, String)]]> = groups.chunks(groups_a_file).collect();
         if files.is_empty() {
             files.push(&[]);

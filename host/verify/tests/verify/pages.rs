@@ -128,3 +128,34 @@ async fn pages_of_every_kind_that_is_read_are_read() {
         assert_eq!(report.unproved, [], "{number}");
     }
 }
+
+/// 400 shards whose rows lie in one page of a mebibyte, which each of them needs at the same time. Each
+/// shard is proved by itself, and an id in two of them would not be found.
+#[tokio::test]
+async fn more_open_pages_than_memory_is_for_are_said_to_be_unproved() {
+    let shard = |n: u64| (&*format!("s{n:03}").leak(), ids((0..60).map(|row| row * 1_000 + n)));
+    let shards: Vec<(&'static str, Vec<String>)> = (0..400).map(shard).collect();
+    let with_pages_of = async |page_bytes: usize| {
+        let mut exported = Exported::new();
+        exported.rows_a_group = 24_000;
+        exported.tune = match page_bytes {
+            0 => |properties| properties,
+            _ => |properties| properties.set_data_page_size_limit(1 << 30),
+        };
+        exported.class("Article", &shards, false, 9);
+        exported.report(Depth::Full).await
+    };
+    let large = with_pages_of(1 << 30).await;
+    assert!(large.is_whole(), "{:?}", large.differences);
+    let [unproved @ Unproved::BetweenShards { class, .. }] = large.unproved.as_slice() else {
+        panic!("{:?}", large.unproved)
+    };
+    assert_eq!(
+        (class.as_str(), &*unproved.subject()),
+        ("Article", "ids of Article between shards")
+    );
+    // As many shards in smaller pages are compared.
+    let small = with_pages_of(0).await;
+    assert!(small.is_whole(), "{:?}", small.differences);
+    assert_eq!(small.unproved, []);
+}
