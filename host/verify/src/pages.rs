@@ -375,3 +375,24 @@ fn statistics(thrift: &mut Compact<'_>) -> std::result::Result<(), CompactError>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_the_open_pages_changes_with_its_page_and_ends_with_its_column() {
+        let all = OpenPages::default();
+        let share = || OpenShare { all: all.clone(), bytes: 0 };
+        let mut first = share();
+        first.set(MAX_OPEN_BYTES).unwrap();
+        first.set(MAX_OPEN_BYTES - 10).unwrap();
+        let mut second = share();
+        second.set(10).unwrap();
+        assert!(matches!(second.set(11), Err(PageError::OpenPages)));
+        drop(first);
+        second.set(MAX_OPEN_BYTES).unwrap();
+        drop(second);
+        assert_eq!(all.0.load(Ordering::Relaxed), 0);
+    }
+}
