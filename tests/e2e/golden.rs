@@ -39,7 +39,9 @@ pub fn compare(export: &Path, fixture: &Fixture) {
 fn agrees(name: &str) {
     let fixture = offloom_fixtures::unpack(name).unwrap();
     let data_dirs = match name {
-        "cluster" => ["node1", "node2", "node3"].map(|node| fixture.data_dir().join(node)).into(),
+        "cluster" | "stale-node" => {
+            ["node1", "node2", "node3"].map(|node| fixture.data_dir().join(node)).into()
+        }
         _ => vec![fixture.data_dir()],
     };
     let to = tempfile::tempdir().unwrap();
@@ -116,6 +118,7 @@ fixtures! {
     crashed: "crashed",
     leftovers: "leftovers",
     cluster: "cluster",
+    stale_node: "stale-node",
     v1_20_6: "v1.20.6",
     v1_24_26: "v1.24.26",
     v1_28_16: "v1.28.16",

@@ -63,14 +63,15 @@ impl DataDirectory {
         node::refuse_duplicates(&opened)?;
         let mut warnings = Vec::new();
         let directories = opened.iter().map(|node| (&*node.path, &*node.root));
-        let known = EffectiveSchema::read(directories, schema.as_ref(), &mut warnings)?;
+        let (known, own) = EffectiveSchema::read(directories, schema.as_ref(), &mut warnings)?;
         let (mut nodes, mut on_disk) = (Vec::new(), Vec::new());
-        for node in opened {
+        for (node, own) in opened.into_iter().zip(own) {
             let classes = on_disk::classes(&node, &known, &mut warnings)?;
             if !classes.values().any(|class| class.has_data) && !node.is_used_by_server() {
                 return Err(DiskError::NotADataDirectory { path: node.path.to_path_buf() });
             }
-            nodes.push(node.named(node_names::names(&known, &classes)));
+            let names = node_names::names(own.older.as_ref().unwrap_or(&known), &classes);
+            nodes.push(node.named(names, own.last_entry));
             on_disk.push(classes);
         }
         let classes = classes::combine(&nodes, &known, on_disk, &mut warnings);

@@ -11,6 +11,9 @@ pub struct ShardState {
     pub status: ShardStatus,
     /// Names of the nodes that hold it.
     pub nodes: Nodes,
+    /// RAFT index of the log entry that made it, if a shard of the same name was deleted before, as
+    /// far as the log goes back; else 0 (`data-directory.md` 5.5).
+    pub made_again_at: u64,
 }
 
 /// Names of nodes. Shards on the same nodes often share one list.
@@ -109,7 +112,11 @@ pub(crate) fn shards(
                 nodes
             }
         };
-        ShardState { status: ShardStatus::from_name(&shard.status.unwrap_or_default()), nodes }
+        ShardState {
+            status: ShardStatus::from_name(&shard.status.unwrap_or_default()),
+            nodes,
+            made_again_at: 0,
+        }
     };
     physical.into_iter().map(|(name, shard)| (name, state(shard))).collect()
 }

@@ -86,6 +86,9 @@ pub enum SkipReason {
     NoData,
     /// The schema has the class, but not this shard: it was deleted, or its creation failed.
     NotInSchema,
+    /// Its files were written before the shard was deleted and made again: the node was down
+    /// meanwhile (`data-directory.md` 5.5).
+    OlderLife,
 }
 
 /// The words are upstream's, if it has any (`export-api.md` 3).
@@ -96,6 +99,9 @@ impl fmt::Display for SkipReason {
             SkipReason::TenantWithoutData => formatter.write_str("tenant has no data on disk"),
             SkipReason::NoData => formatter.write_str("no data on disk"),
             SkipReason::NotInSchema => formatter.write_str("not in the schema"),
+            SkipReason::OlderLife => {
+                formatter.write_str("its files are of a deleted shard of the same name")
+            }
         }
     }
 }

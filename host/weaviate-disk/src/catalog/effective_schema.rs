@@ -57,7 +57,7 @@ pub(crate) struct EffectiveClass {
 
 impl EffectiveSchema {
     /// Reads the stored schemas of all data directories, each given by path and handle, and uses the
-    /// newest. The classes of `file` take precedence over those of the stored schema.
+    /// newest. Also returns what each directory's own log says, in the same order. The classes of `file` take precedence over those of the stored schema.
     ///
     /// # Errors
     /// If a stored schema cannot be read, no other directory has one, and there is no file. With a
@@ -67,10 +67,12 @@ impl EffectiveSchema {
         directories: impl IntoIterator<Item = (&'a Path, &'a Dir)>,
         file: Option<&SchemaFile>,
         warnings: &mut Vec<Warning>,
-    ) -> Result<EffectiveSchema, DiskError> {
+    ) -> Result<(EffectiveSchema, Vec<OwnSchema>), DiskError> {
         let mut newest: Option<StoredSchema> = None;
-        let mut unreadable = Vec::new();
+        let (mut unreadable, mut own) = (Vec::new(), Vec::<OwnSchema>::new());
         for (path, root) in directories {
+            let index = own.len();
+            own.push(OwnSchema::default());
             let schema = match stored::read(root) {
                 Ok(Some(schema)) => schema,
                 Ok(None) => continue,
@@ -79,10 +81,22 @@ impl EffectiveSchema {
                     continue;
                 }
             };
-            newest = Some(match newest.take() {
-                None => (path, schema),
-                Some(present) => newer(present, (path, schema), warnings),
-            });
+            let last_entry = schema.read_from.raft_index();
+            let (present, stored) = (newest.take(), (index, path, schema));
+            let (newer, older) = match present {
+                None => (stored, None),
+                Some(present) => newer(present, stored, warnings),
+            };
+            newest = Some(newer);
+            if let Some(own) = own.get_mut(index) {
+                own.last_entry = last_entry;
+            }
+            if let Some((index, _, schema)) = older
+                && let Some(own) = own.get_mut(index)
+            {
+                let schema = EffectiveSchema::new(Some(schema), None, &mut Vec::new());
+                own.older = Some(schema).filter(EffectiveSchema::lists_classes);
+            }
         }
         if newest.is_none() && file.is_none() && !unreadable.is_empty() {
             let (path, source) = unreadable.swap_remove(0);
@@ -94,7 +108,8 @@ impl EffectiveSchema {
             reason: error.to_string(),
             tenants_known,
         }));
-        Ok(EffectiveSchema::new(newest.map(|(_, schema)| schema), file, warnings))
+        let newest = newest.map(|(_, _, schema)| schema);
+        Ok((EffectiveSchema::new(newest, file, warnings), own))
     }
 
     fn new(
@@ -181,24 +196,34 @@ impl EffectiveSchema {
     }
 }
 
-/// A stored schema, and the path of its data directory.
-type StoredSchema<'a> = (&'a Path, ClusterSchema);
+/// What a data directory's own log says.
+#[derive(Debug, Default)]
+pub(crate) struct OwnSchema {
+    /// RAFT index of its last entry.
+    pub last_entry: Option<u64>,
+    /// Its schema, if it is older than the one that counts.
+    pub older: Option<EffectiveSchema>,
+}
 
-/// The schema with the higher RAFT index, or `left` if they are equal. RAFT is newer than
-/// `schema.db`.
+/// A stored schema, and the index and path of its data directory.
+type StoredSchema<'a> = (usize, &'a Path, ClusterSchema);
+
+/// The schema with the higher RAFT index, or `left` if they are equal, and the other one if it
+/// differs. RAFT is newer than `schema.db`.
 fn newer<'a>(
     left: StoredSchema<'a>,
     right: StoredSchema<'a>,
     warnings: &mut Vec<Warning>,
-) -> StoredSchema<'a> {
-    let right_is_newer = right.1.read_from.raft_index() > left.1.read_from.raft_index();
+) -> (StoredSchema<'a>, Option<StoredSchema<'a>>) {
+    let right_is_newer = right.2.read_from.raft_index() > left.2.read_from.raft_index();
     let (newer, older) = if right_is_newer { (right, left) } else { (left, right) };
-    if newer.1.classes != older.1.classes {
-        warnings.push(Warning::SchemasDiffer {
-            path: older.0.to_owned(),
-            source: older.1.read_from.clone(),
-            newer: newer.1.read_from.clone(),
-        });
+    if newer.2.classes == older.2.classes {
+        return (newer, None);
     }
-    newer
+    warnings.push(Warning::SchemasDiffer {
+        path: older.1.to_owned(),
+        source: older.2.read_from.clone(),
+        newer: newer.2.read_from.clone(),
+    });
+    (newer, Some(older))
 }

@@ -29,6 +29,8 @@ pub(super) struct Matching<'a> {
     /// Placed on nodes whose directories were not given.
     elsewhere: Examples,
     other_nodes: BTreeSet<Arc<str>>,
+    /// With files of an older life on a node that was down when they were made again.
+    older_lives: Examples,
 }
 
 impl Matching<'_> {
@@ -43,6 +45,7 @@ impl Matching<'_> {
             missing_copies: Examples::default(),
             elsewhere: Examples::default(),
             other_nodes: BTreeSet::new(),
+            older_lives: Examples::default(),
         }
     }
 
@@ -57,7 +60,7 @@ impl Matching<'_> {
             shards.extend(self.without_directory(name, state));
         }
         for (name, locations) in on_disk {
-            shards.push(self.with_directory(name, known, locations));
+            shards.extend(self.with_directory(name, known, locations));
         }
         shards.sort_by(|left, right| left.name.cmp(&right.name));
         shards
@@ -93,7 +96,7 @@ impl Matching<'_> {
         name: String,
         known: &BTreeMap<String, ShardState>,
         locations: Vec<ShardLocation>,
-    ) -> Shard {
+    ) -> Option<Shard> {
         let state = known.get(&name);
         let (skip_reason, locations) = match state {
             None => {
@@ -103,19 +106,26 @@ impl Matching<'_> {
             Some(state) if !is_readable(&state.status) => {
                 (Some(SkipReason::Status(state.status.clone())), Vec::new())
             }
-            Some(state) => (None, self.placed_here(&name, state, locations)),
+            Some(state) => match self.placed_here(&name, state, locations) {
+                placed if placed.is_empty() => {
+                    let shard = self.without_directory(&name, state)?;
+                    return Some(Shard { skip_reason: Some(SkipReason::OlderLife), ..shard });
+                }
+                placed => (None, placed),
+            },
         };
         let status = state.map(|state| state.status.clone());
-        Shard { name: name.into(), status, skip_reason, locations: locations.into() }
+        Some(Shard { name: name.into(), status, skip_reason, locations: locations.into() })
     }
 
     /// The locations on the nodes that the schema places the shard on. Any other location is used
-    /// only if there is none of these: the files there may be an unfinished copy.
+    /// only if there is none of these: the files there may be an unfinished copy. Files of an older
+    /// life are never used.
     fn placed_here(
         &mut self,
         name: &str,
         state: &ShardState,
-        locations: Vec<ShardLocation>,
+        mut locations: Vec<ShardLocation>,
     ) -> Vec<ShardLocation> {
         let nodes = self.nodes;
         let may_hold =
@@ -125,6 +135,11 @@ impl Matching<'_> {
             nodes.iter().enumerate().any(|(index, node)| node.should_hold(state) && !exists(index));
         if lacks_copy {
             self.missing_copies.add(name);
+        }
+        let found = locations.len();
+        locations.retain(|at| !nodes.get(at.node).is_some_and(|node| node.has_older_life(state)));
+        if locations.len() < found {
+            self.older_lives.add(name);
         }
         let placed: Vec<ShardLocation> = locations.iter().copied().filter(may_hold).collect();
         if placed.len() == locations.len() {
@@ -147,6 +162,9 @@ impl Matching<'_> {
         }
         if let Some(shards) = not_empty(&self.unknown) {
             warnings.push(Warning::ShardsNotInSchema { class: class(), shards });
+        }
+        if let Some(shards) = not_empty(&self.older_lives) {
+            warnings.push(Warning::OlderLives { class: class(), shards });
         }
         if let Some(shards) = not_empty(&self.misplaced) {
             warnings.push(Warning::ShardsMisplaced { class: class(), shards });

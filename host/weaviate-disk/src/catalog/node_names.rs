@@ -1,4 +1,5 @@
-//! Finds the name of a node in the schema by the shards in its data directory.
+//! Finds the name of a node by the shards in its data directory, in the schema of its own log: a node
+//! that was down lacks the shards of the newest schema.
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{effective_schema::EffectiveSchema, on_disk::ClassOnDisk};

@@ -66,6 +66,13 @@ pub enum Warning {
         /// Those shards.
         shards: Examples,
     },
+    /// Shards were deleted and made again while a node was down; its files of them are left out.
+    OlderLives {
+        /// Exact class name.
+        class: String,
+        /// Those shards.
+        shards: Examples,
+    },
     /// Shards of a class without tenants should lie on this node and do not.
     ShardsMissing {
         /// Exact class name.
@@ -158,6 +165,11 @@ impl fmt::Display for Warning {
             Warning::ShardsNotInSchema { class, shards } => write!(
                 formatter,
                 "class {class}: {shards} on disk and not in the schema, and left out"
+            ),
+            Warning::OlderLives { class, shards } => write!(
+                formatter,
+                "class {class}: {shards} on a node that was down when they were deleted and made \
+                 again under the same names; that node's files of them are left out"
             ),
             Warning::ShardsMissing { class, has_directory, shards } => write!(
                 formatter,

@@ -2,11 +2,13 @@
 //! (`data-directory.md` 5.1 and 5.2).
 //!
 //! Reading order: `command` and `entry` (what the log contains), `placement`, `refusal` and
-//! `transfers` (what commands need), `class` and `tenants` (what commands do), `replay` (the log),
+//! `transfers` (what commands need), `class` and `tenants` (what commands do), `lives`
+//! (which entry made a shard), `replay` (the log),
 //! `snapshot`.
 mod class;
 mod command;
 mod entry;
+mod lives;
 mod placement;
 mod refusal;
 mod replay;
@@ -105,6 +107,10 @@ fn replay_log(
             return Err(invalid(format!("its key {key:02x?} is not an index")));
         }
         if found <= snapshot_index {
+            // The snapshot has its effect. It does not have which entry made a shard.
+            if let Some(request) = LogEntry::parse(value).map_err(invalid)?.command {
+                replay.record(found, &request);
+            }
             return Ok(());
         }
         let last = replayed.as_ref().map_or(snapshot_index, |replayed| *replayed.end());

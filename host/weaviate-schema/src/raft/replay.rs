@@ -10,6 +10,7 @@ use crate::{
     raft::{
         class::Class,
         command::{ApplyRequest, ClassPayload, Command},
+        lives::Lives,
         refusal::Refusal,
     },
     warning::SchemaWarning,
@@ -20,6 +21,7 @@ use crate::{
 pub(super) struct Replay {
     /// By directory: two classes may not share one.
     classes: BTreeMap<String, Class>,
+    lives: Lives,
     warnings: Vec<SchemaWarning>,
 }
 
@@ -28,11 +30,17 @@ impl Replay {
     pub fn new(classes: Vec<Class>) -> Replay {
         let directory = |class: &Class| names::class_directory(class.name());
         let classes = classes.into_iter().map(|class| (directory(&class), class)).collect();
-        Replay { classes, warnings: Vec::new() }
+        Replay { classes, lives: Lives::default(), warnings: Vec::new() }
+    }
+
+    /// Records the lives in log entry `index`, whose command a snapshot includes.
+    pub fn record(&mut self, index: u64, request: &ApplyRequest) {
+        self.lives.record(index, request);
     }
 
     /// Applies the command of log entry `index`. One that cannot be applied becomes a warning.
     pub fn apply(&mut self, index: u64, request: &ApplyRequest) {
+        self.record(index, request);
         let class = request.class.clone();
         let Some(command) = Command::from_number(request.number) else {
             let number = request.number;
@@ -47,7 +55,12 @@ impl Replay {
 
     /// The schema after the last applied command.
     pub fn finish(self, read_from: ReadFrom) -> ClusterSchema {
-        let classes = self.classes.into_values().map(Class::finish).collect();
+        let marked = |class: Class| {
+            let (name, mut state) = class.finish();
+            self.lives.mark(&name, &mut state);
+            (name, state)
+        };
+        let classes = self.classes.into_values().map(marked).collect();
         ClusterSchema { read_from, classes, warnings: self.warnings }
     }
 

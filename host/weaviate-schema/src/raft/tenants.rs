@@ -30,7 +30,8 @@ impl Class {
         for Tenant { name, status } in payload.tenants {
             if let Some(nodes) = assigned.get(&name) {
                 let status = ShardStatus::from_name(&status);
-                self.shards.entry(name).or_insert(ShardState { status, nodes: nodes.clone() });
+                let nodes = nodes.clone();
+                self.shards.entry(name).or_insert(ShardState { status, nodes, made_again_at: 0 });
             }
         }
         Ok(())
@@ -89,7 +90,7 @@ impl Class {
                 // Each node of the frozen tenant corresponds to one of the new nodes.
                 let receiving = nodes.get(..present.nodes.len()).unwrap_or(&nodes);
                 self.start_transfer(&name, Transfer::Unfreezing, receiving, &wanted);
-                ShardState { status: ShardStatus::Unfreezing, nodes }
+                ShardState { status: ShardStatus::Unfreezing, nodes, ..present }
             }
             (_, wanted) => ShardState { status: wanted, ..present },
         };

@@ -371,3 +371,39 @@ fn entries_that_raft_does_not_write_are_errors() {
     assert!(text.starts_with("its Data is not a command"), "{text}");
     assert_eq!(reason(article().entry(0, None)), "it has no Data");
 }
+
+/// By shard: the entry that made it again, or 0.
+fn made_again(schema: &ClusterSchema, class: &str) -> Vec<(String, u64)> {
+    let shards = schema.classes[class].shards.iter();
+    shards.map(|(name, shard)| (name.clone(), shard.made_again_at)).collect()
+}
+
+fn expected(shards: &[(&str, u64)]) -> Vec<(String, u64)> {
+    shards.iter().map(|(name, index)| ((*name).to_owned(), *index)).collect()
+}
+
+#[test]
+fn a_shard_remembers_the_entry_that_made_it_after_a_deletion() {
+    let first = shelf(1).add_tenants("Shelf", &NODES, &[("a", ""), ("b", ""), ("c", "")]); // 4
+    let tenants = first
+        .delete_tenants("Shelf", &["a", "b"]) // 5
+        .add_tenants("Shelf", &NODES, &[("a", "")]) // 6
+        // Refused: in use.
+        .add_tenants("Shelf", &NODES, &[("a", ""), ("c", "")]) // 7
+        .update_tenants("Shelf", &NODES, &[("a", "COLD")]); // 8
+    assert_eq!(made_again(&tenants.read(), "Shelf"), expected(&[("a", 6), ("c", 0)]));
+
+    let class = tenants
+        .command(3, "Shelf", b"") // 9
+        .add_class(&tenanted("Shelf", 1), &no_shards()) // 10
+        .add_tenants("Shelf", &NODES, &[("c", ""), ("d", "")]) // 11
+        .command(3, "Shelf", b"") // 12
+        .add_class(&tenanted("Shelf", 1), &no_shards()) // 13
+        .add_tenants("Shelf", &NODES, &[("c", "")]); // 14
+    assert_eq!(made_again(&class.read(), "Shelf"), expected(&[("c", 14)]));
+
+    let single = article()
+        .command(3, "Article", b"") // 4
+        .add_class(&definition("Article", &json!([])), &shards(&[("s2", &["n1"])])); // 5
+    assert_eq!(made_again(&single.read(), "Article"), expected(&[("s2", 5)]));
+}

@@ -38,10 +38,13 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
     cases
 });
 
-/// Below the fixture's: those of the nodes of a cluster, or the directory itself.
+/// Below the fixture's: those of the nodes of a cluster whose logs are up to date, or the directory
+/// itself.
 fn data_directories(fixture: &Fixture) -> Vec<&'static str> {
     let is_cluster = fixture.data_dir().join("node1").is_dir();
-    if is_cluster { vec!["node1", "node2", "node3"] } else { vec![""] }
+    let is_stale = fixture.folder().ends_with("stale-node");
+    let nodes = if is_stale { vec!["node1", "node2"] } else { vec!["node1", "node2", "node3"] };
+    if is_cluster { nodes } else { vec![""] }
 }
 
 pub fn open(directory: &Path) -> Dir {
