@@ -22,7 +22,7 @@ pub enum NameError {
     /// A class that cannot become a part of an object key.
     #[error(
         "class '{}' cannot become a part of an object key: such a name starts with A-Z, followed by \
-         at most 254 characters out of A-Z, a-z, 0-9 and '_'",
+         at most 254 characters out of A-Z, a-z, 0-9 and '_'; a namespace and ':' may precede it",
         shown(.0)
     )]
     Class(String),
@@ -118,21 +118,37 @@ impl From<ExportId> for String {
 }
 
 /// Checks that the name of a class can become a part of an object key:
-/// `^[A-Z][_0-9A-Za-z]{0,254}$`.
+/// `^(<namespace>:)?[A-Z][_0-9A-Za-z]{0,254}$`, where a namespace is
+/// `^[a-z0-9][a-z0-9-]{1,34}[a-z0-9]$` (`data-directory.md` 1).
 ///
-/// This is a rule about keys and not Weaviate's rule for class names, which also allows a namespace
-/// and a `:` in front. The upper-case start keeps the files of classes apart from the export's own,
-/// such as `_claim.json`; without `-`, no class's file looks like the second file of another class.
+/// The upper-case letter keeps the files of classes apart from the export's own, such as
+/// `_claim.json`; without `-` in the class itself, no class's file looks like the second file of
+/// another class.
 ///
 /// # Errors
 /// [`NameError::Class`].
 pub fn check_class_key(name: &str) -> Result<(), NameError> {
-    let starts_well = name.starts_with(|c: char| c.is_ascii_uppercase());
-    if starts_well && has_only(name, 255, |c| c.is_ascii_alphanumeric() || c == b'_') {
+    let (namespace, class) = match name.split_once(':') {
+        Some((namespace, class)) => (Some(namespace), class),
+        None => (None, name),
+    };
+    let starts_well = class.starts_with(|c: char| c.is_ascii_uppercase());
+    if starts_well
+        && namespace.is_none_or(is_namespace)
+        && has_only(class, 255, |c| c.is_ascii_alphanumeric() || c == b'_')
+    {
         Ok(())
     } else {
         Err(NameError::Class(name.to_owned()))
     }
+}
+
+fn is_namespace(name: &str) -> bool {
+    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    name.len() >= 3
+        && has_only(name, 36, |c| plain(c) || c == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-')
 }
 
 /// Checks the name of a shard, which for a multi-tenant class is the tenant:
@@ -204,7 +220,7 @@ impl ObjectKey {
     }
 
     /// The `number`th file of a class, from 1: `<Class>.<extension>`, `<Class>-2.<extension>`.
-    /// A class name holds no `-`, so no two classes share a key. Beyond 200 characters the class is
+    /// A namespace is divided by a dot: `acme:Note` becomes `acme.Note.parquet`. A class holds no `-`, so no two classes share a key. Beyond 200 characters the class is
     /// called by its first 200, `-` and 12 hex digits of the SHA-256 of its name; no file number
     /// has 12 digits, so that does not meet another class's second file either.
     ///
@@ -213,12 +229,13 @@ impl ObjectKey {
     pub fn class_file(class: &str, number: u32, extension: &str) -> Result<ObjectKey, NameError> {
         check_class_key(class)?;
         check_extension(extension)?;
-        let stem = match class.get(..MAX_CLASS_CHARS_IN_KEY) {
-            Some(start) if start.len() < class.len() => {
+        let divided = class.replacen(':', ".", 1);
+        let stem = match divided.get(..MAX_CLASS_CHARS_IN_KEY) {
+            Some(start) if start.len() < divided.len() => {
                 let digest = hex::encode(Sha256::digest(class));
                 format!("{start}-{}", digest.get(..12).unwrap_or(&digest))
             }
-            _ => class.to_owned(),
+            _ => divided,
         };
         match number {
             0 => Err(NameError::FileNumber),
@@ -294,10 +311,23 @@ mod tests {
 
     #[test]
     fn classes_shards_and_extensions_follow_their_patterns() {
-        for good in ["A", "Article_2", &"A".repeat(255)] {
+        let long = format!("{}:{}", "a".repeat(36), "A".repeat(255));
+        for good in ["A", "Article_2", &"A".repeat(255), "acme-eu-1:Note", &long] {
             check_class_key(good).unwrap();
         }
-        for bad in ["", "article", "_A", "A-b", "A.b", "A/b", "Ä", &"A".repeat(256)] {
+        for bad in [
+            "",
+            "article",
+            "_A",
+            "A-b",
+            "A.b",
+            "A/b",
+            "Ä",
+            &"A".repeat(256),
+            "ab:A",
+            "-ab:A",
+            "abc:a",
+        ] {
             assert!(check_class_key(bad).is_err(), "{bad:?}");
         }
         for good in ["a", "T-1_x", "-", &"z".repeat(64)] {
@@ -314,18 +344,16 @@ mod tests {
         }
     }
 
-    /// Weaviate's rule is in `offloom-weaviate-schema`: this one must accept all that it accepts,
-    /// but for namespaces.
+    /// Weaviate's rule is in `offloom-weaviate-schema`: this one must accept all that it accepts.
     #[test]
-    fn a_class_of_weaviate_without_a_namespace_can_become_a_key() {
+    fn a_class_of_weaviate_can_become_a_key() {
         let starts = ["A", "Z", "a", "0", "_", "-", ":", "abc:A", "abc:a", "Ä", " ", "/", ""];
         let rests = ["", "b", "B", "9", "_", "-", ".", ":", "/", "ä", "\n"];
         let long = [1, 254, 255, 256].map(|length| "A".repeat(length));
         let names = starts.iter().flat_map(|start| rests.map(|rest| format!("{start}{rest}")));
         for name in names.chain(long) {
             let is_class = offloom_weaviate_schema::names::is_class_name(&name);
-            let has_namespace = name.contains(':');
-            assert_eq!(check_class_key(&name).is_ok(), is_class && !has_namespace, "{name:?}");
+            assert_eq!(check_class_key(&name).is_ok(), is_class, "{name:?}");
         }
     }
 
@@ -334,6 +362,10 @@ mod tests {
         let key = |class, number| ObjectKey::class_file(class, number, "parquet").unwrap();
         assert_eq!(key("Article", 1).as_str(), "Article.parquet");
         assert_eq!(key("Article", 2).as_str(), "Article-2.parquet");
+        assert_eq!(key("acme-eu-1:Note", 1).as_str(), "acme-eu-1.Note.parquet");
+        assert_eq!(key("acme-eu-1:Note", 2).as_str(), "acme-eu-1.Note-2.parquet");
+        let quarantined = ObjectKey::quarantine("acme:Note").unwrap();
+        assert_eq!(quarantined.as_str(), "quarantine/acme.Note.jsonl");
         assert_eq!(ObjectKey::class_file("Article", 0, "csv"), Err(NameError::FileNumber));
         assert!(ObjectKey::class_file("../x", 1, "csv").is_err());
         assert!(ObjectKey::class_file("Article", 1, "../csv").is_err());
@@ -346,6 +378,10 @@ mod tests {
             "A".to_owned(),
             "A_2".to_owned(),
             "A2".to_owned(),
+            "acme:A".to_owned(),
+            "acme-2:A".to_owned(),
+            format!("acme:{start}"),
+            format!("acme:{start}{}", "c".repeat(55)),
             start.clone(),
             format!("{start}a"),
             format!("{start}b"),

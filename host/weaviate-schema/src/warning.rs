@@ -1,5 +1,5 @@
 //! What was skipped in a stored schema, for the operator.
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 /// A part of the stored schema that was skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,14 +23,15 @@ pub enum SchemaWarning {
         /// Why it was not applied.
         reason: String,
     },
-    /// A command of a type that this version does not know was not applied.
-    UnknownCommand {
-        /// RAFT index of the log entry.
-        index: u64,
-        /// The type, as stored.
-        number: i32,
-        /// The class that the command names, or empty.
-        class: String,
+    /// Commands of types that this version does not know were not applied. One warning has them
+    /// all.
+    UnknownCommands {
+        /// The types, as stored.
+        numbers: BTreeSet<i32>,
+        /// The number of entries.
+        entries: u64,
+        /// RAFT index of the first one.
+        first: u64,
     },
 }
 
@@ -43,11 +44,15 @@ impl fmt::Display for SchemaWarning {
             SchemaWarning::NotApplied { index, command, class, reason } => {
                 write!(formatter, "RAFT log entry {index}, {command} of class {class}: {reason}")
             }
-            SchemaWarning::UnknownCommand { index, number, class } => write!(
-                formatter,
-                "RAFT log entry {index} (class `{class}`) is of the unknown type {number}: a change \
-                 that it makes to the schema is not seen"
-            ),
+            SchemaWarning::UnknownCommands { numbers, entries, first } => {
+                let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+                write!(
+                    formatter,
+                    "{entries} entries of the RAFT log, the first of them {first}, are of unknown \
+                     types ({}): a change that they make to the schema is not seen",
+                    numbers.join(", ")
+                )
+            }
         }
     }
 }

@@ -55,8 +55,8 @@ impl Command {
             18 => Command::DeleteTenants,
             19 => Command::ProcessTenants,
             212 => Command::MoveReplica,
-            10 | 40..=42 | 60..=64 | 80..=85 | 90..=93 | 99 => Command::Unrelated,
-            200..=211 | 220..=224 | 300..=308 => Command::Unrelated,
+            10 | 40..=42 | 60..=64 | 80..=85 | 90..=94 | 99 => Command::Unrelated,
+            200..=211 | 213 | 220..=225 | 300..=309 | 400 => Command::Unrelated,
             _ => return None,
         })
     }

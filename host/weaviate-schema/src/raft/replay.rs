@@ -43,13 +43,31 @@ impl Replay {
         self.record(index, request);
         let class = request.class.clone();
         let Some(command) = Command::from_number(request.number) else {
-            let number = request.number;
-            self.warnings.push(SchemaWarning::UnknownCommand { index, number, class });
+            self.pass_over(index, request.number);
             return;
         };
         if let Err(refusal) = self.apply_command(command, request) {
             let (command, reason) = (command.name(), refusal.to_string());
             self.warnings.push(SchemaWarning::NotApplied { index, command, class, reason });
+        }
+    }
+
+    /// Adds an entry of an unknown type to the one warning about them.
+    fn pass_over(&mut self, index: u64, number: i32) {
+        let present = self.warnings.iter_mut().find_map(|warning| match warning {
+            SchemaWarning::UnknownCommands { numbers, entries, .. } => Some((numbers, entries)),
+            _ => None,
+        });
+        if let Some((numbers, entries)) = present {
+            numbers.insert(number);
+            *entries = entries.saturating_add(1);
+        } else {
+            let numbers = [number].into();
+            self.warnings.push(SchemaWarning::UnknownCommands {
+                numbers,
+                entries: 1,
+                first: index,
+            });
         }
     }
 
