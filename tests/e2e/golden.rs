@@ -119,6 +119,7 @@ fixtures! {
     leftovers: "leftovers",
     cluster: "cluster",
     stale_node: "stale-node",
+    namespaces: "namespaces",
     v1_20_6: "v1.20.6",
     v1_24_26: "v1.24.26",
     v1_28_16: "v1.28.16",
