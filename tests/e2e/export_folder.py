@@ -66,7 +66,8 @@ def read_export(folder, classes):
             faults.append(f"{path.name}: file metadata names class {name!r}, not in the schema")
             continue
         unseen.discard(name)
-        if path.stem != name and path.stem.rpartition("-")[0] != name:
+        stem = name.replace(":", ".")
+        if path.stem != stem and path.stem.rpartition("-")[0] != stem:
             faults.append(f"{path.name}: holds class {name!r}")
         expected = parquet_schema(classes[name])
         if not file.schema_arrow.remove_metadata().equals(expected):
