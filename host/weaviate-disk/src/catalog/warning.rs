@@ -267,15 +267,13 @@ impl Warning {
             Warning::ClassNameGuessed { name: class, .. }
             | Warning::MultiTenancyGuessed { class, .. }
             | Warning::ShardsNotInSchema { class, .. }
+            | Warning::OlderLives { class, .. }
             | Warning::ShardsMissing { class, .. }
             | Warning::ShardsMisplaced { class, .. }
             | Warning::ShardsElsewhere { class, .. }
             | Warning::CopiesMisplaced { class, .. }
             | Warning::CopiesMissing { class, .. }
             | Warning::Schema(SchemaWarning::NotApplied { class, .. }) => Named::Class(class),
-            Warning::Schema(SchemaWarning::UnknownCommand { class, .. }) if !class.is_empty() => {
-                Named::Class(class)
-            }
             Warning::ClassNotInSchema { directory } | Warning::NoShards { directory } => {
                 Named::Directory(directory)
             }
@@ -286,7 +284,7 @@ impl Warning {
             Warning::ServerSchema { .. }
             | Warning::SchemasDiffer { .. }
             | Warning::Schema(
-                SchemaWarning::SnapshotSkipped { .. } | SchemaWarning::UnknownCommand { .. },
+                SchemaWarning::SnapshotSkipped { .. } | SchemaWarning::UnknownCommands { .. },
             ) => Named::Nothing,
         }
     }
@@ -329,7 +327,7 @@ mod tests {
                 class: name(),
                 reason: "r".to_owned(),
             }),
-            Warning::Schema(SchemaWarning::UnknownCommand { index: 7, number: 94, class: name() }),
+            Warning::OlderLives { class: name(), shards: shards() },
             Warning::NoShards { directory: directory() },
             Warning::UnknownDirectory { directory: format!("{}/a b", directory()) },
         ]
@@ -352,10 +350,10 @@ mod tests {
                 snapshot: "3-17".to_owned(),
                 reason: reason(),
             }),
-            Warning::Schema(SchemaWarning::UnknownCommand {
-                index: 7,
-                number: 94,
-                class: String::new(),
+            Warning::Schema(SchemaWarning::UnknownCommands {
+                numbers: [94].into(),
+                entries: 3,
+                first: 7,
             }),
         ];
         let texts = for_export(&warnings, [&class("Note")]);
