@@ -1,5 +1,7 @@
 //! What is asked for, and the checks that come before anything is written: one order for every
 //! caller.
+use std::path::PathBuf;
+
 use offloom_authz::{Authorizer, Principal};
 use offloom_protocol::error::StoreError;
 use offloom_protocol::names::ExportId;
@@ -30,6 +32,17 @@ pub enum RequestError {
     /// The principal may not read what it asks for.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
+    /// The destination lies in a data directory, where nothing is written.
+    #[error(
+        "{destination} lies in the data directory {data_dir}, which is only read; choose a place \
+         outside of it"
+    )]
+    InDataDirectory {
+        /// The address of the destination.
+        destination: String,
+        /// The data directory.
+        data_dir: PathBuf,
+    },
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -52,6 +65,7 @@ impl Request {
         guest: &ExporterGuest,
     ) -> Result<Planned, RequestError> {
         let readable = readable_classes(authorizer, principal, &directory, &self.scope)?;
+        refuse_data_directory(&self.destination, &directory)?;
         self.destination.check_access().await?;
         // The export has a log budget of its own for all calls of its guest.
         let guest = guest.for_export();
@@ -66,4 +80,25 @@ impl Request {
             allow_partial: self.scope.allow_partial,
         })
     }
+}
+
+fn refuse_data_directory(
+    destination: &Destination,
+    directory: &DataDirectory,
+) -> Result<(), RequestError> {
+    // The folder may not exist yet; what holds it may be reached by a link.
+    let nearest = destination
+        .local_path()
+        .and_then(|path| path.ancestors().find_map(|folder| std::fs::canonicalize(folder).ok()));
+    let Some(nearest) = nearest else { return Ok(()) };
+    for node in directory.nodes() {
+        let data_dir = std::fs::canonicalize(node.path());
+        if data_dir.is_ok_and(|data_dir| nearest.starts_with(data_dir)) {
+            return Err(RequestError::InDataDirectory {
+                destination: destination.url(),
+                data_dir: node.path().to_owned(),
+            });
+        }
+    }
+    Ok(())
 }

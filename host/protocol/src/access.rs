@@ -1,24 +1,64 @@
 //! The access check: tries every operation of an export, and that the store decides a race.
 use bytes::Bytes;
+use futures::future::try_join_all;
 use uuid::Uuid;
 
 use crate::error::{Cause, Operation, StoreError};
 use crate::names::ObjectKey;
-use crate::store::{Created, Destination, ExportFolder, Patience};
+use crate::store::{Created, Destination, ExportFolder, Patience, filesystem};
 
 /// The probe has fewer bytes.
 const MAX_PROBE_BYTES: u64 = 1_024;
 
 impl Destination {
-    /// Proves that exports can be written here, as [`ExportFolder::check_access`] does. Gives up
-    /// after seconds; on a file system the folder is created.
+    /// Proves that exports can be written here, as [`ExportFolder::check_access`] does, and that this
+    /// is not in the folder of another export. Gives up after seconds. Nothing is left behind: where the
+    /// folder is missing on a file system, the one in which it would be created is tried.
     ///
     /// # Errors
-    /// Those of [`Destination::export_folder`] and [`ExportFolder::check_access`].
+    /// Those of [`Destination::export_folder`] and [`ExportFolder::check_access`];
+    /// [`StoreError::InsideExport`]; [`StoreError::UnsuitableMount`] on a file system without hard
+    /// links or fsync.
     pub async fn check_access(&self) -> Result<(), StoreError> {
-        self.create_folders()?;
-        self.open(Patience::Check)?.check_access().await
+        let Some(path) = self.local_path() else {
+            self.refuse_exports().await?;
+            return self.open(Patience::Check)?.check_access().await;
+        };
+        let nearest = filesystem::nearest_existing(path)?;
+        self.refuse_exports().await?;
+        filesystem::check_mount(nearest)?;
+        Destination::filesystem(nearest)?.open(Patience::Check)?.check_access().await
     }
+
+    /// Looks for the claim and the manifest of an export here and in the folders that hold this one.
+    async fn refuse_exports(&self) -> Result<(), StoreError> {
+        let found = self.ancestors().into_iter().map(async |place| {
+            let folder = match place.open(Patience::Check) {
+                Ok(folder) => folder,
+                // Not there, so no export's; or not to be searched, so that nothing is written either.
+                Err(error) if is_closed(&error) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            for key in [ObjectKey::claim(), ObjectKey::manifest()] {
+                match folder.size_bytes(&key).await {
+                    Ok(Some(_)) => return Ok(Some(folder.url().to_owned())),
+                    Ok(None) => {}
+                    Err(error) if is_closed(&error) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(None)
+        });
+        match try_join_all(found).await?.into_iter().flatten().next() {
+            Some(export) => Err(StoreError::InsideExport { url: self.url(), export }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a folder is not there, or this user may not look into it.
+fn is_closed(error: &StoreError) -> bool {
+    matches!(error.cause(), Some(Cause::NotFound | Cause::PermissionDenied))
 }
 
 impl ExportFolder {

@@ -141,6 +141,30 @@ pub enum StoreError {
         /// The address of the destination.
         url: String,
     },
+    /// The file system of the destination lacks what an export needs.
+    #[error(
+        "{url} is on a mount without {lacks} ({detail}), and an export needs them to make a file \
+         visible whole and to keep it: choose a folder on another mount, or a bucket"
+    )]
+    UnsuitableMount {
+        /// The address of the folder that was tried.
+        url: String,
+        /// What is missing.
+        lacks: &'static str,
+        /// What the operating system said.
+        detail: String,
+    },
+    /// The destination lies in the folder of another export.
+    #[error(
+        "{url} lies in the folder of an export ({export}), which would no longer be whole; choose a \
+         place outside of it"
+    )]
+    InsideExport {
+        /// The address of the destination.
+        url: String,
+        /// The address of the export's folder.
+        export: String,
+    },
     /// The store answered with an error.
     #[error("cannot {operation} {url}: {detail}; {}", .cause.remedy())]
     Failed {
@@ -172,6 +196,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The error without `secrets`, which a store may repeat in its answer.
+    pub(crate) fn without(self, secrets: &[String]) -> StoreError {
+        match self {
+            StoreError::Failed { operation, url, cause, detail } => {
+                let hide = |detail: String, secret: &String| detail.replace(secret.as_str(), "...");
+                let detail = secrets.iter().fold(detail, hide);
+                StoreError::Failed { operation, url, cause, detail }
+            }
+            other => other,
+        }
+    }
+
     /// Why the store refused; `None` where it was never asked.
     pub fn cause(&self) -> Option<Cause> {
         match self {

@@ -146,6 +146,7 @@ impl From<RequestError> for ApiError {
     fn from(error: RequestError) -> ApiError {
         match error {
             RequestError::Forbidden(error) => ApiError::Forbidden(error.to_string()),
+            RequestError::InDataDirectory { .. } => ApiError::Invalid(error.to_string()),
             RequestError::Store(error) => error.into(),
             RequestError::Plan(error) => error.into(),
         }
@@ -211,6 +212,9 @@ impl From<Unauthenticated> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> ApiError {
+        if matches!(error, StoreError::InsideExport { .. }) {
+            return ApiError::Invalid(error.to_string());
+        }
         ApiError::WriteFailed(format!("write to backend failed: {error}"))
     }
 }

@@ -19,6 +19,22 @@ const REQUEST: &str = "Error performing ";
 const INSTANCE_CREDENTIALS: [&str; 2] =
     ["/latest/api/token", "/latest/meta-data/iam/security-credentials"];
 
+/// What rustls says of a certificate whose CA it does not trust.
+const UNKNOWN_CA: [&str; 2] = ["UnknownIssuer", "self-signed certificate"];
+
+/// Parts of a request's headers. A message that has one repeats the request.
+const OF_HEADERS: [&str; 6] = [
+    "credential=",
+    "signature=",
+    "authorization",
+    "aws4-hmac",
+    "x-amz-security-token",
+    "x-amz-server-side-encryption-customer",
+];
+
+/// A signature has 64 characters, and a session token more; no word of a sentence has as many.
+const MAX_WORD_CHARS: usize = 40;
+
 /// S3's messages are a sentence; what is longer is not one of S3.
 const MAX_MESSAGE_CHARS: usize = 300;
 
@@ -108,7 +124,15 @@ impl Answer {
                 }
             } else if let Some(http) = link.downcast_ref::<HttpError>() {
                 let host = host.as_deref().unwrap_or("the store");
-                let detail = format!("no answer from {host}: {}", innermost(http));
+                let reason = innermost(http);
+                let detail = if UNKNOWN_CA.iter().any(|text| reason.contains(text)) {
+                    format!(
+                        "the certificate of {host} is not by a CA that is trusted here ({reason}): name \
+                         a file with the CA's certificate in AWS_CA_BUNDLE or SSL_CERT_FILE"
+                    )
+                } else {
+                    format!("no answer from {host}: {reason}")
+                };
                 answer = Some(Answer { cause: Cause::Unreachable, detail });
                 break;
             } else if let Some(found) = Answer::of_reply(&text) {
@@ -136,11 +160,18 @@ impl Answer {
         };
         let code = element(body, "Code").unwrap_or_default();
         let message = element(body, "Message").unwrap_or_default();
-        let cause = cause(status.get(..3).unwrap_or_default(), &code);
+        let number = status.get(..3).unwrap_or_default();
+        let cause = cause(number, &code);
         let detail = match (cause, code.as_str()) {
+            (Cause::WrongRegion, _) if number.starts_with('3') => {
+                "the store redirects to another host, which is not followed".to_owned()
+            }
             (Cause::NotFound, "" | "NoSuchKey") => "it does not exist".to_owned(),
             (Cause::AlreadyExists, _) => "it exists already".to_owned(),
             (_, "") => format!("HTTP status {status}"),
+            _ if message.is_empty() || repeats_request(&message) => {
+                format!("{code} (HTTP status {status})")
+            }
             _ => format!("{code}: {}", message.trim_end_matches('.')),
         };
         Some(Answer { cause, detail })
@@ -162,6 +193,7 @@ fn cause(status: &str, code: &str) -> Cause {
             | "RequestTimeTooSkewed",
         ) => Cause::WrongCredentials,
         (_, "PermanentRedirect" | "AuthorizationHeaderMalformed") => Cause::WrongRegion,
+        ("301" | "302" | "303" | "307" | "308", _) => Cause::WrongRegion,
         (_, "NotImplemented") | ("501", _) => Cause::Unsupported,
         ("401" | "403", _) => Cause::PermissionDenied,
         ("404", _) => Cause::NotFound,
@@ -179,6 +211,15 @@ fn element(body: &str, name: &str) -> Option<String> {
     let (_, rest) = body.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
     Some(text.chars().take(MAX_MESSAGE_CHARS).flat_map(char::escape_debug).collect())
+}
+
+/// Whether a message may hold a key id, a signature or a token.
+fn repeats_request(message: &str) -> bool {
+    let lower = message.to_ascii_lowercase();
+    let is_key_id = |word: &str| word.starts_with("AKIA") || word.starts_with("ASIA");
+    let mut words = message.split(|c: char| !c.is_ascii_alphanumeric() && !"+/=_-".contains(c));
+    OF_HEADERS.iter().any(|part| lower.contains(part))
+        || words.any(|word| word.len() > MAX_WORD_CHARS || is_key_id(word))
 }
 
 /// Host and port of `PUT https://host:port/key in ...`, without what else its URL holds.
@@ -247,6 +288,35 @@ mod tests {
         let inside_ok = answer("Server returned error response: <Code>SlowDown</Code>").unwrap();
         assert_eq!(inside_ok.cause, Cause::StoreFailing);
         assert_eq!(answer("disk on fire"), None);
+    }
+
+    #[test]
+    fn a_message_that_repeats_headers_is_left_out() {
+        let detail = |message: &str| {
+            let text = format!(
+                "Server returned non-2xx status code: 403 Forbidden: \
+                 <Error><Code>AccessDenied</Code><Message>{message}</Message></Error>"
+            );
+            answer(&text).unwrap().detail
+        };
+        let word = "0123456789abcdef".repeat(4);
+        for message in [
+            "Bad header Authorization: AWS4-HMAC-SHA256 Credential=minio/2026",
+            "key AKIAIOSFODNN7EXAMPLE is unknown",
+            &format!("your signature is {word}"),
+            "X-Amz-Security-Token: abc",
+        ] {
+            assert_eq!(detail(message), "AccessDenied (HTTP status 403 Forbidden)", "{message}");
+        }
+        assert_eq!(detail("Access Denied."), "AccessDenied: Access Denied");
+    }
+
+    #[test]
+    fn a_redirect_is_named() {
+        let text = "Server returned non-2xx status code: 307 Temporary Redirect: ";
+        let answer = answer(text).unwrap();
+        assert_eq!(answer.cause, Cause::WrongRegion);
+        assert!(answer.detail.contains("another host"), "{}", answer.detail);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Folders of a local file system as destinations.
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use url::Url;
+use uuid::Uuid;
 
 use crate::error::{Operation, StoreError};
 use crate::store::answer;
@@ -29,6 +30,65 @@ pub(crate) fn open(path: &Path) -> Result<Arc<dyn ObjectStore>, StoreError> {
     let store = LocalFileSystem::new_with_prefix(path)
         .map_err(|error| answer::failed(Operation::Open, folder_url(path), &error))?;
     Ok(Arc::new(store.with_fsync(true)))
+}
+
+/// The nearest of `path` and the folders above it that is there.
+///
+/// # Errors
+/// [`StoreError::Failed`] with [`Operation::Open`] where it cannot be found out.
+pub(crate) fn nearest_existing(path: &Path) -> Result<&Path, StoreError> {
+    let failed = |error: &io::Error| answer::failed_io(Operation::Open, folder_url(path), error);
+    for folder in path.ancestors() {
+        match std::fs::metadata(folder) {
+            Ok(metadata) if metadata.is_dir() => return Ok(folder),
+            Ok(_) => return Err(failed(&io::ErrorKind::NotADirectory.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(&error)),
+        }
+    }
+    Err(failed(&io::ErrorKind::NotFound.into()))
+}
+
+/// Proves that `folder` is on a file system that can publish a file whole and keep it: with hard links,
+/// and with fsync of files and folders.
+///
+/// # Errors
+/// [`StoreError::UnsuitableMount`] with what is missing; [`StoreError::Failed`] with
+/// [`Operation::Write`].
+pub(crate) fn check_mount(folder: &Path) -> Result<(), StoreError> {
+    let file = folder.join(format!(".offloom-access-check-{}", Uuid::new_v4()));
+    let link = file.with_extension("link");
+    let checked = try_mount(folder, &file, &link);
+    for path in [&file, &link] {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound && checked.is_ok() => {
+                return Err(answer::failed_io(Operation::Delete, folder_url(path), &error));
+            }
+            _ => {}
+        }
+    }
+    checked
+}
+
+fn try_mount(folder: &Path, file: &Path, link: &Path) -> Result<(), StoreError> {
+    let failed =
+        |error: &io::Error| answer::failed_io(Operation::Write, file.display().to_string(), error);
+    let unsuitable = |lacks: &'static str, error: &io::Error| match error.kind() {
+        io::ErrorKind::StorageFull
+        | io::ErrorKind::QuotaExceeded
+        | io::ErrorKind::ReadOnlyFilesystem => failed(error),
+        _ => StoreError::UnsuitableMount {
+            url: folder_url(folder),
+            lacks,
+            detail: error.to_string(),
+        },
+    };
+    let mut opened = File::create_new(file).map_err(|error| failed(&error))?;
+    opened.write_all(b"offloom").map_err(|error| failed(&error))?;
+    opened.sync_all().map_err(|error| unsuitable("fsync of files", &error))?;
+    std::fs::hard_link(file, link).map_err(|error| unsuitable("hard links", &error))?;
+    let opened = File::open(folder).map_err(|error| failed(&error))?;
+    opened.sync_all().map_err(|error| unsuitable("fsync of folders", &error))
 }
 
 /// Creates the folders that are missing, and makes them last: the parent of each is synced, as

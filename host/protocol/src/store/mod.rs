@@ -1,27 +1,28 @@
 //! Where exports are stored: a destination, the folder of one export in it, and its objects.
 mod answer;
-mod filesystem;
+mod destination;
+pub(crate) mod filesystem;
+mod http_client;
+mod markers;
 mod s3;
+mod s3_options;
 
-use std::fmt;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, future};
 use object_store::path::Path as StorePath;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
-use url::Url;
 
 use crate::error::{Cause, Operation, StoreError};
-use crate::names::{ExportId, ObjectKey};
+use crate::names::ObjectKey;
+pub use destination::Destination;
 pub(crate) use s3::Patience;
-pub use s3::S3Options;
-use s3::S3Place;
+pub use s3_options::S3Options;
 
 /// The largest object that is created whole, and therefore read back, when in doubt.
 const MAX_READ_BACK_BYTES: u64 = 512 * 1024 * 1024;
@@ -31,180 +32,6 @@ const CREATE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The pause before such a retry.
 const CREATE_PAUSE: Duration = Duration::from_millis(200);
-
-/// A place for exports, parsed but not opened: `s3://bucket/prefix/`, `file:///absolute/path/`, or
-/// a path, which may be relative to the working directory. As text it is a URL that parses back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Destination {
-    place: Place,
-}
-
-/// One variant a kind of store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
-    /// An absolute path.
-    Filesystem(PathBuf),
-    S3(S3Place),
-}
-
-impl Destination {
-    /// Reads a destination. For S3 the process's `AWS_*` variables are taken, see
-    /// [`Destination::with_s3_options`]; what stands after the bucket is taken as it is, without
-    /// unescaping.
-    ///
-    /// # Errors
-    /// [`StoreError::UnknownScheme`] for a scheme without a store, [`StoreError::BadDestination`]
-    /// for a `file:` URL that has a host, a query or a fragment, for an empty path, and for a
-    /// bucket or prefix that breaks the rules.
-    pub fn parse(text: &str) -> Result<Destination, StoreError> {
-        match split_scheme(text) {
-            None => Destination::filesystem(Path::new(text)),
-            Some(("file", rest)) => {
-                let bad = |reason: &str| bad_destination(text, reason);
-                if !rest.starts_with("///") {
-                    return Err(bad("a file URL has three slashes: file:///absolute/path/"));
-                }
-                let url = Url::parse(text).map_err(|error| bad(&error.to_string()))?;
-                if url.query().is_some() || url.fragment().is_some() {
-                    return Err(bad("in a file URL write '?' as %3F and '#' as %23"));
-                }
-                let path = url.to_file_path();
-                let path = path.map_err(|()| bad("it is not the URL of an absolute path"))?;
-                Destination::filesystem(&path)
-            }
-            Some(("s3", rest)) => {
-                let rest = rest.strip_prefix("//").unwrap_or(rest);
-                let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-                Destination::s3(bucket, prefix)
-            }
-            Some((scheme, _)) => Err(StoreError::UnknownScheme { scheme: scheme.to_owned() }),
-        }
-    }
-
-    /// A folder of the file system.
-    ///
-    /// # Errors
-    /// [`StoreError::BadDestination`] for an empty path.
-    pub fn filesystem(path: &Path) -> Result<Destination, StoreError> {
-        let absolute = std::path::absolute(path)
-            .map_err(|error| bad_destination(&path.display().to_string(), &error.to_string()))?;
-        Ok(Destination { place: Place::Filesystem(absolute) })
-    }
-
-    /// A prefix of a bucket, such as `exports/2026` or nothing; a slash at its end does not matter.
-    /// The process's `AWS_*` variables say how the bucket is reached.
-    ///
-    /// # Errors
-    /// [`StoreError::BadDestination`] for a bucket or prefix that breaks the rules.
-    pub fn s3(bucket: &str, prefix: &str) -> Result<Destination, StoreError> {
-        S3Place::new(bucket, prefix, S3Options::from_env())
-            .map(|place| Destination { place: Place::S3(place) })
-            .map_err(|reason| bad_destination(&format!("s3://{bucket}/{prefix}"), &reason))
-    }
-
-    /// The same place, reached in another way than the process's variables say. Without a meaning
-    /// for a file system.
-    pub fn with_s3_options(mut self, options: S3Options) -> Destination {
-        if let Place::S3(place) = &mut self.place {
-            place.options = options;
-        }
-        self
-    }
-
-    /// The name of the backend, as the manifest and the API call it.
-    pub fn backend(&self) -> &'static str {
-        match &self.place {
-            Place::Filesystem(_) => "filesystem",
-            Place::S3(_) => "s3",
-        }
-    }
-
-    /// The address, with a slash at its end.
-    pub fn url(&self) -> String {
-        match &self.place {
-            Place::Filesystem(path) => filesystem::folder_url(path),
-            Place::S3(place) => place.url(),
-        }
-    }
-
-    /// The folder of the export `id`, for writing. On a file system what is missing on the way to
-    /// it is created; the folder itself appears with its first object.
-    ///
-    /// # Errors
-    /// [`StoreError::Failed`] with [`Operation::Open`], [`StoreError::BadS3Options`].
-    pub fn export_folder(&self, id: &ExportId) -> Result<ExportFolder, StoreError> {
-        self.create_folders()?;
-        let parent = self.open(Patience::Export)?;
-        let url = format!("{}{id}/", parent.url);
-        Ok(ExportFolder { prefix: parent.prefix.join(id.as_str()), url, ..parent })
-    }
-
-    /// The folder of the export `id`, for reading: nothing is created. `None` where the file system
-    /// has no such folder; a bucket is not asked.
-    ///
-    /// # Errors
-    /// [`StoreError::Failed`] with [`Operation::Open`], [`StoreError::BadS3Options`].
-    pub fn existing_export_folder(
-        &self,
-        id: &ExportId,
-    ) -> Result<Option<ExportFolder>, StoreError> {
-        match &self.place {
-            Place::S3(_) => self.export_folder(id).map(Some),
-            Place::Filesystem(path) => {
-                match Destination::filesystem(&path.join(id.as_str()))?.as_export_folder() {
-                    Ok(folder) => Ok(Some(folder)),
-                    Err(error) if error.cause() == Some(Cause::NotFound) => Ok(None),
-                    Err(error) => Err(error),
-                }
-            }
-        }
-    }
-
-    /// Takes this destination for the folder of one export, for reading.
-    ///
-    /// # Errors
-    /// [`StoreError::Failed`] with [`Operation::Open`] when there is no such folder on the file
-    /// system, [`StoreError::BadS3Options`].
-    pub fn as_export_folder(&self) -> Result<ExportFolder, StoreError> {
-        self.open(Patience::Export)
-    }
-
-    pub(crate) fn create_folders(&self) -> Result<(), StoreError> {
-        match &self.place {
-            Place::Filesystem(path) => filesystem::create_folders(path),
-            Place::S3(_) => Ok(()),
-        }
-    }
-
-    pub(crate) fn open(&self, patience: Patience) -> Result<ExportFolder, StoreError> {
-        let (store, prefix) = match &self.place {
-            Place::Filesystem(path) => (filesystem::open(path)?, StorePath::default()),
-            Place::S3(place) => (place.open(patience)?, place.prefix.clone()),
-        };
-        Ok(ExportFolder::new(store, prefix, self.url()))
-    }
-}
-
-impl fmt::Display for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.url())
-    }
-}
-
-fn bad_destination(text: &str, reason: &str) -> StoreError {
-    let text = text.chars().flat_map(char::escape_debug).collect();
-    StoreError::BadDestination { text, reason: reason.to_owned() }
-}
-
-/// Splits `scheme:rest` where the scheme is one (RFC 3986, 3.1) and has two letters at least.
-fn split_scheme(text: &str) -> Option<(&str, &str)> {
-    let (scheme, rest) = text.split_once(':')?;
-    let is_scheme = scheme.len() >= 2
-        && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.bytes().all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(&c))
-        && (rest.starts_with("//") || scheme == "file");
-    is_scheme.then_some((scheme, rest))
-}
 
 /// The result of writing an object that must not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,6 +57,10 @@ pub struct ExportFolder {
     store: Arc<dyn ObjectStore>,
     prefix: StorePath,
     url: String,
+    /// Never part of a message, even where the store repeats them.
+    secrets: Arc<[String]>,
+    /// Whether an object is looked for before it is created.
+    looks_first: bool,
     /// Aborts of uploads that were dropped.
     aborts: TaskTracker,
 }
@@ -237,7 +68,14 @@ pub struct ExportFolder {
 impl ExportFolder {
     /// A folder at `prefix` of `store`; `url` is what messages call it, with a slash at its end.
     pub fn new(store: Arc<dyn ObjectStore>, prefix: StorePath, url: String) -> ExportFolder {
-        ExportFolder { store, prefix, url, aborts: TaskTracker::new() }
+        ExportFolder {
+            store,
+            prefix,
+            url,
+            secrets: Arc::default(),
+            looks_first: false,
+            aborts: TaskTracker::new(),
+        }
     }
 
     /// The address of the folder, such as `file:///exports/my-export/`.
@@ -280,7 +118,16 @@ impl ExportFolder {
         key: &ObjectKey,
         error: &object_store::Error,
     ) -> StoreError {
-        answer::failed(operation, self.object_url(key), error)
+        self.failed_at(operation, self.object_url(key), error)
+    }
+
+    fn failed_at(
+        &self,
+        operation: Operation,
+        url: String,
+        error: &object_store::Error,
+    ) -> StoreError {
+        answer::failed(operation, url, error).without(&self.secrets)
     }
 
     /// Writes an object that must not exist yet. When the store says that it does, or gives no
@@ -293,6 +140,10 @@ impl ExportFolder {
     pub async fn create(&self, key: &ObjectKey, content: Bytes) -> Result<Created, StoreError> {
         let path = self.path(key);
         let started = Instant::now();
+        if self.looks_first && self.size_bytes(key).await?.is_some() {
+            let found = self.read(key, MAX_READ_BACK_BYTES).await?;
+            return Ok(if found == content { Created::Ours } else { Created::Theirs(found) });
+        }
         loop {
             let payload = PutPayload::from_bytes(content.clone());
             let Err(error) = self.store.put_opts(&path, payload, PutMode::Create.into()).await
@@ -360,24 +211,24 @@ impl ExportFolder {
         }
     }
 
-    /// Up to `max_objects` objects of the folder, none when it does not exist, by key. On a file
-    /// system the parts of uploads that are under way (`<key>#<number>`) are not among them.
+    /// Up to `max_objects` objects of the folder, none when it does not exist, by key. Markers of other
+    /// programs, such as `.DS_Store`, are not among them, nor, on a file system, the parts of uploads
+    /// that are under way (`<key>#<number>`).
     ///
     /// # Errors
     /// [`StoreError::Failed`].
     pub async fn list(&self, max_objects: usize) -> Result<Vec<ListedObject>, StoreError> {
         let prefix = (!self.prefix.as_ref().is_empty()).then_some(&self.prefix);
-        let metas: Vec<_> = self
-            .store
-            .list(prefix)
+        let objects = self.store.list(prefix).map_ok(|meta| ListedObject {
+            key: self.relative(&meta.location),
+            size_bytes: meta.size,
+        });
+        let objects = objects.try_filter(|object| future::ready(!markers::is_marker(object)));
+        let mut objects: Vec<ListedObject> = objects
             .take(max_objects)
             .try_collect()
             .await
-            .map_err(|error| answer::failed(Operation::List, self.url.clone(), &error))?;
-        let mut objects: Vec<ListedObject> = metas
-            .into_iter()
-            .map(|meta| ListedObject { key: self.relative(&meta.location), size_bytes: meta.size })
-            .collect();
+            .map_err(|error| self.failed_at(Operation::List, self.url.clone(), &error))?;
         objects.sort();
         Ok(objects)
     }
@@ -388,7 +239,7 @@ impl ExportFolder {
     /// [`StoreError::Failed`].
     pub(crate) async fn list_below(&self, key: &ObjectKey) -> Result<(), StoreError> {
         let found = self.store.list(Some(&self.path(key))).take(1).try_collect::<Vec<_>>().await;
-        found.map(drop).map_err(|error| answer::failed(Operation::List, self.url.clone(), &error))
+        found.map(drop).map_err(|error| self.failed_at(Operation::List, self.url.clone(), &error))
     }
 
     /// Removes an object.

@@ -1,16 +1,15 @@
 //! Buckets of S3 as destinations: the rules for names, and the setup of the client.
-use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::path::Path as StorePath;
-use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
-use url::Url;
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 use crate::error::StoreError;
 use crate::store::answer::chain;
+use crate::store::http_client::HttpClients;
+use crate::store::s3_options::S3Options;
 
 /// S3 takes keys of 1,024 bytes; an id has 128, a key in its folder 512, and two are slashes.
 const MAX_PREFIX_BYTES: usize = 1_024 - 512 - 128 - 2;
@@ -37,12 +36,25 @@ impl S3Place {
         format!("s3://{}/{}{slash}", self.bucket, self.prefix)
     }
 
+    /// The same bucket with each part of the prefix left out in turn, from the last on; first the place
+    /// itself.
+    pub(super) fn ancestors(&self) -> Vec<S3Place> {
+        let parts: Vec<_> = self.prefix.parts().collect();
+        let at = |count: usize| {
+            let prefix = parts.iter().take(count).cloned().collect();
+            S3Place { bucket: self.bucket.clone(), prefix, options: self.options.clone() }
+        };
+        (0..=parts.len()).rev().map(at).collect()
+    }
+
     /// The bucket; nothing is sent yet.
     ///
     /// # Errors
     /// [`StoreError::BadS3Options`].
     pub(crate) fn open(&self, patience: Patience) -> Result<Arc<dyn ObjectStore>, StoreError> {
         let bad = |reason: String| StoreError::BadS3Options { reason };
+        self.options.check().map_err(bad)?;
+        let http_clients = HttpClients { ca_bundle: self.options.ca_bundle().map_err(bad)? };
         // `object_store` has no client without a provider, not even for plain HTTP. An error says
         // that one is installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -50,6 +62,7 @@ impl S3Place {
             .options
             .apply(AmazonS3Builder::new().with_client_options(patience.client_options()))
             .with_bucket_name(&self.bucket)
+            .with_http_connector(http_clients)
             .with_retry(patience.retry())
             .with_conditional_put(S3ConditionalPut::ETagMatch)
             // Not every store has it, and only one object is ever removed.
@@ -101,108 +114,6 @@ impl Patience {
     }
 }
 
-/// How S3 is reached: credentials, region, endpoint, encryption, as the standard variables
-/// (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, `AWS_SERVER_SIDE_ENCRYPTION` ...) say. Those that
-/// `object_store`'s `AmazonS3Builder::from_env` knows are heeded, but none that is empty.
-#[derive(Clone, PartialEq, Eq)]
-pub struct S3Options {
-    /// By name, so that of two for one thing (`AWS_ENDPOINT`, `AWS_ENDPOINT_URL`) always the same
-    /// one wins.
-    variables: Arc<BTreeMap<String, String>>,
-}
-
-impl S3Options {
-    /// The variables of this process.
-    pub fn from_env() -> S3Options {
-        std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect()
-    }
-
-    fn apply(&self, builder: AmazonS3Builder) -> AmazonS3Builder {
-        self.known().fold(builder, |builder, (key, value)| builder.with_config(key, value))
-    }
-
-    fn known(&self) -> impl Iterator<Item = (AmazonS3ConfigKey, &String)> {
-        let key = |name: &String| name.to_ascii_lowercase().parse().ok();
-        self.variables.iter().filter_map(move |(name, value)| Some((key(name)?, value)))
-    }
-
-    fn get(&self, wanted: AmazonS3ConfigKey) -> Option<&str> {
-        self.known().filter(|(key, _)| *key == wanted).last().map(|(_, value)| value.as_str())
-    }
-
-    fn is_on(&self, key: AmazonS3ConfigKey) -> bool {
-        let value = self.get(key).unwrap_or_default().to_ascii_lowercase();
-        ["1", "true", "on", "yes", "y"].contains(&value.as_str())
-    }
-
-    /// The endpoint as the client wants it; `None` for AWS. The error is what is wrong with it.
-    fn endpoint(&self, bucket: &str) -> Result<Option<String>, String> {
-        let text = self.get(AmazonS3ConfigKey::S3Endpoint);
-        let Some(text) = text.or_else(|| self.get(AmazonS3ConfigKey::Endpoint)) else {
-            return Ok(None);
-        };
-        let bad = |problem: &str| format!("the endpoint (AWS_ENDPOINT_URL) {problem}");
-        let mut url = Url::parse(text).map_err(|error| bad(&format!("is no URL: {error}")))?;
-        let allow_http = AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp);
-        match url.scheme() {
-            "https" => {}
-            "http" if self.is_on(allow_http) => {}
-            "http" => {
-                return Err(bad(
-                    "is http://, which has no encryption: set AWS_ALLOW_HTTP=true to \
-                                use it all the same",
-                ));
-            }
-            _ => return Err(bad("must begin with https:// or http://")),
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(bad("must not hold a user or a password"));
-        }
-        // Without this, requests to `bucket.host` go to `host/bucket`, which some stores lack.
-        if self.is_on(AmazonS3ConfigKey::VirtualHostedStyleRequest) {
-            let host = url.host_str().unwrap_or_default().to_owned();
-            if !host.starts_with(&format!("{bucket}.")) {
-                url.set_host(Some(&format!("{bucket}.{host}"))).map_err(|_| {
-                    bad("must have a name, not a number, for virtual-hosted requests")
-                })?;
-            }
-        }
-        Ok(Some(url.as_str().trim_end_matches('/').to_owned()))
-    }
-
-    fn without_secrets(&self, text: &str) -> String {
-        self.variables
-            .iter()
-            .filter(|(name, _)| is_secret(name))
-            .fold(text.to_owned(), |text, (name, value)| {
-                text.replace(value.as_str(), &format!("<{name}>"))
-            })
-    }
-}
-
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    let holds_secret = ["SECRET", "TOKEN", "CUSTOMER_KEY", "PROXY_URL"];
-    !name.ends_with("_FILE") && holds_secret.iter().any(|part| name.contains(part))
-}
-
-/// Keeps the variables whose names begin with `AWS_`.
-impl FromIterator<(String, String)> for S3Options {
-    fn from_iter<T: IntoIterator<Item = (String, String)>>(variables: T) -> S3Options {
-        let kept = |(name, value): &(String, String)| name.starts_with("AWS_") && !value.is_empty();
-        S3Options { variables: Arc::new(variables.into_iter().filter(kept).collect()) }
-    }
-}
-
-/// Names only: values are credentials, or may be taken for such.
-impl fmt::Debug for S3Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.variables.keys()).finish()
-    }
-}
-
 /// The rules of S3 ("General purpose bucket naming rules"), which other stores share.
 fn check_bucket(name: &str) -> Result<(), String> {
     let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'.' || c == b'-';
@@ -248,10 +159,6 @@ fn parse_prefix(prefix: &str) -> Result<StorePath, String> {
 mod tests {
     use super::*;
 
-    fn options(variables: &[(&str, &str)]) -> S3Options {
-        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    }
-
     #[test]
     fn buckets_follow_the_rules_of_s3() {
         for good in ["abc", "my-export-bucket", "0.a-b.9", &"x".repeat(63)] {
@@ -279,64 +186,5 @@ mod tests {
         for bad in ["a\\b", "a\nb", "a\u{7f}", "a\u{85}b", "\0", &long] {
             parse_prefix(bad).unwrap_err();
         }
-    }
-
-    #[test]
-    fn of_the_variables_only_names_are_shown() {
-        let options = options(&[
-            ("AWS_SECRET_ACCESS_KEY", "hidden-1"),
-            ("AWS_SESSION_TOKEN", ""),
-            ("HOME", "/root"),
-        ]);
-        assert_eq!(format!("{options:?}"), "{\"AWS_SECRET_ACCESS_KEY\"}");
-        let place = S3Place::new("abc", "", options).unwrap();
-        assert!(!format!("{place:?}").contains("hidden-1"));
-    }
-
-    #[test]
-    fn unusable_variables_are_named_without_their_secrets() {
-        let http = ("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
-        for (variables, named) in [
-            (&[http][..], "AWS_ALLOW_HTTP=true"),
-            (&[("AWS_ENDPOINT", "s3.example")], "is no URL"),
-            (&[("AWS_ENDPOINT", "ftp://s3.example")], "https://"),
-            (&[("AWS_ENDPOINT", "https://me:hidden-1@s3.example")], "a user or a password"),
-            (&[("AWS_SECRET_ACCESS_KEY", "hidden-1")], "AccessKeyId"),
-            (&[("AWS_ACCESS_KEY_ID", "me")], "SecretAccessKey"),
-            (&[("AWS_SERVER_SIDE_ENCRYPTION", "rot13")], "rot13"),
-            (
-                &[
-                    ("AWS_SERVER_SIDE_ENCRYPTION", "sse-c"),
-                    ("AWS_SSE_CUSTOMER_KEY_BASE64", "hidden-1"),
-                ],
-                "customer-key",
-            ),
-            (
-                &[http, ("AWS_ALLOW_HTTP", "1"), ("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "true")],
-                "virtual-hosted",
-            ),
-        ] {
-            let place = S3Place::new("abc", "", options(variables)).unwrap();
-            let error = place.open(Patience::Check).unwrap_err();
-            assert!(matches!(error, StoreError::BadS3Options { .. }), "{error}");
-            let message = error.to_string();
-            assert!(message.contains(named), "{message}");
-            assert!(!message.contains("hidden-1"), "{message}");
-        }
-    }
-
-    #[test]
-    fn endpoints_are_chosen_as_other_clients_do_and_carry_the_bucket_where_it_is_the_host() {
-        let endpoint = |variables: &[(&str, &str)]| options(variables).endpoint("abc").unwrap();
-        assert_eq!(endpoint(&[]), None);
-        let both = [
-            ("AWS_ENDPOINT_URL", "https://all.example"),
-            ("AWS_ENDPOINT_URL_S3", "https://s3.example:9/"),
-        ];
-        assert_eq!(endpoint(&both).unwrap(), "https://s3.example:9");
-        let hosted = ("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "true");
-        assert_eq!(endpoint(&[both[0], hosted]).unwrap(), "https://abc.all.example");
-        let already = ("AWS_ENDPOINT_URL", "https://abc.all.example");
-        assert_eq!(endpoint(&[already, hosted]).unwrap(), "https://abc.all.example");
     }
 }

@@ -122,7 +122,7 @@ async fn access_to_a_folder_is_proved_and_leaves_nothing() {
     let root = tempfile::tempdir().unwrap();
     let new = root.path().join("a/b");
     Destination::filesystem(&new).unwrap().check_access().await.unwrap();
-    assert_eq!(std::fs::read_dir(&new).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
     let file = root.path().join("file");
     std::fs::write(&file, "x").unwrap();
     let error = Destination::filesystem(&file).unwrap().check_access().await.unwrap_err();

@@ -1,0 +1,111 @@
+//! The HTTP clients of S3: no redirect leads to another host, and the operator's CA bundle counts.
+use std::str::FromStr;
+use std::time::Duration;
+
+use object_store::client::{HttpClient, HttpConnector};
+use object_store::{ClientConfigKey, ClientOptions};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, ClientBuilder, NoProxy, Proxy};
+
+/// A redirect is followed so often at most.
+const MAX_REDIRECTS: usize = 5;
+
+/// Makes the clients for requests to the store, and for those to the services of credentials.
+#[derive(Debug)]
+pub(super) struct HttpClients {
+    /// Trusted instead of the system's CAs.
+    pub ca_bundle: Option<Vec<Certificate>>,
+}
+
+impl HttpConnector for HttpClients {
+    /// As `object_store`'s own client, which follows every redirect: with the session token, since only
+    /// standard headers are taken off. Its options for HTTP/2 are left out, which this build lacks.
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let settings = Settings(options);
+        let mut builder = ClientBuilder::new()
+            .redirect(same_host_only())
+            .https_only(!settings.is_on(ClientConfigKey::AllowHttp)?)
+            .danger_accept_invalid_certs(settings.is_on(ClientConfigKey::AllowInvalidCertificates)?)
+            .user_agent(concat!("offloom/", env!("CARGO_PKG_VERSION")));
+        if let Some(certificates) = &self.ca_bundle {
+            builder = builder.tls_certs_only(certificates.iter().cloned());
+        }
+        if let Some(timeout) = settings.duration(ClientConfigKey::Timeout)? {
+            builder = builder.timeout(timeout);
+        }
+        if let Some(timeout) = settings.duration(ClientConfigKey::ConnectTimeout)? {
+            builder = builder.connect_timeout(timeout);
+        }
+        if let Some(timeout) = settings.duration(ClientConfigKey::ReadTimeout)? {
+            builder = builder.read_timeout(timeout);
+        }
+        if let Some(timeout) = settings.duration(ClientConfigKey::PoolIdleTimeout)? {
+            builder = builder.pool_idle_timeout(timeout);
+        }
+        if let Some(most) = settings.parsed(ClientConfigKey::PoolMaxIdlePerHost)? {
+            builder = builder.pool_max_idle_per_host(most);
+        }
+        if let Some(proxy) = settings.text(ClientConfigKey::ProxyUrl) {
+            let mut proxy = Proxy::all(proxy).map_err(failed)?;
+            if let Some(hosts) = settings.text(ClientConfigKey::ProxyExcludes) {
+                proxy = proxy.no_proxy(NoProxy::from_string(&hosts));
+            }
+            builder = builder.proxy(proxy);
+        }
+        if let Some(certificate) = settings.text(ClientConfigKey::ProxyCaCertificate) {
+            let certificate = Certificate::from_pem(certificate.as_bytes()).map_err(failed)?;
+            builder = builder.tls_certs_merge([certificate]);
+        }
+        Ok(HttpClient::new(builder.build().map_err(failed)?))
+    }
+}
+
+fn same_host_only() -> Policy {
+    Policy::custom(|attempt| {
+        let host =
+            |url: &reqwest::Url| (url.host_str().map(str::to_owned), url.port_or_known_default());
+        let is_same =
+            attempt.previous().last().is_some_and(|last| host(last) == host(attempt.url()));
+        if is_same && attempt.previous().len() <= MAX_REDIRECTS {
+            attempt.follow()
+        } else {
+            attempt.stop()
+        }
+    })
+}
+
+/// The settings that `object_store` has read from the variables.
+struct Settings<'a>(&'a ClientOptions);
+
+impl Settings<'_> {
+    fn text(&self, key: ClientConfigKey) -> Option<String> {
+        self.0.get_config_value(&key)
+    }
+
+    fn parsed<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+        &self,
+        key: ClientConfigKey,
+    ) -> object_store::Result<Option<T>> {
+        self.text(key).map(|text| text.parse().map_err(failed)).transpose()
+    }
+
+    fn is_on(&self, key: ClientConfigKey) -> object_store::Result<bool> {
+        let text = self.text(key).unwrap_or_default().to_ascii_lowercase();
+        match text.as_str() {
+            "1" | "true" | "on" | "yes" | "y" => Ok(true),
+            "" | "0" | "false" | "off" | "no" | "n" => Ok(false),
+            _ => Err(failed(format!("'{text}' is neither true nor false"))),
+        }
+    }
+
+    fn duration(&self, key: ClientConfigKey) -> object_store::Result<Option<Duration>> {
+        let parse = |text: String| humantime::parse_duration(&text).map_err(failed);
+        self.text(key).map(parse).transpose()
+    }
+}
+
+fn failed(
+    source: impl Into<Box<dyn std::error::Error + Send + Sync + 'static>>,
+) -> object_store::Error {
+    object_store::Error::Generic { store: "S3", source: source.into() }
+}
