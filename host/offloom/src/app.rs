@@ -15,6 +15,7 @@ use crate::export_index::ExportIndex;
 use crate::guest;
 use crate::scheduler::Scheduler;
 use crate::signals::{StopSignal, stop_signal};
+use crate::terminal::{errln, outln};
 
 /// Serves until SIGTERM or SIGINT. `guests` is the runtime on which guests run.
 ///
@@ -32,7 +33,7 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
     let reading = config.scheduler.clone();
     let directory = tokio::task::spawn_blocking(move || reading.open_directory()).await??;
     for warning in directory.warnings() {
-        eprintln!("warning: {warning}");
+        errln!("warning: {warning}");
     }
     let state_dir = config.index.state_dir();
     let state_dir = state_dir.context("no state directory: give --state-dir, or set HOME")?;
@@ -59,7 +60,7 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
         client_text,
     };
     let stop = stop_signal()?;
-    println!("listening on http://{address}");
+    outln!("listening on http://{address}");
     api::server::serve(listener, api::router(state), stop_exports(stop, scheduler)).await;
     Ok(())
 }
@@ -82,6 +83,6 @@ fn client_text(config: &ServerConfig, state_dir: PathBuf) -> ClientText {
 /// running ones have ended.
 async fn stop_exports(stop: impl Future<Output = StopSignal>, scheduler: Scheduler) {
     stop.await;
-    eprintln!("stopping: running exports may continue for the grace time");
+    errln!("stopping: running exports may continue for the grace time");
     scheduler.shut_down().await;
 }

@@ -1,4 +1,5 @@
 //! Where exports may be created: the backends of this server, and the allowed buckets and paths.
+use std::convert::Infallible;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -18,7 +19,7 @@ pub struct BackendConfig {
     #[arg(long, env = "OFFLOOM_BUCKET", value_name = "NAME")]
     pub bucket: Option<String>,
     /// More buckets that a request may name
-    #[arg(long, env = "OFFLOOM_ALLOWED_BUCKETS", value_name = "A,B", value_delimiter = ',')]
+    #[arg(long, env = "OFFLOOM_ALLOWED_BUCKETS", value_name = "A,B", value_delimiter = ',', value_parser = trimmed)]
     pub allowed_buckets: Vec<String>,
     /// A prefix that every path in a bucket starts with
     #[arg(long, env = "OFFLOOM_PATH", value_name = "PREFIX")]
@@ -146,6 +147,11 @@ impl BackendConfig {
             reason: format!("the operator allows paths below '{prefix}'"),
         })
     }
+}
+
+/// A name out of `A, B`.
+fn trimmed(text: &str) -> Result<String, Infallible> {
+    Ok(text.trim().to_owned())
 }
 
 /// A relative path of plain names, without slashes around it.

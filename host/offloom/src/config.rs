@@ -13,7 +13,14 @@ use crate::api::server::ApiConfig;
 use crate::backend::BackendConfig;
 use crate::export_index::IndexConfig;
 use crate::guest::GuestConfig;
+use crate::named_file::{self, MAX_SETTINGS_BYTES};
 use crate::scheduler::SchedulerConfig;
+
+/// What some editors put before the text of a file.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// Several data directories, divided as in `PATH`.
+const SOURCES: &str = "OFFLOOM_SOURCES";
 
 /// The settings of each room.
 #[derive(Debug, Default, Args)]
@@ -69,11 +76,29 @@ impl GivenSettings {
     /// A file that cannot be read, an unknown key, a missing or contradictory setting.
     pub fn over(mut self, file: Option<&Path>) -> anyhow::Result<ServerConfig> {
         let mut config = file.map_or_else(|| Ok(ServerConfig::default()), ServerConfig::read)?;
+        let is_given = self.0.value_source("sources").is_some();
         config.update_from_arg_matches_mut(&mut self.0)?;
+        config.scheduler.take_sources(std::env::var_os(SOURCES), is_given)?;
         config.check()?;
         config.make_paths_absolute()?;
         Ok(config)
     }
+}
+
+/// Refuses variables of this program whose value has white space around it or control characters: a
+/// secret or a mounted file often adds a newline, which then is part of a path or a name.
+///
+/// # Errors
+/// Names the variable, and shows its value.
+pub fn check_variables() -> anyhow::Result<()> {
+    for (name, value) in std::env::vars_os() {
+        let (Some(name), value) = (name.to_str(), value.to_string_lossy()) else { continue };
+        let is_clean = value.trim() == value && !value.chars().any(char::is_control);
+        if name.starts_with("OFFLOOM_") && !is_clean {
+            bail!("{name} has white space around it, or a control character in it: {value:?}");
+        }
+    }
+    Ok(())
 }
 
 /// The one key of the file that is not also a flag: the data directory if there is only one.
@@ -125,9 +150,10 @@ impl SettingsFile<'_> {
 
 impl ServerConfig {
     fn read(path: &Path) -> anyhow::Result<ServerConfig> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("the settings {} cannot be read", path.display()))?;
-        let file = SettingsFile { path, text: &text };
+        let failed = || format!("the settings {} cannot be read", path.display());
+        let content = named_file::read(path, MAX_SETTINGS_BYTES).with_context(failed)?;
+        let text = String::from_utf8(content).with_context(failed)?;
+        let file = SettingsFile { path, text: text.trim_start_matches(BYTE_ORDER_MARK) };
         let mut config = ServerConfig {
             scheduler: file.section()?,
             api: file.section()?,
@@ -148,7 +174,9 @@ impl ServerConfig {
 
     fn check(&self) -> anyhow::Result<()> {
         if self.scheduler.sources.is_empty() {
-            bail!("no data directory: give --data-dir, OFFLOOM_DATA_DIR, or data_dir in the file");
+            bail!(
+                "no data directory: give --data-dir, OFFLOOM_DATA_DIR or OFFLOOM_SOURCES, or data_dir in the file"
+            );
         }
         if self.backend.known().is_empty() {
             bail!("nowhere to export to: give --filesystem-root for a folder, or --bucket for S3");

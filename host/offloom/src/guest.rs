@@ -8,6 +8,8 @@ use clap::Args;
 use offloom_sandbox::{ExporterGuest, Sandbox, SandboxConfig};
 use serde::Deserialize;
 
+use crate::named_file::{self, MAX_GUEST_BYTES};
+
 /// Settings of the guest.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(default)]
@@ -34,7 +36,7 @@ pub async fn load(config: GuestConfig) -> anyhow::Result<ExporterGuest> {
     let GuestConfig { guest: file, cache_dir } = config;
     let sandbox = Sandbox::new(SandboxConfig { cache_dir, ..SandboxConfig::default() })?;
     let bytes = match &file {
-        Some(path) => std::fs::read(path)
+        Some(path) => named_file::read(path, MAX_GUEST_BYTES)
             .with_context(|| format!("the guest {} cannot be read", path.display()))?
             .into(),
         None => Cow::Borrowed(DEFAULT_GUEST),

@@ -17,6 +17,9 @@ pub enum LookupError {
     /// It has ended.
     #[error("export '{0}' ended as {1:?}")]
     Finished(ExportId, Outcome),
+    /// Another process runs it.
+    #[error("export '{0}' is not run by this server: cancel it where it was started")]
+    OfAnotherServer(ExportId),
     /// The principal may not read all of its classes.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),

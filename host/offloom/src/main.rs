@@ -1,8 +1,8 @@
 //! `offloom`: exports a Weaviate data directory to Parquet through a sandboxed guest.
 //!
 //! The story of an export is the crate `offloom_export`; here are its two callers. Read in this
-//! order: `cli` (the commands; `cli/export.rs` is the shorter caller), `guest` and `signals` (used by
-//! both), then the server: `config` (its settings), `app` (how it is composed), `api` (REST),
+//! order: `terminal` (all that is printed), `cli` (the commands; `cli/export.rs` is the shorter caller),
+//! `guest`, `named_file` and `signals` (used by both), then the server: `config` (its settings), `app` (how it is composed), `api` (REST),
 //! `backend` (where exports may be created), `scheduler` (the longer caller), `export_index` (the
 //! exports of this server, on disk), `lookup` (what is known of an export).
 mod api;
@@ -13,13 +13,16 @@ mod config;
 mod export_index;
 mod guest;
 mod lookup;
+mod named_file;
 mod scheduler;
 mod signals;
+mod terminal;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use cli::{Cli, Command};
+use terminal::errln;
 use tracing_subscriber::EnvFilter;
 
 /// Blocks and parts of many megabytes are allocated and freed on several threads. With one arena per
@@ -38,20 +41,37 @@ fn share_one_arena() {}
 
 fn main() -> ExitCode {
     share_one_arena();
-    let cli = Cli::parse();
+    let cli = match config::check_variables().and_then(|()| Ok(Cli::try_parse())) {
+        Ok(Ok(cli)) => cli,
+        Ok(Err(error)) => {
+            terminal::print_usage(&error);
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+        Err(error) => {
+            errln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    };
     let filter = EnvFilter::try_from_env("OFFLOOM_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // A log is kept and searched: it has no colours.
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(|| terminal::Log)
+        .init();
+    if let Err(error) = signals::survive_file_size_limit() {
+        tracing::warn!("a limit of file sizes will end the program: {error}");
+    }
     // Every shard of a snapshot keeps files open. A low limit makes exports wait for one another.
     if let Err(error) = offloom_weaviate_disk::raise_descriptor_limit() {
         tracing::warn!("the limit of open files stays as it is: {error}");
     }
-    match run(cli) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {}", error_line(&error));
-            cli::exit_status::of_error(&error)
-        }
-    }
+    let code = run(cli).unwrap_or_else(|error| {
+        errln!("error: {}", error_line(&error));
+        cli::exit_status::of_error(&error)
+    });
+    terminal::report_fault();
+    code
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {

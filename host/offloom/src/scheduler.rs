@@ -1,5 +1,6 @@
 //! Runs exports for the API: accepts requests, lets a few run at once, shows and cancels them.
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cli;
 use crate::export_index::{ExportEnd, ExportIndex, IndexEntry, IndexError};
 use crate::lookup::{
     ExportState, ExportView, LookupError, unfinished_end, view_of_entry, view_of_store,
@@ -35,7 +37,7 @@ const MAX_SHARDS_LOGGED: usize = 100;
 #[serde(default)]
 pub struct SchedulerConfig {
     /// Weaviate's data directory (PERSISTENCE_DATA_PATH); it is only read. Several times (in the
-    /// file: `sources`, a list): those of a cluster's nodes, which become one export
+    /// file: `sources`, a list; OFFLOOM_SOURCES: divided by colons): those of a cluster's nodes, which become one export
     // They are opened again for every export.
     #[arg(long = "data-dir", env = "OFFLOOM_DATA_DIR", value_name = "DIR")]
     pub sources: Vec<PathBuf>,
@@ -66,12 +68,32 @@ impl Default for SchedulerConfig {
 }
 
 impl SchedulerConfig {
+    /// Takes the directories of the variable `OFFLOOM_SOURCES`, which stand over those of a file.
+    /// `is_given`: whether a flag or `OFFLOOM_DATA_DIR` has given others.
+    ///
+    /// # Errors
+    /// When both the variable and one of those is there.
+    pub fn take_sources(
+        &mut self,
+        variable: Option<OsString>,
+        is_given: bool,
+    ) -> anyhow::Result<()> {
+        match variable.filter(|value| !value.is_empty()) {
+            Some(_) if is_given => anyhow::bail!(
+                "OFFLOOM_SOURCES and --data-dir (or OFFLOOM_DATA_DIR) are both given: give one of them"
+            ),
+            Some(value) => self.sources = std::env::split_paths(&value).collect(),
+            None => {}
+        }
+        Ok(())
+    }
+
     /// Opens the data directories as they are now. Blocking.
     ///
     /// # Errors
     /// [`DiskError`], also for the schema file.
     pub fn open_directory(&self) -> Result<DataDirectory, DiskError> {
-        let schema = self.schema.as_deref().map(SchemaFile::read).transpose()?;
+        let schema = self.schema.as_deref().map(cli::export::read_schema).transpose()?;
         let directory = DataDirectory::open_nodes(&self.sources, schema)?;
         // Each export has its own budget of open files. With a shared one, an export could wait for
         // the files of another that waits for a worker.
@@ -281,7 +303,7 @@ impl Scheduler {
         principal: &Principal,
         backend: &str,
         id: &ExportId,
-        elsewhere: Option<Destination>,
+        elsewhere: Destination,
         all_shards: bool,
     ) -> Result<ExportView, LookupError> {
         // An export is among the running ones until its manifest can answer.
@@ -289,34 +311,36 @@ impl Scheduler {
         let running = self.running().get(&key).map(|running| running.view(&key));
         let view = match running {
             Some(view) => view,
-            None => match (self.inner.index.get(backend, id).await?, elsewhere) {
-                (Some(entry), _) => view_of_entry(&entry, all_shards).await,
-                (None, Some(destination)) => view_of_store(id, &destination, all_shards).await?,
-                (None, None) => return Err(LookupError::NotFound(id.clone())),
+            None => match self.inner.index.get(backend, id).await? {
+                Some(entry) => view_of_entry(&entry, all_shards).await,
+                None => view_of_store(id, &elsewhere, all_shards).await?,
             },
         };
         self.may_see(principal, &view)?;
         Ok(view)
     }
 
-    /// Cancels an export and waits until it has ended.
+    /// Cancels an export and waits until it has ended. One that this server does not know is looked
+    /// for in `elsewhere`.
     ///
     /// # Errors
-    /// [`LookupError::NotFound`], and [`LookupError::Finished`] when it ended otherwise.
+    /// [`LookupError::NotFound`]; [`LookupError::Finished`] when it ended otherwise;
+    /// [`LookupError::OfAnotherServer`].
     pub async fn cancel(
         &self,
         principal: &Principal,
         backend: &str,
         id: &ExportId,
+        elsewhere: Destination,
     ) -> Result<(), LookupError> {
         let key = (backend.to_owned(), id.clone());
         let running = self.running().get(&key).cloned();
         let Some(mut running) = running else {
-            let view = self.view(principal, backend, id, None, false).await?;
+            let view = self.view(principal, backend, id, elsewhere, false).await?;
             return Err(match view.state {
                 ExportState::Ended { end, .. } => LookupError::Finished(id.clone(), end.outcome),
                 ExportState::Started | ExportState::Transferring => {
-                    LookupError::NotFound(id.clone())
+                    LookupError::OfAnotherServer(id.clone())
                 }
             });
         };

@@ -114,6 +114,12 @@ pub enum PageError {
     /// Two pointers lead to the page, or it lies in the overflow of another.
     #[error("it occurs twice in the tree")]
     Twice,
+    /// Its overflow is larger than in any real file.
+    #[error("it has more than {limit} bytes with its overflow")]
+    TooLarge {
+        /// The limit.
+        limit: u64,
+    },
     /// Branches and buckets are nested deeper than in any real tree.
     #[error("it is nested more than {limit} levels deep")]
     TooDeep {

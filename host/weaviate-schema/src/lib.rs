@@ -2,7 +2,7 @@
 //! and the nodes that hold them.
 //!
 //! There are two sources: the files in which a server stores its schema ([`stored::read`]), and a
-//! saved answer of `GET /v1/schema` ([`SchemaFile::read`]). Everything is read-only and blocking.
+//! saved answer of `GET /v1/schema` ([`SchemaFile::parse`]). Everything is read-only and blocking.
 //! No file of a stored schema is read outside of the data directory. Which of the two sources
 //! counts, and which shards have data, is for the caller to decide.
 //!

@@ -10,6 +10,9 @@ use serde_json::value::RawValue;
 
 use crate::names;
 
+/// What some editors put before the text of a file.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// A class in a schema file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaClass {
@@ -92,14 +95,14 @@ struct MultiTenancyConfig {
 }
 
 impl SchemaFile {
-    /// Reads the file at `path`, which need not be in a data directory.
+    /// Takes what was read from the file at `path`, which need not be in a data directory.
     ///
     /// # Errors
     /// See [`SchemaFileFault`].
-    pub fn read(path: &Path) -> Result<SchemaFile, SchemaFileError> {
+    pub fn parse(path: &Path, read: io::Result<Vec<u8>>) -> Result<SchemaFile, SchemaFileError> {
         let failed = |fault| SchemaFileError { path: path.to_owned(), fault };
-        let text = std::fs::read(path).map_err(|error| failed(SchemaFileFault::Read(error)))?;
-        let classes = parse(&text).map_err(failed)?;
+        let text = read.map_err(|error| failed(SchemaFileFault::Read(error)))?;
+        let classes = parse(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text)).map_err(failed)?;
         Ok(SchemaFile { path: path.to_owned(), classes })
     }
 
@@ -153,6 +156,13 @@ mod tests {
             classes.iter().map(|class| (class.name.as_str(), class.multi_tenant)).collect();
         assert_eq!(flags, [("Article", false), ("Shelf", true), ("Note", false)]);
         assert_eq!(classes[0].definition, r#"{"class": "Article", "vectorizer":  "none"}"#);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        let text = b"\xef\xbb\xbf{\"classes\": [{\"class\": \"Note\"}]}".to_vec();
+        let file = SchemaFile::parse(Path::new("schema.json"), Ok(text)).unwrap();
+        assert_eq!(file.classes().len(), 1);
     }
 
     #[test]

@@ -74,6 +74,9 @@ pub enum ApiError {
     Internal(String),
 }
 
+/// Characters of a word that an answer keeps.
+const MAX_WORD_CHARS: usize = 256;
+
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
@@ -114,7 +117,7 @@ pub async fn write_errors(
     let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
     let status = error.status();
     let full = error.to_string();
-    let message = client_text.of(&full);
+    let message = shortened(&client_text.of(&full));
     if status.is_server_error() {
         tracing::error!(error = %full, "request failed");
     } else if message != full {
@@ -186,7 +189,9 @@ impl From<LookupError> for ApiError {
     fn from(error: LookupError) -> ApiError {
         match error {
             LookupError::NotFound(_) => ApiError::NotFound(error.to_string()),
-            LookupError::Finished(..) => ApiError::Finished(error.to_string()),
+            LookupError::Finished(..) | LookupError::OfAnotherServer(_) => {
+                ApiError::Finished(error.to_string())
+            }
             LookupError::Forbidden(_) => ApiError::Forbidden(error.to_string()),
             LookupError::Manifest(_) | LookupError::Index(_) => {
                 ApiError::Internal(error.to_string())
@@ -234,5 +239,31 @@ impl From<QueryRejection> for ApiError {
 impl From<NameError> for ApiError {
     fn from(error: NameError) -> ApiError {
         ApiError::Invalid(error.to_string())
+    }
+}
+
+/// The text with long words cut: a message quotes what the request names, which may be a megabyte.
+fn shortened(text: &str) -> String {
+    let cut = |word: &str| match word.char_indices().nth(MAX_WORD_CHARS) {
+        Some((end, _)) => {
+            let kept = word.get(..end).unwrap_or_default();
+            format!("{kept}... ({} characters)", word.chars().count())
+        }
+        None => word.to_owned(),
+    };
+    text.split(' ').map(cut).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_words_are_cut_and_sentences_are_not() {
+        let sentence = "no such class: give one of these ".repeat(20);
+        assert_eq!(shortened(&sentence), sentence);
+        let long = shortened(&format!("class 'ü{}' is unknown", "x".repeat(1_000_000)));
+        assert!(long.len() < 400, "{long}");
+        assert!(long.ends_with("... (1000003 characters) is unknown"), "{long}");
     }
 }

@@ -70,8 +70,7 @@ pub async fn status(
     let id = checked_id(&id)?;
     let place = Place { bucket: query.bucket, path: query.path };
     let elsewhere = destination(&state, &backend, &place)?;
-    let view =
-        state.scheduler.view(&principal, &backend, &id, Some(elsewhere), query.shards).await?;
+    let view = state.scheduler.view(&principal, &backend, &id, elsewhere, query.shards).await?;
     let shown = view.classes.iter().map(|class| class.shards.len()).sum::<usize>();
     let with_shards = query.shards || shown <= MAX_SHARDS_SHOWN;
     Ok(Json(ExportBody::new(view, with_shards, &state.client_text)))
@@ -82,11 +81,12 @@ pub async fn cancel(
     State(state): State<ApiState>,
     Caller(principal): Caller,
     path: Result<Path<(String, String)>, PathRejection>,
+    query: Result<Query<Place>, QueryRejection>,
 ) -> Result<StatusCode, ApiError> {
-    let Path((backend, id)) = path?;
+    let (Path((backend, id)), Query(place)) = (path?, query?);
     let id = checked_id(&id)?;
-    destination(&state, &backend, &Place::default())?;
-    state.scheduler.cancel(&principal, &backend, &id).await?;
+    let elsewhere = destination(&state, &backend, &place)?;
+    state.scheduler.cancel(&principal, &backend, &id, elsewhere).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

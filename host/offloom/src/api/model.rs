@@ -31,8 +31,9 @@ pub struct CreateBody {
     pub guest_options: Option<BTreeMap<String, String>>,
 }
 
-/// Where an export is created, if not in the server's own place.
+/// Where an export is created, if not in the server's own place. Also the query of DELETE.
 #[derive(Debug, Default, Deserialize)]
+#[serde(expecting = "an object with bucket or path")]
 pub struct Place {
     /// A bucket other than the default one.
     pub bucket: Option<String>,
@@ -116,7 +117,7 @@ pub struct ScopeBody {
 
 /// `{"include": [..]}` or `{"exclude": [..]}`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with include or exclude")]
 struct PropertiesBody {
     include: Option<BTreeSet<String>>,
     exclude: Option<BTreeSet<String>>,
@@ -159,8 +160,8 @@ impl ScopeBody {
             classes: ClassSelection::new(&include, &exclude)?,
             properties,
             vectors: vectors
-                .map(|(class, body)| (capitalised(&class), body.into_selection()))
-                .collect(),
+                .map(|(class, body)| Ok((capitalised(&class), body.into_selection(&class)?)))
+                .collect::<Result<_, ApiError>>()?,
             tenants: tenants.map(|(class, names)| (capitalised(&class), names)).collect(),
             on_bad_object: on_bad_object.unwrap_or_default(),
             quarantine_raw,
@@ -182,11 +183,14 @@ impl PropertiesBody {
 }
 
 impl VectorsBody {
-    fn into_selection(self) -> VectorSelection {
+    fn into_selection(self, class: &str) -> Result<VectorSelection, ApiError> {
         match self {
-            VectorsBody::Word(Word::All) => VectorSelection::All,
-            VectorsBody::Word(Word::None) => VectorSelection::None,
-            VectorsBody::Names(names) => VectorSelection::Named(names),
+            VectorsBody::Word(Word::All) => Ok(VectorSelection::All),
+            VectorsBody::Word(Word::None) => Ok(VectorSelection::None),
+            VectorsBody::Names(names) if names.is_empty() => Err(ApiError::Invalid(format!(
+                "vectors of the class {class}: name at least one, or give \"none\""
+            ))),
+            VectorsBody::Names(names) => Ok(VectorSelection::Named(names)),
         }
     }
 }

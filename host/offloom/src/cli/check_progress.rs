@@ -2,6 +2,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use crate::terminal::errln;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// The time between two plain lines.
@@ -35,7 +36,7 @@ impl CheckProgress {
             bar.set_position(self.done_bytes);
         } else if self.last_line.elapsed() >= LINE_TICK {
             self.last_line = Instant::now();
-            eprintln!("{}", self.line());
+            errln!("{}", self.line());
         }
     }
 

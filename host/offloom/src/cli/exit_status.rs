@@ -35,8 +35,7 @@ pub fn of_error(error: &anyhow::Error) -> ExitCode {
         // As clap has it, and most programs.
         Some(CommandError::Usage(_)) => 2,
         // 128 and the signal's number, as a shell reports a program that a signal has ended.
-        Some(CommandError::Stopped { signal: StopSignal::Interrupt, .. }) => 130,
-        Some(CommandError::Stopped { signal: StopSignal::Terminate, .. }) => 143,
+        Some(CommandError::Stopped { signal, .. }) => signal.exit_status(),
         None => 1,
     })
 }

@@ -1,6 +1,7 @@
 //! `offloom export`: exports a data directory into a folder of files.
+use std::ffi::OsString;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
@@ -11,6 +12,7 @@ use offloom_export::{
 };
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
+use offloom_weaviate_disk::schema::SchemaFileError;
 use offloom_weaviate_disk::{DataDirectory, SchemaFile};
 
 use super::exit_status::{self, CommandError};
@@ -18,7 +20,9 @@ use super::missing;
 use super::progress::Progress;
 use super::scope::ScopeArgs;
 use crate::guest::{self, GuestConfig};
+use crate::named_file::{self, MAX_SCHEMA_BYTES};
 use crate::signals::{StopSignal, stop_signal};
+use crate::terminal::{errln, outln};
 
 /// What `offloom export` takes.
 #[derive(Debug, Args)]
@@ -29,7 +33,7 @@ pub struct ExportArgs {
     data_dir: Vec<PathBuf>,
     /// Where the export's folder is created, as file:///absolute/path/, a plain path, or s3://bucket/prefix/
     #[arg(long, value_name = "URL")]
-    to: String,
+    to: OsString,
     /// Name of the export and of its folder: lowercase letters, digits, _ and - [default: export- and the UTC time]
     #[arg(long)]
     id: Option<String>,
@@ -74,7 +78,7 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     let (data_dir, schema) = (args.data_dir.clone(), args.schema.clone());
     let directory = tokio::task::spawn_blocking(move || open(&data_dir, schema)).await??;
     for warning in directory.warnings() {
-        eprintln!("warning: {warning}");
+        errln!("warning: {warning}");
     }
     let guest = guest::load(GuestConfig { guest: args.guest, cache_dir: args.cache_dir }).await?;
     let authorizer = Anonymous::on_command_line();
@@ -101,14 +105,14 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     shown.finish();
     let Some(manifest) = ended.manifest else { anyhow::bail!("the export has no manifest") };
     for warning in manifest.warnings.iter().skip(printed) {
-        eprintln!("warning: {warning}");
+        errln!("warning: {warning}");
     }
-    println!("{folder}");
+    outln!("{folder}");
     if !manifest.partial {
         return Ok(ExitCode::SUCCESS);
     }
     missing::print(&manifest.missing);
-    eprintln!("partial: the export has all the rest; export_metadata.json lists what is missing");
+    errln!("partial: the export has all the rest; export_metadata.json lists what is missing");
     Ok(ExitCode::from(exit_status::PARTIAL))
 }
 
@@ -125,11 +129,19 @@ fn end(error: ExportError, stopped_by: Option<StopSignal>) -> anyhow::Error {
 
 /// Opens data directories with an optional schema file.
 pub fn open(data_dirs: &[PathBuf], schema: Option<PathBuf>) -> anyhow::Result<DataDirectory> {
-    let schema = schema.map(|path| SchemaFile::read(&path)).transpose()?;
+    let schema = schema.as_deref().map(read_schema).transpose()?;
     Ok(DataDirectory::open_nodes(data_dirs, schema)?)
 }
 
-/// Ctrl-C and SIGTERM cancel the export: uploads are dropped, and the manifest says CANCELED.
+/// Reads a schema file.
+///
+/// # Errors
+/// [`SchemaFileError`].
+pub fn read_schema(path: &Path) -> Result<SchemaFile, SchemaFileError> {
+    SchemaFile::parse(path, named_file::read(path, MAX_SCHEMA_BYTES))
+}
+
+/// Ctrl-C, SIGTERM and SIGHUP cancel the export: uploads are dropped, and the manifest says CANCELED.
 async fn stop_when(
     signal: impl Future<Output = StopSignal>,
     stop: Stop,
@@ -137,6 +149,6 @@ async fn stop_when(
 ) {
     // Only this task sets it.
     let _ = stopped_by.set(signal.await);
-    eprintln!("stopping: unfinished files are dropped");
+    errln!("stopping: unfinished files are dropped");
     stop.ask(StopReason::Canceled);
 }

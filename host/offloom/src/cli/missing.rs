@@ -1,4 +1,5 @@
 //! What a partial export lacks, for a person.
+use crate::terminal::errln;
 use offloom_protocol::manifest::Missing;
 
 /// Entries that are shown one by one; the others are counted.
@@ -7,7 +8,7 @@ const SHOWN: usize = 100;
 /// Prints what an export lacks to standard error.
 pub fn print(missing: &[Missing]) {
     for line in lines(missing) {
-        eprintln!("missing: {line}");
+        errln!("missing: {line}");
     }
 }
 

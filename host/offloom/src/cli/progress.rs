@@ -3,6 +3,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::terminal::errln;
 use clap::ValueEnum;
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use offloom_export::{Status, Totals};
@@ -52,7 +53,7 @@ impl Progress {
                 Some(tokio::spawn(async move {
                     loop {
                         tokio::time::sleep(LINE_TICK).await;
-                        eprintln!("{}", line(status.totals(), started.elapsed()));
+                        errln!("{}", line(status.totals(), started.elapsed()));
                     }
                 }))
             }
@@ -70,7 +71,7 @@ impl Shown {
             draw(bar, self.status.totals(), self.started);
             bar.finish();
         } else if self.plain {
-            eprintln!("{}", line(self.status.totals(), self.started.elapsed()));
+            errln!("{}", line(self.status.totals(), self.started.elapsed()));
         }
     }
 

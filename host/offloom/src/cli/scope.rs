@@ -11,10 +11,10 @@ use offloom_weaviate_disk::{OnBadObject, PropertySelection, VectorSelection};
 #[derive(Debug, Args)]
 pub struct ScopeArgs {
     /// Export only these classes
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = class_name)]
     include: Vec<String>,
     /// Export all classes but these
-    #[arg(long, value_name = "C", value_delimiter = ',')]
+    #[arg(long, value_name = "C", value_delimiter = ',', value_parser = class_name)]
     exclude: Vec<String>,
     /// Properties of a class to export, or, each with a minus, to leave out: Article=title,body or
     /// Article=-secret; may be given several times
@@ -67,10 +67,19 @@ fn by_class<T>(option: &str, given: Vec<(String, T)>) -> anyhow::Result<BTreeMap
     Ok(of_classes)
 }
 
+/// A name out of `A, B`.
+fn class_name(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("expected a class name".to_owned()),
+        name => Ok(name.to_owned()),
+    }
+}
+
 fn class_and_names(text: &str) -> Result<(String, BTreeSet<String>), String> {
     let expected = || "expected CLASS=NAME,NAME".to_owned();
     let (class, names) = text.split_once('=').ok_or_else(expected)?;
-    let names: BTreeSet<String> = names.split(',').map(str::to_owned).collect();
+    let (class, names) = (class.trim(), names.split(',').map(|name| name.trim().to_owned()));
+    let names: BTreeSet<String> = names.collect();
     if class.is_empty() || names.contains("") {
         return Err(expected());
     }

@@ -1,4 +1,5 @@
 //! `offloom verify`: proves that an export is complete, or lists the differences.
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,12 +12,13 @@ use offloom_weaviate_disk::name_list;
 
 use super::exit_status::{self, CommandError};
 use super::missing;
+use crate::terminal::{errln, outln};
 
 /// What `offloom verify` takes.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// The folder of the export, which `offloom export` prints last
-    url: String,
+    url: OsString,
     /// Compare sizes and the ends of files only
     #[arg(long, conflicts_with = "full")]
     quick: bool,
@@ -46,10 +48,10 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     }
     let report = report?;
     for unproved in report.unproved.iter().take(SHOWN) {
-        eprintln!("note: {unproved}");
+        errln!("note: {unproved}");
     }
     for difference in report.differences.iter().take(SHOWN) {
-        eprintln!("difference: {difference}");
+        errln!("difference: {difference}");
     }
     let found = report.differences.len();
     if found > 0 {
@@ -59,7 +61,7 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let whole =
         if report.manifest.partial { "partial, and what its manifest says" } else { "whole" };
     let rows = report.manifest.files.iter().map(|file| file.rows).fold(0, u64::saturating_add);
-    println!(
+    outln!(
         "{} is {whole}: {} files, {} rows; {}",
         folder.url(),
         report.manifest.files.len(),
@@ -67,7 +69,7 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
         proved(&report, depth),
     );
     if args.require_complete && report.manifest.partial {
-        eprintln!("error: the export is partial, and --require-complete was given");
+        errln!("error: the export is partial, and --require-complete was given");
         return Ok(ExitCode::from(exit_status::PARTIAL));
     }
     Ok(ExitCode::SUCCESS)

@@ -133,7 +133,9 @@ fn members(text: &[u8]) -> BTreeMap<String, Box<RawValue>> {
 fn every_property_of_the_real_objects_can_be_taken_alone_or_left_out() {
     for fixture in ["basic", "v1.24.26"] {
         let fixture = offloom_fixtures::unpack(fixture).unwrap();
-        let schema = SchemaFile::read(&fixture.schema_file()).unwrap();
+        let schema =
+            SchemaFile::parse(&fixture.schema_file(), std::fs::read(fixture.schema_file()))
+                .unwrap();
         let directory = DataDirectory::open(&fixture.data_dir(), Some(schema)).unwrap();
         let mut compared = 0;
         for class in directory.classes() {
@@ -193,7 +195,8 @@ fn every_property_of_the_real_objects_can_be_taken_alone_or_left_out() {
 #[test]
 fn a_definition_of_a_real_server_tells_the_names_of_vectors() {
     let fixture = offloom_fixtures::unpack("basic").unwrap();
-    let schema = SchemaFile::read(&fixture.schema_file()).unwrap();
+    let schema =
+        SchemaFile::parse(&fixture.schema_file(), std::fs::read(fixture.schema_file())).unwrap();
     let directory = DataDirectory::open(&fixture.data_dir(), Some(schema)).unwrap();
     let check = |class: &str, vector: &str| {
         let vectors = VectorSelection::Named(names(&[vector]));

@@ -209,7 +209,9 @@ fn write(shards: &[(&str, Vec<Source>)], root: &Path) -> Vec<Row> {
 }
 
 fn open(root: &Path) -> DataDirectory {
-    let schema = SchemaFile::read(&root.join("schema.json")).unwrap();
+    let schema =
+        SchemaFile::parse(&root.join("schema.json"), std::fs::read(root.join("schema.json")))
+            .unwrap();
     DataDirectory::open(&root.join("data"), Some(schema)).unwrap()
 }
 

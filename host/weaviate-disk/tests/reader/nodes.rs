@@ -257,7 +257,8 @@ fn nodes_of_cluster(data: &Path) -> [PathBuf; 3] {
 fn the_nodes_of_a_real_cluster_are_one_export() {
     let fixture = offloom_fixtures::unpack("cluster").unwrap();
     let paths = nodes_of_cluster(&fixture.data_dir());
-    let schema = SchemaFile::read(&fixture.schema_file()).unwrap();
+    let schema =
+        SchemaFile::parse(&fixture.schema_file(), std::fs::read(fixture.schema_file())).unwrap();
     for schema in [None, Some(schema)] {
         let directory = DataDirectory::open_nodes(&paths, schema).unwrap();
         assert_eq!(directory.warnings(), []);

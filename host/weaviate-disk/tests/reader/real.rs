@@ -144,7 +144,8 @@ fn without_schema_file(fixture: &Fixture) -> DataDirectory {
 }
 
 fn with_schema_file(fixture: &Fixture) -> DataDirectory {
-    let schema = SchemaFile::read(&fixture.schema_file()).unwrap();
+    let schema =
+        SchemaFile::parse(&fixture.schema_file(), std::fs::read(fixture.schema_file())).unwrap();
     DataDirectory::open(&fixture.data_dir(), Some(schema)).unwrap()
 }
 

@@ -133,5 +133,5 @@ pub fn add(data: &Path, directory: &str, shard: &str, class_name: &str) -> PathB
 pub fn schema(root: &Path, text: &str) -> SchemaFile {
     let path = root.join("schema.json");
     fs::write(&path, text).unwrap();
-    SchemaFile::read(&path).unwrap()
+    SchemaFile::parse(&path, std::fs::read(&path)).unwrap()
 }

@@ -12,7 +12,8 @@ fn named(tenants: &[&str]) -> BTreeSet<String> {
 #[test]
 fn the_rows_of_named_tenants_are_those_that_they_have_in_the_whole_class() {
     let fixture = offloom_fixtures::unpack("tenants").unwrap();
-    let schema = SchemaFile::read(&fixture.schema_file()).unwrap();
+    let schema =
+        SchemaFile::parse(&fixture.schema_file(), std::fs::read(fixture.schema_file())).unwrap();
     let directory = DataDirectory::open(&fixture.data_dir(), Some(schema)).unwrap();
     let mut restricted = 0;
     for class in directory.classes().iter().filter(|class| class.multi_tenant) {
@@ -51,7 +52,8 @@ fn the_rows_of_named_tenants_are_those_that_they_have_in_the_whole_class() {
 #[test]
 fn tenants_that_cannot_be_meant_are_named() {
     let fixture = offloom_fixtures::unpack("tenants").unwrap();
-    let schema = SchemaFile::read(&fixture.schema_file()).unwrap();
+    let schema =
+        SchemaFile::parse(&fixture.schema_file(), std::fs::read(fixture.schema_file())).unwrap();
     let directory = DataDirectory::open(&fixture.data_dir(), Some(schema)).unwrap();
     let with = directory.classes().iter().find(|class| class.multi_tenant).unwrap();
     let refused = |tenants: &[&str]| with.with_tenants(&named(tenants)).unwrap_err().to_string();

@@ -31,7 +31,7 @@ fn listing(root: &Path) -> BTreeMap<String, Trace> {
 /// Whatever of it can be read is read, in all ways in which it can be.
 fn read_all(data: &Path, schema: Option<&Path>) -> usize {
     let mut count = 0;
-    for schema in [None, schema.map(|path| SchemaFile::read(path).unwrap())] {
+    for schema in [None, schema.map(|path| SchemaFile::parse(path, std::fs::read(path)).unwrap())] {
         let Ok(directory) = DataDirectory::open(data, schema) else { continue };
         for class in directory.classes() {
             directory.survey(class).unwrap();

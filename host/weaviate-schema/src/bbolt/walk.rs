@@ -9,6 +9,10 @@ use crate::{
     error::{PageError, SchemaError},
 };
 
+/// Most bytes of a page with its overflow. A sparse file can claim any number. The largest real values
+/// are classes with all their tenants, and entries of the log, of some megabytes.
+const MAX_PAGE_BYTES: u64 = 256 * 1024 * 1024;
+
 /// Limit of nested branches and buckets. Real trees have fewer than ten levels.
 const MAX_DEPTH: usize = 64;
 
@@ -79,6 +83,10 @@ where
         let first = self.pages(id, 1)?;
         let overflow = Page::overflow(&first, id).map_err(|error| self.invalid(id, error))?;
         let count = u64::from(overflow).saturating_add(1);
+        let page_bytes = u64::from(self.meta.page_bytes);
+        if overflow > 0 && count.saturating_mul(page_bytes) > MAX_PAGE_BYTES {
+            return Err(self.invalid(id, PageError::TooLarge { limit: MAX_PAGE_BYTES }));
+        }
         let bytes = if overflow == 0 { first } else { self.pages(id, count)? };
         for page in id..id.saturating_add(count) {
             if !self.seen.insert(page) {

@@ -136,6 +136,26 @@ fn broken_pages_are_named() {
 }
 
 #[test]
+fn a_page_that_claims_a_terabyte_of_a_sparse_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sparse.db");
+    fs::write(&path, bbolt_file::write(&numbered(100, b"value"), SHAPE)).unwrap();
+    let file = File::options().write(true).open(&path).unwrap();
+    file.set_len(1 << 40).unwrap();
+    let pages = 1 << 28;
+    for id in 0..2 {
+        file.write_all_at(&bbolt_file::meta(SHAPE, id, 6, pages, 9), id * 4096).unwrap();
+    }
+    let overflow = u32::try_from(pages - 10).unwrap();
+    file.write_all_at(&overflow.to_le_bytes(), 2 * 4096 + 12).unwrap();
+    let database = Database::open(&open(folder.path()), "sparse.db", "sparse.db").unwrap().unwrap();
+    let error = pairs(&database).unwrap_err();
+    let SchemaError::Page { page: 2, error: PageError::TooLarge { .. }, .. } = error else {
+        panic!("{error}");
+    };
+}
+
+#[test]
 fn buckets_nested_too_deep_are_refused() {
     let mut tree = numbered(1, b"value");
     for _ in 0..100 {

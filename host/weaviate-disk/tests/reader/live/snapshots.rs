@@ -27,7 +27,7 @@ fn snapshots_of_writer(seed: u64) -> u64 {
 fn open(shard: &Shard, root: &Path) -> DataDirectory {
     let schema = root.join("schema.json");
     std::fs::write(&schema, format!(r#"{{"classes": [{{"class": "{CLASS}"}}]}}"#)).unwrap();
-    let schema = SchemaFile::read(&schema).unwrap();
+    let schema = SchemaFile::parse(&schema, std::fs::read(&schema)).unwrap();
     DataDirectory::open(shard.root(), Some(schema)).unwrap()
 }
 
