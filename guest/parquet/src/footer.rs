@@ -10,12 +10,10 @@ use crate::bindings::exports::offloom::export::exporter::PlacedBlock;
 use crate::bindings::offloom::export::types::Error;
 use crate::file::parquet_error;
 use crate::layout::Layout;
+use crate::options::Pages;
 
 /// The length of the footer and the magic bytes after it.
 const TRAILER_BYTES: usize = 8;
-
-/// Version of the Parquet format that the footer names: 2, for data pages of version 2.
-const FORMAT_VERSION: i32 = 2;
 
 /// What is remembered of a block: a footer with its row group alone, whose offsets count from the
 /// beginning of a file in which the block follows the magic bytes. Without the file's key-value
@@ -54,8 +52,13 @@ pub(crate) fn write<W: Write>(
 }
 
 fn file_metadata(layout: &Layout, rows: i64, key_values: Option<Vec<KeyValue>>) -> FileMetaData {
+    // Version of the Parquet format that the footer names: that of the data pages.
+    let format_version = match layout.settings.pages {
+        Pages::V1 => 1,
+        Pages::V2 => 2,
+    };
     FileMetaData::new(
-        FORMAT_VERSION,
+        format_version,
         rows,
         Some(layout.properties.created_by().to_owned()),
         key_values,

@@ -13,7 +13,7 @@ use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 
 use crate::Settings;
 use crate::bindings::offloom::export::types::{DataType, Error, Field, RowBatch, Schema, Values};
-use crate::options::VectorCompression;
+use crate::options::{Pages, VectorCompression};
 
 /// Name of the column that this exporter makes itself.
 pub(crate) const CLASS_NAME: &str = "class_name";
@@ -38,7 +38,7 @@ pub(crate) struct Layout {
     pub(crate) properties: Arc<WriterProperties>,
     /// Of a block whose vectors are not.
     plain_vectors: Arc<WriterProperties>,
-    settings: Settings,
+    pub(crate) settings: Settings,
     pub(crate) key_values: Vec<KeyValue>,
 }
 
@@ -52,7 +52,10 @@ impl Layout {
     pub(crate) fn new(schema: &Schema, settings: &Settings) -> Result<Layout, Error> {
         let columns = columns(schema)?;
         let mut properties = WriterProperties::builder()
-            .set_writer_version(WriterVersion::PARQUET_2_0)
+            .set_writer_version(match settings.pages {
+                Pages::V1 => WriterVersion::PARQUET_1_0,
+                Pages::V2 => WriterVersion::PARQUET_2_0,
+            })
             .set_created_by(concat!("offloom ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_compression(settings.compression)
             .set_dictionary_enabled(false)
@@ -62,7 +65,7 @@ impl Layout {
             .set_offset_index_disabled(true);
         for (origin, field) in &columns {
             let path = ColumnPath::from(field.name().as_str());
-            properties = column_properties(properties, path, origin, field);
+            properties = column_properties(properties, path, origin, field, settings.pages);
         }
         let mut plain_vectors = properties.clone();
         for (origin, field) in &columns {
@@ -192,12 +195,17 @@ fn column_properties(
     path: ColumnPath,
     origin: &Origin,
     field: &ArrowField,
+    pages: Pages,
 ) -> WriterPropertiesBuilder {
+    let bytes = match pages {
+        Pages::V1 => Encoding::PLAIN,
+        Pages::V2 => Encoding::DELTA_LENGTH_BYTE_ARRAY,
+    };
     let repeats = matches!(origin, Origin::ClassName) || field.name() == "tenant";
     if repeats {
         return properties
             .set_column_dictionary_enabled(path.clone(), true)
-            .set_column_encoding(path.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY)
+            .set_column_encoding(path.clone(), bytes)
             .set_column_statistics_enabled(path, EnabledStatistics::Chunk);
     }
     let Origin::Batch(_, data_type) = origin else { return properties };
@@ -209,10 +217,10 @@ fn column_properties(
                 .set_column_data_page_size_limit(path, VECTOR_PAGE_BYTES)
         }
         DataType::Uuid => properties
-            .set_column_encoding(path.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY)
+            .set_column_encoding(path.clone(), bytes)
             .set_column_statistics_enabled(path, EnabledStatistics::Chunk),
         DataType::Utf8 | DataType::Json | DataType::Binary => {
-            properties.set_column_encoding(path, Encoding::DELTA_LENGTH_BYTE_ARRAY)
+            properties.set_column_encoding(path, bytes)
         }
         DataType::Boolean | DataType::Int64 | DataType::Float64 | DataType::TimestampMillis => {
             properties.set_column_statistics_enabled(path, EnabledStatistics::Chunk)

@@ -7,7 +7,8 @@ use crate::bindings::offloom::export::types::Error;
 const KNOWN: &str = "known options: compression = zstd (default) | none; \
      compression-level = 1 to 9 (default 3, for zstd); \
      vector-compression = auto (default: as compression, in blocks whose vectors shrink by a tenth) | \
-     same (as compression) | none";
+     same (as compression) | none; \
+     pages = v2 (default) | v1 (for readers that know no pages of version 2)";
 
 /// The options of one export, parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,17 @@ pub struct Settings {
     pub compression: Compression,
     /// Of columns that hold one vector a row.
     pub vector_compression: VectorCompression,
+    /// Of every column.
+    pub pages: Pages,
+}
+
+/// Version of the data pages, with the encodings that belong to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pages {
+    /// Only plain and dictionary encodings: Spark before 3.4 and fastparquet read no others.
+    V1,
+    /// Delta encodings too, which are smaller.
+    V2,
 }
 
 /// How columns that hold one vector a row are compressed.
@@ -37,6 +49,7 @@ impl Settings {
         let mut compressed = true;
         let mut vector_compression = VectorCompression::Auto;
         let mut level = 3;
+        let mut pages = Pages::V2;
         for (index, (key, value)) in options.iter().enumerate() {
             if options.iter().take(index).any(|(earlier, _)| earlier == key) {
                 return Err(Error::Unsupported(format!("option `{key}` is given twice")));
@@ -54,7 +67,11 @@ impl Settings {
                 ("vector-compression", "auto") => vector_compression = VectorCompression::Auto,
                 ("vector-compression", "same") => vector_compression = VectorCompression::Same,
                 ("vector-compression", "none") => vector_compression = VectorCompression::Plain,
-                ("compression" | "vector-compression", _) => return Err(bad_value(key, value)),
+                ("pages", "v1") => pages = Pages::V1,
+                ("pages", "v2") => pages = Pages::V2,
+                ("compression" | "vector-compression" | "pages", _) => {
+                    return Err(bad_value(key, value));
+                }
                 _ => {
                     return Err(Error::Unsupported(format!("unknown option `{key}`; {KNOWN}")));
                 }
@@ -64,7 +81,7 @@ impl Settings {
             ZstdLevel::try_new(level).map_err(|error| Error::Unsupported(error.to_string()))?;
         let compression =
             if compressed { Compression::ZSTD(level) } else { Compression::UNCOMPRESSED };
-        Ok(Settings { compression, vector_compression })
+        Ok(Settings { compression, vector_compression, pages })
     }
 }
 
