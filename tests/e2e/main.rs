@@ -20,6 +20,7 @@ mod restart;
 mod s3;
 mod server;
 mod signals;
+mod surroundings;
 mod tenants;
 mod weaviate_client;
 mod workers;

@@ -80,6 +80,11 @@ impl Server {
         Server { process, address, agent }
     }
 
+    /// What reads its log, if the command pipes it.
+    pub fn take_stderr(&mut self) -> Option<std::process::ChildStderr> {
+        self.process.stderr.take()
+    }
+
     /// `127.0.0.1:PORT`.
     pub fn authority(&self) -> &str {
         self.address.strip_prefix("http://").unwrap()

@@ -1,4 +1,7 @@
 //! The exports that this server was asked for, on disk: where they are and how they ended.
+use std::fs::{DirBuilder, File, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -153,9 +156,9 @@ impl ExportIndex {
     /// # Errors
     /// [`IndexError::Directory`], [`IndexError::InUse`], [`IndexError::Database`].
     pub fn open(state_dir: &Path) -> Result<ExportIndex, IndexError> {
-        std::fs::create_dir_all(state_dir)
-            .map_err(|source| IndexError::Directory { path: state_dir.to_owned(), source })?;
         let path: Arc<Path> = state_dir.join(FILE_NAME).into();
+        keep_private(state_dir, &path)
+            .map_err(|source| IndexError::Directory { path: state_dir.to_owned(), source })?;
         let database = Database::create(&path).map_err(|error| match error {
             redb::DatabaseError::DatabaseAlreadyOpen => {
                 IndexError::InUse { path: path.to_path_buf() }
@@ -289,6 +292,17 @@ impl ExportIndex {
             .await
             .map_err(|_stopped| IndexError::Interrupted)?
     }
+}
+
+/// Creates the folder and the file for this user alone: names of classes are in it. A file that an
+/// earlier version has left open to others is closed to them.
+fn keep_private(state_dir: &Path, file: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
+    let file = File::options().append(true).create(true).mode(0o600).open(file)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(())
 }
 
 fn key(backend: &str, id: &ExportId) -> String {

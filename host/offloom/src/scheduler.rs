@@ -17,7 +17,7 @@ use offloom_protocol::manifest::Outcome;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 use offloom_sandbox::ExporterGuest;
-use offloom_weaviate_disk::{DataDirectory, Descriptors, DiskError, SchemaFile};
+use offloom_weaviate_disk::{DataDirectory, Descriptors, DiskError};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
