@@ -8,9 +8,11 @@ use crate::{
     catalog::{
         class::Class,
         classes,
-        effective_schema::{EffectiveSchema, SchemaSource},
+        effective_schema::SchemaSource,
         node::{self, Node, OpenedNode},
         node_names, on_disk,
+        one_cluster::{self, Compared},
+        stored_schemas::{self, StoredSchemas},
         warning::{self, Warning},
     },
     error::DiskError,
@@ -47,10 +49,12 @@ impl DataDirectory {
 
     /// Opens the data directories of several nodes of one cluster as one. Every shard occurs once;
     /// the copies of a shard on several nodes are merged, see [`crate::ShardCopy`]. The schema is
-    /// that of the node with the highest RAFT index.
+    /// that of the node whose RAFT log goes furthest. Files of shards that were deleted while their node
+    /// was down are left out.
     ///
     /// # Errors
-    /// As [`DataDirectory::open`]; when no directory is given, or one is given twice.
+    /// As [`DataDirectory::open`]; when no directory is given, or one is given twice, or two are not of
+    /// two nodes of one cluster.
     pub fn open_nodes(
         paths: &[impl AsRef<Path>],
         schema: Option<SchemaFile>,
@@ -62,19 +66,28 @@ impl DataDirectory {
         }
         node::refuse_duplicates(&opened)?;
         let mut warnings = Vec::new();
-        let directories = opened.iter().map(|node| (&*node.path, &*node.root));
-        let (known, own) = EffectiveSchema::read(directories, schema.as_ref(), &mut warnings)?;
-        let (mut nodes, mut on_disk) = (Vec::new(), Vec::new());
-        for (node, own) in opened.into_iter().zip(own) {
-            let classes = on_disk::classes(&node, &known, &mut warnings)?;
+        let directories: Vec<_> = opened.iter().map(|node| (&*node.path, &*node.root)).collect();
+        let StoredSchemas { effective: mut known, own, servers } =
+            stored_schemas::read(&directories, schema.as_ref(), &mut warnings)?;
+        let mut on_disk = Vec::new();
+        for node in &opened {
+            let classes = on_disk::classes(node, &known, &mut warnings)?;
             if !classes.values().any(|class| class.has_data) && !node.is_used_by_server() {
                 return Err(DiskError::NotADataDirectory { path: node.path.to_path_buf() });
             }
-            let names = node_names::names(own.older.as_ref().unwrap_or(&known), &classes);
-            nodes.push(node.named(names, own.last_entry));
             on_disk.push(classes);
         }
-        let classes = classes::combine(&nodes, &known, on_disk, &mut warnings);
+        if let [classes] = on_disk.as_slice() {
+            node_names::rename_only_node(&mut known, classes, servers.as_deref());
+        }
+        let compared = opened.iter().zip(&own).zip(&on_disk);
+        let compared: Vec<Compared<'_>> = compared
+            .map(|((node, own), classes)| Compared { path: &node.path, own, classes })
+            .collect();
+        let names = one_cluster::node_names(&compared, &known)?;
+        let nodes: Vec<Node> =
+            opened.into_iter().zip(names).map(|(node, names)| node.named(names)).collect();
+        let classes = classes::combine(&nodes, &own, &known, on_disk, &mut warnings);
         Ok(DataDirectory {
             nodes: nodes.into(),
             schema_from: known.source,

@@ -1,11 +1,11 @@
 //! What can go wrong in a data directory, each error with the place that shows it.
-use std::{io, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 use offloom_rows::CursorError;
 use offloom_weaviate_lsm::{LsmError, ObjectFault, Place};
 use uuid::Uuid;
 
-use crate::schema::{SchemaError, SchemaFileError};
+use crate::schema::{SchemaError, SchemaFileError, raft::Foreign};
 
 /// Why a data directory or its rows could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,16 @@ pub enum DiskError {
         path: PathBuf,
         /// As it was given before.
         other: PathBuf,
+    },
+    /// Two directories are not those of two nodes of one cluster (`data-directory.md` 5.5).
+    #[error("{path} and {other} are not of two nodes of one cluster: {fault}")]
+    NotOneCluster {
+        /// As it was given.
+        path: PathBuf,
+        /// As it was given.
+        other: PathBuf,
+        /// Why.
+        fault: ClusterFault,
     },
     /// The data was written before classes had shards (`data-directory.md` 1).
     #[error(
@@ -106,6 +116,38 @@ pub enum DiskError {
     },
 }
 
+/// Why two directories are not those of two nodes of one cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClusterFault {
+    /// Their RAFT logs exclude each other.
+    Logs(Foreign),
+    /// The second directory has shards, and the newest schema, that of the first one, has none of them.
+    NoShardInSchema,
+    /// Both hold the shards of the same node.
+    SameNode {
+        /// Its name in the schema.
+        node: String,
+    },
+}
+
+impl fmt::Display for ClusterFault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const ONE_BY_ONE: &str = "export each cluster by itself";
+        match self {
+            ClusterFault::Logs(foreign) => write!(formatter, "{foreign}; {ONE_BY_ONE}"),
+            ClusterFault::NoShardInSchema => write!(
+                formatter,
+                "the schema of the first has no shard of the second; {ONE_BY_ONE}"
+            ),
+            ClusterFault::SameNode { node } => write!(
+                formatter,
+                "both hold the shards of node {node}; of two copies of a node, give the newer one only, \
+                 and of two clusters, {ONE_BY_ONE}"
+            ),
+        }
+    }
+}
+
 impl From<DiskError> for CursorError {
     fn from(error: DiskError) -> CursorError {
         let is_invalid_data = match &error {
@@ -116,6 +158,7 @@ impl From<DiskError> for CursorError {
             DiskError::NotADataDirectory { .. }
             | DiskError::NoDirectory
             | DiskError::DirectoryTwice { .. }
+            | DiskError::NotOneCluster { .. }
             | DiskError::Unsharded { .. }
             | DiskError::FlatShard { .. }
             | DiskError::ServerSchema { .. }

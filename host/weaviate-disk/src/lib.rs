@@ -30,7 +30,7 @@ pub use catalog::{
     warning::{Examples, Warning},
 };
 pub use directory::DataDirectory;
-pub use error::DiskError;
+pub use error::{ClusterFault, DiskError};
 pub use look::{
     estimate::ClassEstimate,
     inspect::{CopySurvey, IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey, Survey},

@@ -86,9 +86,12 @@ pub enum SkipReason {
     NoData,
     /// The schema has the class, but not this shard: it was deleted, or its creation failed.
     NotInSchema,
-    /// Its files were written before the shard was deleted and made again: the node was down
-    /// meanwhile (`data-directory.md` 5.5).
+    /// Its files were written before the shard was deleted: the node was down meanwhile. The shard may
+    /// have been made again (`data-directory.md` 5.5).
     OlderLife,
+    /// The shard, of a class without tenants, was made while the node was down, so that it has no
+    /// directory there.
+    MadeLater,
 }
 
 /// The words are upstream's, if it has any (`export-api.md` 3).
@@ -100,7 +103,10 @@ impl fmt::Display for SkipReason {
             SkipReason::NoData => formatter.write_str("no data on disk"),
             SkipReason::NotInSchema => formatter.write_str("not in the schema"),
             SkipReason::OlderLife => {
-                formatter.write_str("its files are of a deleted shard of the same name")
+                formatter.write_str("its files are of a shard that was deleted")
+            }
+            SkipReason::MadeLater => {
+                formatter.write_str("no data on disk: its node was down when it was made")
             }
         }
     }

@@ -8,7 +8,8 @@ use super::{
     node::Node,
     object_names,
     on_disk::ClassOnDisk,
-    warning::Warning,
+    stored_schemas::OwnSchema,
+    warning::{Examples, Warning},
 };
 use crate::schema::names;
 
@@ -16,13 +17,17 @@ use crate::schema::names;
 #[derive(Debug, Default)]
 struct LocatedClass {
     shards: BTreeMap<String, Vec<ShardLocation>>,
+    /// Indexes of the nodes that have its directory.
+    nodes: Vec<usize>,
     has_data: bool,
 }
 
 /// The classes of the schema, with or without data; without a schema, those that the directories
-/// suggest. Sorted by name. `on_disk` has the classes in the directory of each node.
+/// suggest. Sorted by name. `own` has the own schema and `on_disk` the classes in the directory of each
+/// node.
 pub(crate) fn combine(
     nodes: &[Node],
+    own: &[OwnSchema],
     known: &EffectiveSchema,
     on_disk: Vec<BTreeMap<String, ClassOnDisk>>,
     warnings: &mut Vec<Warning>,
@@ -31,10 +36,17 @@ pub(crate) fn combine(
     let mut classes = Vec::new();
     for (directory, class) in &known.classes {
         let on_disk = located.remove(directory);
-        classes.push(class_of_schema(class, directory, on_disk, nodes, warnings));
+        let matching = Matching::new(class, directory, nodes, own);
+        classes.push(class_of_schema(class, directory, on_disk, matching, warnings));
     }
     for (directory, class) in located {
-        if !class.has_data {
+        if let Some(name) = deleted_class(&directory, &class, own) {
+            let mut shards = Examples::default();
+            class.shards.keys().for_each(|shard| shards.add(shard));
+            if class.has_data {
+                warnings.push(Warning::OlderLives { class: name.to_owned(), shards });
+            }
+        } else if !class.has_data {
             warnings.push(Warning::NoShards { directory });
         } else if known.lists_classes() {
             warnings.push(Warning::ClassNotInSchema { directory });
@@ -46,12 +58,25 @@ pub(crate) fn combine(
     classes
 }
 
+/// The exact name of a class that was deleted while the nodes that have its directory were down.
+fn deleted_class<'a>(
+    directory: &str,
+    class: &LocatedClass,
+    own: &'a [OwnSchema],
+) -> Option<&'a str> {
+    let older = |node: &usize| own.get(*node)?.older.as_ref()?.classes.get(directory);
+    let names: Option<Vec<&str>> =
+        class.nodes.iter().map(|node| older(node).map(|class| class.name.as_str())).collect();
+    names?.first().copied()
+}
+
 fn locate(on_disk: Vec<BTreeMap<String, ClassOnDisk>>) -> BTreeMap<String, LocatedClass> {
     let mut located: BTreeMap<String, LocatedClass> = BTreeMap::new();
     for (node, classes) in on_disk.into_iter().enumerate() {
         for (directory, on_disk) in classes {
             let class = located.entry(directory).or_default();
             class.has_data = class.has_data || on_disk.has_data;
+            class.nodes.push(node);
             for (shard, layout) in on_disk.shards {
                 class.shards.entry(shard).or_default().push(ShardLocation { node, layout });
             }
@@ -64,14 +89,13 @@ fn class_of_schema(
     class: &EffectiveClass,
     directory: &str,
     located: Option<LocatedClass>,
-    nodes: &[Node],
+    mut matching: Matching<'_>,
     warnings: &mut Vec<Warning>,
 ) -> Class {
     let has_directory = located.is_some();
     let on_disk = located.unwrap_or_default().shards;
     let shards = match &class.shards {
         Some(known) => {
-            let mut matching = Matching::new(class, nodes);
             let shards = matching.shards(known, on_disk);
             matching.warn(has_directory, warnings);
             shards

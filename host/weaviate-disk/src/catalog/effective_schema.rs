@@ -7,13 +7,8 @@ use std::{
     sync::Arc,
 };
 
-use cap_std::fs::Dir;
-
 use super::warning::Warning;
-use crate::{
-    error::DiskError,
-    schema::{ClusterSchema, ReadFrom, SchemaFile, ShardState, names, stored},
-};
+use crate::schema::{ClusterSchema, ReadFrom, SchemaFile, ShardState, names};
 
 /// The source of class names, multi-tenancy and tenants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,66 +48,14 @@ pub(crate) struct EffectiveClass {
     pub definition: String,
     /// The shards on all nodes; `None` if the source does not list shards.
     pub shards: Option<BTreeMap<String, ShardState>>,
+    /// RAFT index of the last entry that made or deleted shards, or of a later one; 0 without RAFT.
+    pub shards_changed_at: u64,
 }
 
 impl EffectiveSchema {
-    /// Reads the stored schemas of all data directories, each given by path and handle, and uses the
-    /// newest. Also returns what each directory's own log says, in the same order. The classes of `file` take precedence over those of the stored schema.
-    ///
-    /// # Errors
-    /// If a stored schema cannot be read, no other directory has one, and there is no file. With a
-    /// file, only the status of tenants is lost, which is a warning. The objects do not replace a
-    /// stored schema: they include deleted classes, and tenants whose files are incomplete.
-    pub fn read<'a>(
-        directories: impl IntoIterator<Item = (&'a Path, &'a Dir)>,
-        file: Option<&SchemaFile>,
-        warnings: &mut Vec<Warning>,
-    ) -> Result<(EffectiveSchema, Vec<OwnSchema>), DiskError> {
-        let mut newest: Option<StoredSchema> = None;
-        let (mut unreadable, mut own) = (Vec::new(), Vec::<OwnSchema>::new());
-        for (path, root) in directories {
-            let index = own.len();
-            own.push(OwnSchema::default());
-            let schema = match stored::read(root) {
-                Ok(Some(schema)) => schema,
-                Ok(None) => continue,
-                Err(error) => {
-                    unreadable.push((path, error));
-                    continue;
-                }
-            };
-            let last_entry = schema.read_from.raft_index();
-            let (present, stored) = (newest.take(), (index, path, schema));
-            let (newer, older) = match present {
-                None => (stored, None),
-                Some(present) => newer(present, stored, warnings),
-            };
-            newest = Some(newer);
-            if let Some(own) = own.get_mut(index) {
-                own.last_entry = last_entry;
-            }
-            if let Some((index, _, schema)) = older
-                && let Some(own) = own.get_mut(index)
-            {
-                let schema = EffectiveSchema::new(Some(schema), None, &mut Vec::new());
-                own.older = Some(schema).filter(EffectiveSchema::lists_classes);
-            }
-        }
-        if newest.is_none() && file.is_none() && !unreadable.is_empty() {
-            let (path, source) = unreadable.swap_remove(0);
-            return Err(DiskError::ServerSchema { path: path.to_owned(), source });
-        }
-        let tenants_known = newest.is_some();
-        warnings.extend(unreadable.into_iter().map(|(path, error)| Warning::ServerSchema {
-            path: path.to_owned(),
-            reason: error.to_string(),
-            tenants_known,
-        }));
-        let newest = newest.map(|(_, _, schema)| schema);
-        Ok((EffectiveSchema::new(newest, file, warnings), own))
-    }
-
-    fn new(
+    /// That of `server`, which is the newest stored schema, and of `file`, whose classes take precedence
+    /// over those of the stored one.
+    pub fn new(
         server: Option<ClusterSchema>,
         file: Option<&SchemaFile>,
         warnings: &mut Vec<Warning>,
@@ -136,6 +79,7 @@ impl EffectiveSchema {
                 // Data from before sharding states lists no shard: then all on disk count.
                 shards: Some(class.shards)
                     .filter(|shards| class.multi_tenant || !shards.is_empty()),
+                shards_changed_at: class.shards_changed_at,
                 name,
             };
             (names::class_directory(&class.name), class)
@@ -155,11 +99,13 @@ impl EffectiveSchema {
         let classes = file.classes().iter().map(|class| {
             let directory = names::class_directory(&class.name);
             let stored = stored.remove(&directory).filter(|stored| stored.name == class.name);
+            let shards_changed_at = stored.as_ref().map_or(0, |stored| stored.shards_changed_at);
             let class = EffectiveClass {
                 name: class.name.clone(),
                 multi_tenant: class.multi_tenant,
                 definition: class.definition.clone(),
                 shards: stored.and_then(|stored| stored.shards),
+                shards_changed_at,
             };
             (directory, class)
         });
@@ -181,8 +127,18 @@ impl EffectiveSchema {
 
     /// Whether the class of this directory has this shard.
     pub fn has_shard(&self, directory: &str, shard: &str) -> bool {
-        let shards = self.classes.get(directory).and_then(|class| class.shards.as_ref());
-        shards.is_some_and(|shards| shards.contains_key(shard))
+        self.shard(directory, shard).is_some()
+    }
+
+    /// This shard of the class of this directory.
+    pub fn shard(&self, directory: &str, shard: &str) -> Option<&ShardState> {
+        self.classes.get(directory)?.shards.as_ref()?.get(shard)
+    }
+
+    /// All shards.
+    pub fn shards_mut(&mut self) -> impl Iterator<Item = &mut ShardState> {
+        let classes = self.classes.values_mut().filter_map(|class| class.shards.as_mut());
+        classes.flat_map(BTreeMap::values_mut)
     }
 
     /// The names of all nodes that hold a shard.
@@ -194,36 +150,4 @@ impl EffectiveSchema {
         let distinct = lists.filter(|nodes| seen.insert(nodes.as_ptr()));
         distinct.flat_map(|nodes| nodes.iter().cloned()).collect()
     }
-}
-
-/// What a data directory's own log says.
-#[derive(Debug, Default)]
-pub(crate) struct OwnSchema {
-    /// RAFT index of its last entry.
-    pub last_entry: Option<u64>,
-    /// Its schema, if it is older than the one that counts.
-    pub older: Option<EffectiveSchema>,
-}
-
-/// A stored schema, and the index and path of its data directory.
-type StoredSchema<'a> = (usize, &'a Path, ClusterSchema);
-
-/// The schema with the higher RAFT index, or `left` if they are equal, and the other one if it
-/// differs. RAFT is newer than `schema.db`.
-fn newer<'a>(
-    left: StoredSchema<'a>,
-    right: StoredSchema<'a>,
-    warnings: &mut Vec<Warning>,
-) -> (StoredSchema<'a>, Option<StoredSchema<'a>>) {
-    let right_is_newer = right.2.read_from.raft_index() > left.2.read_from.raft_index();
-    let (newer, older) = if right_is_newer { (right, left) } else { (left, right) };
-    if newer.2.classes == older.2.classes {
-        return (newer, None);
-    }
-    warnings.push(Warning::SchemasDiffer {
-        path: older.1.to_owned(),
-        source: older.2.read_from.clone(),
-        newer: newer.2.read_from.clone(),
-    });
-    (newer, Some(older))
 }

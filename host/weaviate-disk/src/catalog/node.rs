@@ -19,7 +19,6 @@ pub struct Node {
     pub(super) root: Arc<Dir>,
     layout: Layout,
     names: Arc<[Arc<str>]>,
-    last_entry: Option<u64>,
 }
 
 impl Node {
@@ -38,12 +37,6 @@ impl Node {
     /// on disk; none without a schema that places shards.
     pub fn names(&self) -> &[Arc<str>] {
         &self.names
-    }
-
-    /// Whether the node's files of the shard were written before the shard was deleted and made
-    /// again: the node's own log ends before that.
-    pub(crate) fn has_older_life(&self, shard: &ShardState) -> bool {
-        self.last_entry.is_some_and(|last| last < shard.made_again_at)
     }
 
     /// Whether the schema places the shard here under every name that the node may have.
@@ -79,10 +72,9 @@ impl OpenedNode {
         self.listing.is_marked || exists("raft") || exists("schema.db")
     }
 
-    /// The node with the names that it may have in the schema, and the RAFT index of the last entry
-    /// of its own log, if it has one.
-    pub fn named(self, names: Arc<[Arc<str>]>, last_entry: Option<u64>) -> Node {
-        Node { path: self.path, root: self.root, layout: self.listing.layout, names, last_entry }
+    /// The node with the names that it may have in the schema.
+    pub fn named(self, names: Arc<[Arc<str>]>) -> Node {
+        Node { path: self.path, root: self.root, layout: self.listing.layout, names }
     }
 }
 

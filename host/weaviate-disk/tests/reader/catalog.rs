@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::{
     log::Log,
     rows::{self, LIMITS},
-    shard::{add, schema},
+    shard::{add, put_one, schema},
 };
 
 /// A data directory with a RAFT log.
@@ -30,6 +30,11 @@ impl Server {
 
     pub fn add(&self, class: &str, shard: &str) {
         add(self.root.path(), class, shard, class);
+    }
+
+    /// Adds an object with this number to a shard, instead of what it had.
+    pub fn put(&self, class: &str, shard: &str, number: u8) {
+        put_one(self.root.path(), class, shard, number);
     }
 
     fn open(&self) -> DataDirectory {
