@@ -74,7 +74,7 @@ impl LogEntry {
         let index = index.ok_or("it has no Index")?;
         let kind = kind.ok_or("it has no Type")?;
         let mark = Mark {
-            term: term.ok_or("it has no Term")?,
+            term: term.unwrap_or(0),
             content: (kind != CONFIGURATION).then(|| checksum(kind, data.unwrap_or_default())),
             appended_at,
         };

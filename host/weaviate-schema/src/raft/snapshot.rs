@@ -75,7 +75,7 @@ enum SnapshotError {
 struct Meta {
     #[serde(rename = "Index")]
     index: u64,
-    #[serde(rename = "Term")]
+    #[serde(rename = "Term", default)]
     term: u64,
     #[serde(rename = "Configuration")]
     configuration: Option<Configuration>,
