@@ -8,13 +8,14 @@
 //! * `object_names`: class names in stored objects, for data without a schema.
 //! * `on_disk`, `node_names`: what a directory holds, and which node of the schema it belongs to.
 //! * `class`, `tenants`: the result.
-//! * `matching`, `classes`: schema and directories combined.
+//! * `matching`, `namesakes`, `classes`: schema and directories combined.
 pub(crate) mod class;
 pub(crate) mod classes;
 pub(crate) mod effective_schema;
 pub(crate) mod listing;
 mod matching;
 pub(crate) mod name_list;
+mod namesakes;
 pub(crate) mod node;
 pub(crate) mod node_names;
 mod object_names;

@@ -2,7 +2,10 @@
 //! that was down lacks the shards of the newest schema.
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{effective_schema::EffectiveSchema, on_disk::ClassOnDisk};
+use super::{
+    effective_schema::{EffectiveClass, EffectiveSchema},
+    on_disk::ClassOnDisk,
+};
 
 /// The names that the node with these `classes` may have; see [`super::node::Node::names`].
 pub(crate) fn names(
@@ -11,9 +14,10 @@ pub(crate) fn names(
 ) -> Arc<[Arc<str>]> {
     let mut counts: BTreeMap<Arc<str>, usize> = BTreeMap::new();
     for (directory, class) in classes {
-        let shards = known.classes.get(directory).and_then(|known| known.shards.as_ref());
-        let Some(shards) = shards else { continue };
-        for state in class.shards.keys().filter_map(|shard| shards.get(shard)) {
+        let classes = known.classes.get(directory).into_iter().flat_map(EffectiveClass::all);
+        let lists: Vec<_> = classes.filter_map(|class| class.shards.as_ref()).collect();
+        let states = |shard| lists.iter().filter_map(move |list| list.get(shard));
+        for state in class.shards.keys().flat_map(states) {
             for node in state.nodes.iter() {
                 let count = counts.entry(node.clone()).or_default();
                 *count = count.saturating_add(1);

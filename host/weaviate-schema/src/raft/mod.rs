@@ -19,6 +19,7 @@ mod transfers;
 use std::{io, ops::RangeInclusive};
 
 use cap_std::fs::Dir;
+use offloom_weaviate_access::explain;
 
 use self::{entry::LogEntry, replay::Replay, snapshot::Snapshot};
 use crate::{
@@ -45,7 +46,8 @@ pub fn read(data_directory: &Dir) -> Result<Option<ClusterSchema>, SchemaError> 
         let raft = match data_directory.open_dir(DIRECTORY) {
             Ok(raft) => raft,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => {
+            Err(error) => {
+                let source = explain(error, data_directory, "", DIRECTORY);
                 return Err(SchemaError::Read { file: DIRECTORY.to_owned(), source });
             }
         };
