@@ -3,6 +3,7 @@
 
 mod bad_data;
 mod class_definition;
+mod class_faults;
 mod cluster;
 mod commands;
 mod damage;
@@ -13,6 +14,7 @@ mod guests;
 mod inspect_check;
 mod large_rows;
 mod many_tenants;
+mod namesakes;
 mod namespaces;
 mod program;
 mod races;

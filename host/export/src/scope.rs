@@ -161,6 +161,7 @@ mod tests {
             multi_tenant,
             definition: None,
             shards: Arc::new([]),
+            faults: Arc::new([]),
         }
     }
 

@@ -358,7 +358,14 @@ impl Scheduler {
     }
 
     fn may_see(&self, principal: &Principal, view: &ExportView) -> Result<(), LookupError> {
-        let classes: Vec<String> = view.classes.iter().map(|class| class.name.clone()).collect();
+        let mut classes: Vec<String> =
+            view.classes.iter().map(|class| class.name.clone()).collect();
+        // Classes that were left out as a whole are named as well.
+        if let ExportState::Ended { missing, .. } = &view.state {
+            classes.extend(missing.iter().map(|missing| missing.class.clone()));
+            classes.sort();
+            classes.dedup();
+        }
         Ok(may_read_all(&*self.inner.authorizer, principal, &classes)?)
     }
 }

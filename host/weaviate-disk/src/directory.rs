@@ -2,7 +2,7 @@
 //! (`data-directory.md` 1 and 2).
 use std::{path::Path, sync::Arc};
 
-use offloom_weaviate_lsm::{LsmError, descriptors::Descriptors};
+use offloom_weaviate_lsm::descriptors::Descriptors;
 
 use crate::{
     catalog::{
@@ -42,7 +42,7 @@ impl DataDirectory {
     ///
     /// # Errors
     /// When the directory cannot be read or is not one of Weaviate's; when the stored schema is
-    /// broken and no file replaces it; when the class of a shard in the flat layout is ambiguous.
+    /// broken and no file replaces it. What only concerns a class is in [`Class::faults`].
     pub fn open(path: &Path, schema: Option<SchemaFile>) -> Result<DataDirectory, DiskError> {
         DataDirectory::open_nodes(&[path], schema)
     }
@@ -60,7 +60,7 @@ impl DataDirectory {
         schema: Option<SchemaFile>,
     ) -> Result<DataDirectory, DiskError> {
         let opened = paths.iter().map(|path| OpenedNode::open(path.as_ref()));
-        let opened: Vec<OpenedNode> = opened.collect::<Result<_, _>>()?;
+        let mut opened: Vec<OpenedNode> = opened.collect::<Result<_, _>>()?;
         if opened.is_empty() {
             return Err(DiskError::NoDirectory);
         }
@@ -70,8 +70,8 @@ impl DataDirectory {
         let StoredSchemas { effective: mut known, own, servers } =
             stored_schemas::read(&directories, schema.as_ref(), &mut warnings)?;
         let mut on_disk = Vec::new();
-        for node in &opened {
-            let classes = on_disk::classes(node, &known, &mut warnings)?;
+        for node in &mut opened {
+            let classes = on_disk::classes(node, &known, &mut warnings);
             if !classes.values().any(|class| class.has_data) && !node.is_used_by_server() {
                 return Err(DiskError::NotADataDirectory { path: node.path.to_path_buf() });
             }
@@ -134,11 +134,9 @@ impl DataDirectory {
         warning::for_export(&self.warnings, classes)
     }
 
-    /// The files of the shards of `class`, without reading rows. Logs are read.
-    ///
-    /// # Errors
-    /// Only when a bucket cannot be listed: other faults of a shard's files are in its survey.
-    pub fn survey(&self, class: &Class) -> Result<Survey, LsmError> {
+    /// The files of the shards of `class`, without reading rows. Logs are read. Faults of a shard are
+    /// in its survey.
+    pub fn survey(&self, class: &Class) -> Survey {
         inspect::survey(class, &self.nodes)
     }
 

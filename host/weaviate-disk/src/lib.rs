@@ -35,6 +35,8 @@ pub use look::{
     estimate::ClassEstimate,
     inspect::{CopySurvey, IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey, Survey},
 };
+/// Shortens the text of an error for readers who do not operate the host.
+pub use offloom_weaviate_access::without_owners;
 pub use offloom_weaviate_lsm::{
     LogFault, LsmError, ObjectFault, Place, SegmentFault,
     check::{Check, Finding, FindingKind},

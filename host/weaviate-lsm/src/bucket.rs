@@ -8,6 +8,7 @@ use std::{
 };
 
 use cap_std::fs::{Dir, MetadataExt as _, OpenOptions, OpenOptionsExt};
+use offloom_weaviate_access::explain;
 use rustix::fs::OFlags;
 
 use crate::{
@@ -63,8 +64,20 @@ impl Bucket {
         match self.root.open_dir(self.path()) {
             Ok(directory) => Ok(Some(OpenBucket { bucket: self, directory })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(LsmError::List { entry: self.path(), source }),
+            Err(error) => Err(self.unlisted(error)),
         }
+    }
+
+    fn unlisted(&self, error: io::Error) -> LsmError {
+        let entry = self.path();
+        let source = explain(error, &self.root, "", &entry);
+        LsmError::List { entry, source }
+    }
+
+    /// The error of opening or examining the bucket's file `name`.
+    fn unreadable(&self, name: &str, error: io::Error) -> LsmError {
+        let source = explain(error, &self.root, "", &format!("{}/{name}", self.path()));
+        LsmError::Read { place: self.place(name), offset: None, source }
     }
 
     /// The shard's version as in its file, if that can be read (`data-directory.md` 3).
@@ -85,7 +98,7 @@ impl Bucket {
         let path = format!("{}/{}", self.path(), listed.name);
         let (file, metadata) = match open_file(&self.root, &path) {
             Ok(opened) => opened,
-            Err(source) => return Err(LsmError::Read { place, offset: None, source }),
+            Err(error) => return Err(self.unreadable(&listed.name, error)),
         };
         // A log may have grown; the listed part of it is still there.
         if !metadata.is_file() || metadata.ino() != listed.inode || metadata.len() < listed.bytes {
@@ -114,7 +127,7 @@ pub(crate) struct OpenBucket<'a> {
 impl OpenBucket<'_> {
     /// The bucket's regular files at this moment.
     pub fn list(&self) -> Result<Vec<ListedFile>, LsmError> {
-        let failed = |source| LsmError::List { entry: self.bucket.path(), source };
+        let failed = |error| self.bucket.unlisted(error);
         let mut files = Vec::new();
         let entries = match self.directory.entries() {
             Ok(entries) => entries,
@@ -129,8 +142,7 @@ impl OpenBucket<'_> {
                 Err(error) => return Err(failed(error)),
             };
             let Ok(name) = entry.file_name().into_string() else { continue };
-            let unreadable =
-                |source| LsmError::Read { place: self.bucket.place(&name), offset: None, source };
+            let unreadable = |error| self.bucket.unreadable(&name, error);
             let mut metadata = match entry.metadata() {
                 Ok(metadata) => metadata,
                 // Removed since the directory was read: not part of this listing.
@@ -162,7 +174,7 @@ impl OpenBucket<'_> {
         let (file, metadata) = match opened {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(LsmError::Read { place, offset: None, source }),
+            Err(error) => return Err(self.bucket.unreadable(&listed.name, error)),
         };
         if !metadata.is_file() || metadata.ino() != listed.inode || metadata.len() < listed.bytes {
             return Ok(None);

@@ -103,6 +103,16 @@ pub enum LsmError {
 }
 
 impl LsmError {
+    /// Whether permission to read is denied. The remedy is to be allowed, and never to go without.
+    pub fn is_denied(&self) -> bool {
+        match self {
+            LsmError::List { source, .. } | LsmError::Read { source, .. } => {
+                offloom_weaviate_access::is_denied(source)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the stored data itself is at fault, so that reading it again cannot help.
     pub fn is_invalid_data(&self) -> bool {
         match self {
@@ -124,6 +134,18 @@ impl fmt::Display for At {
         match self.0 {
             Some(offset) => write!(formatter, ", offset {offset}"),
             None => Ok(()),
+        }
+    }
+}
+
+/// `class Note`, or `no class` if the name is empty.
+struct NamedClass<'a>(&'a str);
+
+impl fmt::Display for NamedClass<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            "" => formatter.write_str("no class"),
+            name => write!(formatter, "class {}", name.escape_debug()),
         }
     }
 }
@@ -300,6 +322,20 @@ pub enum ObjectFault {
     /// The object has more vector names than a batch can hold.
     #[error("more than 65,536 vector names")]
     TooManyNames,
+    /// Classes whose names differ in case alone share a directory (`data-directory.md` 2), and the
+    /// object names none of those that its shard is read for.
+    #[error(
+        "the object names {}, and its shard is read for {}: classes whose names differ in case alone \
+         share a directory, and only a schema that has all of them, or lists their shards, keeps \
+         them apart",
+        NamedClass(.named), .classes.join(" and ")
+    )]
+    OtherClass {
+        /// As stored; may be empty.
+        named: String,
+        /// Exact names.
+        classes: Vec<String>,
+    },
     /// The stored properties are not JSON text.
     #[error("the properties are not valid JSON: {reason}")]
     Properties {

@@ -32,6 +32,8 @@ pub struct InspectArgs {
 /// What was found in all classes.
 #[derive(Debug, Default)]
 struct Found {
+    /// Classes that cannot be exported, or not all of them, besides their shards.
+    broken_classes: u64,
     /// Shards that cannot be exported, as far as headers show.
     broken_shards: u64,
     /// Damaged places.
@@ -49,11 +51,11 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
     let mut classes = Vec::new();
     let mut found = Found::default();
     for class in directory.classes() {
-        let mut survey = directory.survey(class)?;
+        let mut survey = directory.survey(class);
         if args.check {
             check(&directory, class, &mut survey);
         }
-        found.add(&survey);
+        found.add(class, &survey);
         let shards = survey.shards;
         if args.json {
             classes.push(class_json(class, &shards));
@@ -86,6 +88,9 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
     if found.findings > 0 {
         anyhow::bail!("the directory is damaged: {} places are listed above", found.findings);
     }
+    if found.broken_classes > 0 {
+        anyhow::bail!("{} classes cannot be read: see BROKEN above", found.broken_classes);
+    }
     if found.broken_shards > 0 {
         anyhow::bail!("{} shards cannot be exported: see BROKEN above", found.broken_shards);
     }
@@ -93,7 +98,9 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
 }
 
 impl Found {
-    fn add(&mut self, survey: &Survey) {
+    fn add(&mut self, class: &Class, survey: &Survey) {
+        let is_broken = u64::from(!class.faults.is_empty());
+        self.broken_classes = self.broken_classes.saturating_add(is_broken);
         let broken = survey.shards.iter().filter(|shard| shard.fault().is_some()).count();
         self.broken_shards = self.broken_shards.saturating_add(broken as u64);
         let copies = survey.shards.iter().flat_map(|shard| &shard.copies);
@@ -138,6 +145,9 @@ fn print_class(class: &Class, shards: &[ShardSurvey]) {
         HumanCount(sum(ShardSurvey::objects_estimate)),
         HumanBytes(sum(ShardSurvey::raw_bytes)),
     );
+    for fault in class.faults.iter() {
+        println!("  BROKEN: {fault}");
+    }
     for shard in shards {
         print_shard(shard);
     }
@@ -156,6 +166,9 @@ fn print_shard(shard: &ShardSurvey) {
         HumanCount(shard.objects_estimate()),
         HumanBytes(shard.raw_bytes()),
     );
+    if let Some(fault) = &shard.not_found {
+        println!("    BROKEN: {fault}");
+    }
     let several = shard.copies.len() > 1;
     for copy in &shard.copies {
         if several {
@@ -218,6 +231,7 @@ fn class_json(class: &Class, shards: &[ShardSurvey]) -> Value {
         "name": &*class.name,
         "directory": &*class.directory,
         "multiTenant": class.multi_tenant,
+        "faults": class.faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "shards": shards.iter().map(shard_json).collect::<Vec<_>>(),
     })
 }

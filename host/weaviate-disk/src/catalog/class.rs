@@ -3,17 +3,18 @@ use std::{fmt, sync::Arc};
 
 use offloom_rows::Schema;
 
-use offloom_weaviate_lsm::{bucket::Bucket, layout::Layout};
+use offloom_weaviate_lsm::{LsmError, bucket::Bucket, layout::Layout};
 
 use super::node::Node;
-use crate::schema::ShardStatus;
+use crate::{error::DiskError, schema::ShardStatus};
 
 /// A class (collection) of a data directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Class {
     /// Exact name.
     pub name: Arc<str>,
-    /// The name in lower case, which is the name of its directory.
+    /// The name in lower case, which is the name of its directory. Classes whose names differ in case
+    /// alone share it.
     pub directory: Arc<str>,
     /// Whether its shards are tenants.
     pub multi_tenant: bool,
@@ -22,9 +23,17 @@ pub struct Class {
     /// The shards (tenants) that have a directory here, or should have one, in byte order of their
     /// names.
     pub shards: Arc<[Shard]>,
+    /// Why the class cannot be read, or not all of it, besides the faults of its shards. If there is
+    /// any, shards may be missing above.
+    pub faults: Arc<[Arc<DiskError>]>,
 }
 
 impl Class {
+    /// Whether any of its shards has files that are read.
+    pub fn has_shards(&self) -> bool {
+        self.shards.iter().any(|shard| shard.skip_reason.is_none())
+    }
+
     /// The columns of its rows.
     pub fn row_schema(&self) -> Schema {
         let definition = self.definition.as_deref().map(str::to_owned);
@@ -53,7 +62,7 @@ impl Class {
 }
 
 /// A shard (tenant) of a class.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Shard {
     /// Its name; in a multi-tenant class, that of the tenant.
     pub name: Arc<str>,
@@ -61,8 +70,31 @@ pub struct Shard {
     pub status: Option<ShardStatus>,
     /// Why its files are not read, if so.
     pub skip_reason: Option<SkipReason>,
+    /// Why its files cannot be found, if so.
+    pub fault: Option<Arc<LsmError>>,
+    /// Which of its objects are the class's.
+    pub(crate) attribution: Attribution,
     /// The directories that hold it, in the order in which they were given; none if it is skipped.
     pub(crate) locations: Box<[ShardLocation]>,
+}
+
+impl Shard {
+    /// Whether it is left out because it has no directory.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self.skip_reason, Some(SkipReason::NoData | SkipReason::TenantWithoutData))
+    }
+}
+
+/// Which objects of a shard are those of its class.
+#[derive(Debug, Clone)]
+pub(crate) enum Attribution {
+    /// All: the schema says that the shard is the class's.
+    Schema,
+    /// Those that do not name another class.
+    Names {
+        /// Other classes that the shard is read for, and that have the objects which name them.
+        others: Arc<[Arc<str>]>,
+    },
 }
 
 /// Where a shard lies.

@@ -1,7 +1,7 @@
 //! The effective schema: that of a schema file, else the newest stored in the data directories, else
 //! none (`data-directory.md` 6).
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap, btree_map},
     fmt,
     path::Path,
     sync::Arc,
@@ -37,6 +37,9 @@ pub(crate) struct EffectiveSchema {
     pub source: SchemaSource,
     /// By class directory.
     pub classes: BTreeMap<String, EffectiveClass>,
+    /// With a schema file: the names of the classes in the server's RAFT store, by class directory.
+    /// `None` if that is not known.
+    in_raft: Option<BTreeMap<String, BTreeSet<String>>>,
 }
 
 /// A class of the effective schema.
@@ -48,6 +51,10 @@ pub(crate) struct EffectiveClass {
     pub definition: String,
     /// The shards on all nodes; `None` if the source does not list shards.
     pub shards: Option<BTreeMap<String, ShardState>>,
+    /// Why the class is not read although it is in the schema.
+    pub fault: Option<Arc<DiskError>>,
+    /// Further classes of the directory: their names differ in case alone.
+    pub namesakes: Vec<EffectiveClass>,
     /// RAFT index of the last entry that made or deleted shards, or of a later one; 0 without RAFT.
     pub shards_changed_at: u64,
 }
@@ -67,52 +74,96 @@ impl EffectiveSchema {
         });
         let Some(mut server) = server else {
             return match file {
-                Some(file) => EffectiveSchema::with_file(file, BTreeMap::new()),
-                None => EffectiveSchema { source: SchemaSource::Objects, classes: BTreeMap::new() },
+                Some(file) => EffectiveSchema::with_file(file, Vec::new(), false),
+                None => EffectiveSchema {
+                    source: SchemaSource::Objects,
+                    classes: BTreeMap::new(),
+                    in_raft: None,
+                },
             };
         };
         warnings.extend(std::mem::take(&mut server.warnings).into_iter().map(Warning::Schema));
-        let classes = server.classes.into_iter().map(|(name, class)| {
-            let class = EffectiveClass {
-                multi_tenant: class.multi_tenant,
-                definition: class.definition,
-                // Data from before sharding states lists no shard: then all on disk count.
-                shards: Some(class.shards)
-                    .filter(|shards| class.multi_tenant || !shards.is_empty()),
-                shards_changed_at: class.shards_changed_at,
-                name,
-            };
-            (names::class_directory(&class.name), class)
+        let classes = server.classes.into_iter().map(|(name, class)| EffectiveClass {
+            multi_tenant: class.multi_tenant,
+            definition: class.definition,
+            // Data from before sharding states lists no shard: then all on disk count.
+            shards: Some(class.shards).filter(|shards| class.multi_tenant || !shards.is_empty()),
+            shards_changed_at: class.shards_changed_at,
+            name,
+            fault: None,
+            namesakes: Vec::new(),
         });
-        let classes = classes.collect();
+        let classes: Vec<EffectiveClass> = classes.collect();
+        });
+        let classes: Vec<EffectiveClass> = classes.collect();
         match file {
-            Some(file) => EffectiveSchema::with_file(file, classes),
-            None => EffectiveSchema { source: SchemaSource::Server(server.read_from), classes },
+            Some(file) => {
+                let is_raft = matches!(server.read_from, ReadFrom::Raft { .. });
+                EffectiveSchema::with_file(file, classes, is_raft)
+            }
+            None => EffectiveSchema {
+                source: SchemaSource::Server(server.read_from),
+                classes: by_directory(classes),
+                in_raft: None,
+            },
         }
     }
 
     /// The classes of the file, with their shards in the stored schema.
-    fn with_file(
-        file: &SchemaFile,
-        mut stored: BTreeMap<String, EffectiveClass>,
-    ) -> EffectiveSchema {
-        let classes = file.classes().iter().map(|class| {
+    fn with_file(file: &SchemaFile, stored: Vec<EffectiveClass>, is_raft: bool) -> EffectiveSchema {
+        let mut in_raft = BTreeMap::<String, BTreeSet<String>>::new();
+        for class in &stored {
             let directory = names::class_directory(&class.name);
-            let stored = stored.remove(&directory).filter(|stored| stored.name == class.name);
+            in_raft.entry(directory).or_default().insert(class.name.clone());
+        }
+        let in_raft = Some(in_raft).filter(|classes| is_raft && !classes.is_empty());
+        let mut stored: HashMap<String, EffectiveClass> =
+            stored.into_iter().map(|class| (class.name.clone(), class)).collect();
+        let classes = file.classes().iter().map(|class| {
+            let stored = stored.remove(&class.name);
             let shards_changed_at = stored.as_ref().map_or(0, |stored| stored.shards_changed_at);
-            let class = EffectiveClass {
+            let contradicts =
+                stored.as_ref().is_some_and(|stored| stored.multi_tenant != class.multi_tenant);
+            let fault = contradicts.then(|| DiskError::SchemaFileTenancy {
+                file: file.path().to_owned(),
+                class: class.name.clone(),
+                multi_tenant: class.multi_tenant,
+            });
+            EffectiveClass {
                 name: class.name.clone(),
                 multi_tenant: class.multi_tenant,
                 definition: class.definition.clone(),
                 shards: stored.and_then(|stored| stored.shards),
                 shards_changed_at,
-            };
-            (directory, class)
+                fault: fault.map(Arc::new),
+                namesakes: Vec::new(),
+            }
         });
         EffectiveSchema {
             source: SchemaSource::File(file.path().into()),
-            classes: classes.collect(),
+            classes: by_directory(classes),
+            in_raft,
         }
+    }
+
+    /// Whether the server's RAFT store lists classes, and none with this directory: what lies there is
+    /// of a deleted class. Only where there is a schema file.
+    pub fn is_deleted(&self, directory: &str) -> bool {
+        self.in_raft.as_ref().is_some_and(|classes| !classes.contains_key(directory))
+    }
+
+    /// The names of the classes with this directory in the server's RAFT store. Only where there is a
+    /// schema file.
+    pub fn names_in_raft(&self, directory: &str) -> Vec<String> {
+        let names = self.in_raft.as_ref().and_then(|classes| classes.get(directory));
+        names.into_iter().flatten().cloned().collect()
+    }
+
+    /// Whether the server's RAFT store has the class; `None` if that is not known. Only where there is
+    /// a schema file.
+    pub fn is_in_raft(&self, directory: &str, class: &str) -> Option<bool> {
+        let classes = self.in_raft.as_ref()?;
+        Some(classes.get(directory).is_some_and(|names| names.contains(class)))
     }
 
     /// Whether a schema lists the classes. If not, the directories do.
@@ -130,24 +181,50 @@ impl EffectiveSchema {
         self.shard(directory, shard).is_some()
     }
 
-    /// This shard of the class of this directory.
+    /// This shard of a class of this directory.
     pub fn shard(&self, directory: &str, shard: &str) -> Option<&ShardState> {
-        self.classes.get(directory)?.shards.as_ref()?.get(shard)
+        let mut classes = self.classes.get(directory).into_iter().flat_map(EffectiveClass::all);
+        classes.find_map(|class| class.shards.as_ref()?.get(shard))
     }
 
     /// All shards.
     pub fn shards_mut(&mut self) -> impl Iterator<Item = &mut ShardState> {
-        let classes = self.classes.values_mut().filter_map(|class| class.shards.as_mut());
-        classes.flat_map(BTreeMap::values_mut)
+        let lists = self.classes.values_mut().flat_map(|class| {
+            let namesakes = class.namesakes.iter_mut().map(|class| &mut class.shards);
+            std::iter::once(&mut class.shards).chain(namesakes)
+        });
+        lists.flatten().flat_map(BTreeMap::values_mut)
     }
 
     /// The names of all nodes that hold a shard.
     pub fn node_names(&self) -> BTreeSet<Arc<str>> {
-        let shards = self.classes.values().filter_map(|class| class.shards.as_ref());
+        let classes = self.classes.values().flat_map(EffectiveClass::all);
+        let shards = classes.filter_map(|class| class.shards.as_ref());
         // Tenants share their lists of nodes.
         let mut seen = BTreeSet::new();
         let lists = shards.flat_map(BTreeMap::values).map(|shard| &shard.nodes);
         let distinct = lists.filter(|nodes| seen.insert(nodes.as_ptr()));
         distinct.flat_map(|nodes| nodes.iter().cloned()).collect()
     }
+}
+
+impl EffectiveClass {
+    /// The class and those that share its directory.
+    pub fn all(&self) -> impl Iterator<Item = &EffectiveClass> {
+        std::iter::once(self).chain(&self.namesakes)
+    }
+}
+
+/// The classes by directory.
+fn by_directory(
+    classes: impl IntoIterator<Item = EffectiveClass>,
+) -> BTreeMap<String, EffectiveClass> {
+    let mut sorted = BTreeMap::<String, EffectiveClass>::new();
+    for class in classes {
+        match sorted.entry(names::class_directory(&class.name)) {
+            btree_map::Entry::Vacant(entry) => drop(entry.insert(class)),
+            btree_map::Entry::Occupied(mut entry) => entry.get_mut().namesakes.push(class),
+        }
+    }
+    sorted
 }

@@ -5,7 +5,7 @@ use std::{
 };
 
 use super::{
-    class::{Shard, ShardLocation, SkipReason},
+    class::{Attribution, Shard, ShardLocation, SkipReason},
     effective_schema::EffectiveClass,
     node::Node,
     stored_schemas::OwnSchema,
@@ -109,6 +109,8 @@ impl Matching<'_> {
             name: name.into(),
             status: Some(state.status.clone()),
             skip_reason: Some(skip_reason),
+            fault: None,
+            attribution: Attribution::Schema,
             locations: Box::default(),
         })
     }
@@ -154,7 +156,14 @@ impl Matching<'_> {
             },
         };
         let status = state.map(|state| state.status.clone());
-        Some(Shard { name: name.into(), status, skip_reason, locations: locations.into() })
+        Some(Shard {
+            name: name.into(),
+            status,
+            skip_reason,
+            fault: None,
+            attribution: Attribution::Schema,
+            locations: locations.into(),
+        })
     }
 
     /// The locations on the nodes that the schema places the shard on. Any other location is used

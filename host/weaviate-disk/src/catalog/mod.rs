@@ -10,13 +10,14 @@
 //! * `one_cluster`, `node_names`: whether the directories are those of the nodes of one cluster, and of
 //!   which nodes.
 //! * `class`, `tenants`: the result.
-//! * `matching`, `classes`: schema and directories combined.
+//! * `matching`, `namesakes`, `classes`: schema and directories combined.
 pub(crate) mod class;
 pub(crate) mod classes;
 pub(crate) mod effective_schema;
 pub(crate) mod listing;
 mod matching;
 pub(crate) mod name_list;
+mod namesakes;
 pub(crate) mod node;
 pub(crate) mod node_names;
 mod object_names;

@@ -6,6 +6,7 @@ use cap_std::{
     fs::{Dir, MetadataExt},
 };
 
+use offloom_weaviate_access::explain_path;
 use offloom_weaviate_lsm::layout::Layout;
 
 use super::listing::Listing;
@@ -60,15 +61,18 @@ pub(crate) struct OpenedNode {
 
 impl OpenedNode {
     pub fn open(path: &Path) -> Result<OpenedNode, DiskError> {
-        let failed = |source| DiskError::OpenDirectory { path: path.to_owned(), source };
+        let failed = |error| {
+            let source = explain_path(error, path);
+            DiskError::OpenDirectory { path: path.to_owned(), source }
+        };
         let root = Arc::new(Dir::open_ambient_dir(path, ambient_authority()).map_err(failed)?);
         let listing = Listing::read(&root, path)?;
         Ok(OpenedNode { path: path.into(), root, listing })
     }
 
-    /// Whether a server has used the directory, even without a class.
+    /// Whether a server has used the directory, even without a class. What cannot be examined is there.
     pub fn is_used_by_server(&self) -> bool {
-        let exists = |name: &str| self.root.try_exists(name).unwrap_or(false);
+        let exists = |name: &str| self.root.try_exists(name).unwrap_or(true);
         self.listing.is_marked || exists("raft") || exists("schema.db")
     }
 

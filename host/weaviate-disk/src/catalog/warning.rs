@@ -318,6 +318,7 @@ mod tests {
             multi_tenant: false,
             definition: None,
             shards: Arc::new([]),
+            faults: Arc::new([]),
         }
     }
 

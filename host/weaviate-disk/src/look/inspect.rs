@@ -35,6 +35,8 @@ pub struct ShardSurvey {
     pub status: Option<ShardStatus>,
     /// Why its files were not read and will not be exported, if so.
     pub skip_reason: Option<SkipReason>,
+    /// Why its files cannot be found, if so.
+    pub not_found: Option<Arc<LsmError>>,
     /// The shard in each data directory that holds it.
     pub copies: Vec<CopySurvey>,
 }
@@ -53,7 +55,8 @@ impl ShardSurvey {
 
     /// Why the shard cannot be exported, as far as the survey shows.
     pub fn fault(&self) -> Option<&LsmError> {
-        self.copies.iter().find_map(|copy| copy.fault.as_ref())
+        let of_copies = || self.copies.iter().find_map(|copy| copy.fault.as_ref());
+        self.not_found.as_deref().or_else(of_copies)
     }
 }
 
@@ -120,9 +123,9 @@ pub struct IgnoredFile {
 }
 
 /// Surveys every shard of `class`, whose files lie in the directories of `nodes`.
-pub(crate) fn survey(class: &Class, nodes: &[Node]) -> Result<Survey, LsmError> {
+pub(crate) fn survey(class: &Class, nodes: &[Node]) -> Survey {
     let shards = class.shards.iter().map(|shard| ShardSurvey::read(class, shard, nodes));
-    Ok(Survey { shards: shards.collect::<Result<_, _>>()? })
+    Survey { shards: shards.collect() }
 }
 
 impl Survey {
@@ -153,19 +156,21 @@ impl Survey {
 }
 
 impl ShardSurvey {
-    fn read(class: &Class, shard: &Shard, nodes: &[Node]) -> Result<ShardSurvey, LsmError> {
-        let copies = class.buckets(shard, nodes).map(|bucket| CopySurvey::read(&bucket));
-        Ok(ShardSurvey {
+    fn read(class: &Class, shard: &Shard, nodes: &[Node]) -> ShardSurvey {
+        let not_found = shard.fault.clone().filter(|_| shard.skip_reason.is_none());
+        let buckets = class.buckets(shard, nodes).filter(|_| not_found.is_none());
+        ShardSurvey {
             shard: shard.name.to_string(),
             status: shard.status.clone(),
             skip_reason: shard.skip_reason.clone(),
-            copies: copies.collect::<Result<_, _>>()?,
-        })
+            copies: buckets.map(|bucket| CopySurvey::read(&bucket)).collect(),
+            not_found,
+        }
     }
 }
 
 impl CopySurvey {
-    fn read(bucket: &Bucket) -> Result<CopySurvey, LsmError> {
+    fn read(bucket: &Bucket) -> CopySurvey {
         let mut survey = CopySurvey {
             directory: bucket.directory.clone(),
             objects_estimate: 0,
@@ -176,7 +181,11 @@ impl CopySurvey {
             fault: None,
             check: None,
         };
-        let decision = leftovers::decide(bucket.list()?.unwrap_or_default());
+        let listed = match bucket.list() {
+            Ok(listed) => listed.unwrap_or_default(),
+            Err(error) => return CopySurvey { fault: Some(error), ..survey },
+        };
+        let decision = leftovers::decide(listed);
         survey.ignored = decision
             .ignored
             .into_iter()
@@ -193,7 +202,7 @@ impl CopySurvey {
                 survey.fault.get_or_insert(error);
             }
         }
-        Ok(survey)
+        survey
     }
 
     fn add_segment(&mut self, file: &BucketFile, leftover: bool) -> Result<(), LsmError> {

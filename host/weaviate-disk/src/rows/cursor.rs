@@ -141,7 +141,13 @@ impl UnitCursor {
         };
         let shard = range.snapshot.shard_index;
         let origin = Origin { shard: &range.snapshot.bucket.shard, shard_index: shard };
-        let read = read_row(&row, &self.options, &mut self.entries, &mut self.kept);
+        let of_class = |named: &[u8]| self.unit.has_object(shard, named);
+        let read = read_row(&row, &self.options, of_class, &mut self.entries, &mut self.kept);
+        let read = match read {
+            Ok(Some(object)) => Ok(object),
+            Ok(None) => return Ok(true),
+            Err(fault) => Err(fault),
+        };
         let sized = read.and_then(|object| {
             let bytes = builder.row_bytes(&object, &self.entries, origin);
             bytes.map(|bytes| (object, bytes)).map_err(|fault| FaultAt { offset: 0, fault })
@@ -164,21 +170,26 @@ impl UnitCursor {
     }
 }
 
-/// Decodes and filters a stored object.
+/// Decodes and filters a stored object; `None` if it is not the class's, which `of_class` says by the
+/// class that it names.
 fn read_row<'a>(
     row: &StoredRow<'a>,
     options: &ReadOptions,
+    of_class: impl Fn(&[u8]) -> Result<bool, ObjectFault>,
     entries: &mut VectorEntries,
     kept: &'a mut Vec<u8>,
-) -> Result<Object<'a>, FaultAt> {
+) -> Result<Option<Object<'a>>, FaultAt> {
     let Some(value) = row.value else {
         let (row_bytes, limit_bytes) = (row.value_bytes, MAX_ROW_BYTES);
         return Err(FaultAt { offset: 0, fault: ObjectFault::TooLarge { row_bytes, limit_bytes } });
     };
     let mut object = object::decode(value, row.key, entries)?;
-    let filtered = options.filter.apply(&mut object, entries, kept);
-    filtered.map_err(|fault| FaultAt { offset: 0, fault })?;
-    Ok(object)
+    let at_start = |fault| FaultAt { offset: 0, fault };
+    if !of_class(object.class_name).map_err(at_start)? {
+        return Ok(None);
+    }
+    options.filter.apply(&mut object, entries, kept).map_err(at_start)?;
+    Ok(Some(object))
 }
 
 /// Treats a bad object as `options` require.

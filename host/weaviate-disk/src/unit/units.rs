@@ -48,6 +48,21 @@ pub struct ShardSummary {
     pub copies: Option<Vec<ShardCopy>>,
 }
 
+impl ShardSummary {
+    /// A shard whose files cannot be found.
+    fn unread(shard: &str, index: u32, error: Arc<LsmError>) -> ShardSummary {
+        ShardSummary {
+            shard: shard.to_owned(),
+            index,
+            cut_off: None,
+            skip_reason: None,
+            error: Some(error),
+            warnings: Vec::new(),
+            copies: None,
+        }
+    }
+}
+
 /// The units of a class, in order: shards in byte order of their names, each by key range. A shard
 /// that cannot be read has its error in [`Units::shards`], and the iterator continues with the next.
 ///
@@ -109,6 +124,11 @@ impl Units {
     /// first.
     fn start_shard(&mut self, shard: &Shard) -> ShardStart {
         let index = u32::try_from(self.next_shard).unwrap_or(u32::MAX);
+        if let (None, Some(fault)) = (&shard.skip_reason, &shard.fault) {
+            self.next_shard = self.next_shard.saturating_add(1);
+            self.shards.push(ShardSummary::unread(&shard.name, index, fault.clone()));
+            return ShardStart::Started(None);
+        }
         let taken = match &shard.skip_reason {
             Some(_) => Ok(Some(TakenShard {
                 snapshot: None,
@@ -208,6 +228,7 @@ impl Units {
             number: self.number,
             raw_bytes: std::mem::take(&mut self.ranges_bytes),
             schema: self.schema.clone(),
+            shards: self.class.shards.clone(),
             ranges: std::mem::take(&mut self.ranges),
         };
         self.number = self.number.saturating_add(1);

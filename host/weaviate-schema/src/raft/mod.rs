@@ -20,6 +20,7 @@ mod transfers;
 use std::{io, ops::RangeInclusive};
 
 use cap_std::fs::Dir;
+use offloom_weaviate_access::explain;
 
 pub use self::history::{Agreement, Foreign, History, Position};
 use self::{
@@ -62,7 +63,8 @@ pub(crate) fn read_up_to(
         let raft = match data_directory.open_dir(DIRECTORY) {
             Ok(raft) => raft,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => {
+            Err(error) => {
+                let source = explain(error, data_directory, "", DIRECTORY);
                 return Err(SchemaError::Read { file: DIRECTORY.to_owned(), source });
             }
         };

@@ -4,6 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap, io};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use cap_std::fs::Dir;
 use crc::{CRC_64_XZ, Crc, Table};
+use offloom_weaviate_access::explain;
 use serde::Deserialize;
 
 use crate::{
@@ -135,12 +136,16 @@ struct TenantRecord {
     status: String,
 }
 
-/// Reads the newest usable snapshot in `raft`. Unusable ones become warnings.
+/// Reads the newest usable snapshot in `raft`. Unusable ones become warnings, unless permission to read
+/// one is denied: that is no damage, and its remedy is another.
 pub(super) fn newest(
     raft: &Dir,
     warnings: &mut Vec<SchemaWarning>,
 ) -> Result<Option<Snapshot>, SchemaError> {
-    let failed = |source| SchemaError::Read { file: PATH.to_owned(), source };
+    let failed = |error| {
+        let source = explain(error, raft, "raft", DIRECTORY);
+        SchemaError::Read { file: PATH.to_owned(), source }
+    };
     let directory = match raft.open_dir(DIRECTORY) {
         Ok(directory) => directory,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -155,6 +160,7 @@ pub(super) fn newest(
     for (_, name) in found.into_iter().rev() {
         match load(&directory, &name) {
             Ok(snapshot) => return Ok(Some(snapshot)),
+            Err(SnapshotError::Read(error)) if error.is_denied() => return Err(error),
             Err(error) => {
                 let reason = error.to_string();
                 warnings.push(SchemaWarning::SnapshotSkipped { snapshot: name, reason });
