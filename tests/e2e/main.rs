@@ -13,6 +13,7 @@ mod guests;
 mod inspect_check;
 mod large_rows;
 mod many_tenants;
+mod missing_shards;
 mod program;
 mod races;
 mod rest;

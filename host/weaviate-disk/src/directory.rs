@@ -2,7 +2,7 @@
 //! (`data-directory.md` 1 and 2).
 use std::{path::Path, sync::Arc};
 
-use offloom_weaviate_lsm::{LsmError, descriptors::Descriptors};
+use offloom_weaviate_lsm::descriptors::Descriptors;
 
 use crate::{
     catalog::{
@@ -121,11 +121,9 @@ impl DataDirectory {
         warning::for_export(&self.warnings, classes)
     }
 
-    /// The files of the shards of `class`, without reading rows. Logs are read.
-    ///
-    /// # Errors
-    /// Only when a bucket cannot be listed: other faults of a shard's files are in its survey.
-    pub fn survey(&self, class: &Class) -> Result<Survey, LsmError> {
+    /// The files of the shards of `class`, without reading rows. Headers and logs are read. Faults of a
+    /// shard's files are in its survey.
+    pub fn survey(&self, class: &Class) -> Survey {
         inspect::survey(class, &self.nodes)
     }
 

@@ -36,7 +36,7 @@ pub use look::{
     inspect::{CopySurvey, IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey, Survey},
 };
 pub use offloom_weaviate_lsm::{
-    LogFault, LsmError, ObjectFault, Place, SegmentFault,
+    LogFault, Lost, LsmError, ObjectFault, Place, SegmentFault,
     check::{Check, Finding, FindingKind},
     copies::ShardCopy,
     descriptors::{Descriptors, raise_descriptor_limit},

@@ -49,7 +49,7 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
     let mut classes = Vec::new();
     let mut found = Found::default();
     for class in directory.classes() {
-        let mut survey = directory.survey(class)?;
+        let mut survey = directory.survey(class);
         if args.check {
             check(&directory, class, &mut survey);
         }
@@ -156,6 +156,9 @@ fn print_shard(shard: &ShardSurvey) {
         HumanCount(shard.objects_estimate()),
         HumanBytes(shard.raw_bytes()),
     );
+    if let Some(lost) = &shard.lost {
+        println!("    BROKEN: {lost}");
+    }
     let several = shard.copies.len() > 1;
     for copy in &shard.copies {
         if several {

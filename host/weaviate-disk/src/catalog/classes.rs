@@ -1,8 +1,10 @@
 //! Combines the classes and shards of the schema with those in the data directories.
 use std::collections::BTreeMap;
 
+use offloom_weaviate_lsm::layout::Layout;
+
 use super::{
-    class::{Class, Shard, ShardLocation},
+    class::{Class, Shard, ShardLocation, SkipReason},
     effective_schema::{EffectiveClass, EffectiveSchema},
     matching::Matching,
     node::Node,
@@ -69,7 +71,7 @@ fn class_of_schema(
 ) -> Class {
     let has_directory = located.is_some();
     let on_disk = located.unwrap_or_default().shards;
-    let shards = match &class.shards {
+    let mut shards: Vec<Shard> = match &class.shards {
         Some(known) => {
             let mut matching = Matching::new(class, nodes);
             let shards = matching.shards(known, on_disk);
@@ -78,6 +80,13 @@ fn class_of_schema(
         }
         None => on_disk.into_iter().map(unmatched_shard).collect(),
     };
+    // The directory of a class is made with the class, so that its tenants are gone with it.
+    let is_gone = !has_directory && nodes.iter().all(|node| node.layout() == Layout::Hierarchical);
+    for shard in shards.iter_mut().filter(|_| is_gone) {
+        if shard.skip_reason == Some(SkipReason::TenantWithoutData) {
+            shard.skip_reason = Some(SkipReason::NoData);
+        }
+    }
     Class {
         name: class.name.as_str().into(),
         directory: directory.into(),

@@ -5,12 +5,11 @@ use std::path::Path;
 use cap_std::fs::Dir;
 use offloom_weaviate_lsm::layout::Layout;
 
+use super::flat_shards::{FLAT_ENDING, FlatShards};
 use crate::{error::DiskError, schema::names};
 
 /// Marks the layout of 1.22 and later.
 const HIERARCHY_MARKER: &str = "migration1.22.fs.hierarchy";
-/// Ends the name of a shard's directory in the flat layout.
-pub(super) const FLAT_ENDING: &str = "_lsm";
 
 /// The directories that may hold classes and shards, before they are compared with a schema.
 #[derive(Debug)]
@@ -24,6 +23,8 @@ pub(crate) struct Listing {
     pub class_directories: Vec<String>,
     /// Names of directories that are shards of the flat layout.
     pub flat_shards: Vec<String>,
+    /// Names of such directories that are gone, and left a counter.
+    pub lost_flat_shards: Vec<String>,
 }
 
 impl Listing {
@@ -33,18 +34,16 @@ impl Listing {
         let may_count = |name: &str| names::is_class_directory(name) || name.ends_with(FLAT_ENDING);
         let mut top = subdirectories(root, "", may_count)?;
         top.sort();
-        let is_flat = |name: &String| {
-            let objects = format!("{name}/objects");
-            // A class `x_lsm` with a tenant `objects` lies in the newer layout.
-            name.ends_with(FLAT_ENDING)
-                && root.is_dir(&objects)
-                && !root.is_dir(format!("{objects}/lsm"))
+        let FlatShards { shards: flat_shards, lost: lost_flat_shards, others } = if is_marked {
+            FlatShards { others: top, ..FlatShards::default() }
+        } else {
+            FlatShards::among(root, top)?
         };
-        let (flat_shards, mut class_directories): (Vec<_>, Vec<_>) =
-            top.into_iter().partition(|name| !is_marked && is_flat(name));
+        let mut class_directories = others;
         class_directories.retain(|name| names::is_class_directory(name));
-        let layout = if flat_shards.is_empty() { Layout::Hierarchical } else { Layout::Flat };
-        Ok(Listing { layout, is_marked, class_directories, flat_shards })
+        let has_flat = !flat_shards.is_empty() || !lost_flat_shards.is_empty();
+        let layout = if has_flat { Layout::Flat } else { Layout::Hierarchical };
+        Ok(Listing { layout, is_marked, class_directories, flat_shards, lost_flat_shards })
     }
 }
 

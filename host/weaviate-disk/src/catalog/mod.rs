@@ -3,7 +3,7 @@
 //! Reading order, each file using only those before it:
 //!
 //! * `name_list`, `warning`: what the operator should know.
-//! * `listing`, `node`: a data directory, opened and listed.
+//! * `flat_shards`, `listing`, `node`: a data directory, opened and listed.
 //! * `effective_schema`: the schema that counts.
 //! * `object_names`: class names in stored objects, for data without a schema.
 //! * `on_disk`, `node_names`: what a directory holds, and which node of the schema it belongs to.
@@ -12,6 +12,7 @@
 pub(crate) mod class;
 pub(crate) mod classes;
 pub(crate) mod effective_schema;
+mod flat_shards;
 pub(crate) mod listing;
 mod matching;
 pub(crate) mod name_list;

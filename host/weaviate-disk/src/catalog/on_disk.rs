@@ -4,11 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use offloom_weaviate_lsm::{bucket::Bucket, layout::Layout};
 
 use super::{
-    effective_schema::EffectiveSchema,
-    listing::{FLAT_ENDING, subdirectories},
-    node::OpenedNode,
-    object_names,
-    warning::Warning,
+    effective_schema::EffectiveSchema, flat_shards::FLAT_ENDING, listing::subdirectories,
+    node::OpenedNode, object_names, warning::Warning,
 };
 use crate::{error::DiskError, schema::names};
 
@@ -20,7 +17,7 @@ const UNSHARDED: &str = "single";
 pub(crate) struct ClassOnDisk {
     /// The shards by name.
     pub shards: BTreeMap<String, Layout>,
-    /// Whether a shard has a directory `lsm`. If none has, only a schema makes this a class.
+    /// Whether a shard has a directory `lsm` or a counter. If none has, only a schema makes this a class.
     pub has_data: bool,
 }
 
@@ -43,6 +40,13 @@ pub(crate) fn classes(
         class.shards.insert(shard, Layout::Flat);
         class.has_data = true;
     }
+    for entry in &node.listing.lost_flat_shards {
+        let Some((directory, shard)) = flat_shard(node, entry, known)? else { continue };
+        let class: &mut ClassOnDisk = classes.entry(directory).or_default();
+        // A server that was killed during its migration has moved it without its counter.
+        class.shards.entry(shard).or_insert(Layout::Flat);
+        class.has_data = true;
+    }
     Ok(classes)
 }
 
@@ -58,8 +62,10 @@ impl ClassOnDisk {
         let mut class = ClassOnDisk::default();
         for name in children {
             if names::is_shard(&name) {
-                let lsm = format!("{directory}/{name}/lsm");
-                class.has_data = class.has_data || node.root.is_dir(lsm);
+                let path = |file: &str| format!("{directory}/{name}/{file}");
+                class.has_data = class.has_data
+                    || node.root.is_dir(path("lsm"))
+                    || node.root.is_file(path("indexcount"));
                 class.shards.insert(name, Layout::Hierarchical);
             } else {
                 let directory = format!("{directory}/{name}");
@@ -118,7 +124,11 @@ fn flat_shard(
         return Ok(owned(split));
     }
     let has_bytes = bucket.list()?.unwrap_or_default().iter().any(|file| file.bytes > 0);
-    if has_bytes { Err(DiskError::FlatShard { entry: entry.to_owned() }) } else { Ok(None) }
+    if has_bytes || bucket.counts_objects()? {
+        Err(DiskError::FlatShard { entry: entry.to_owned() })
+    } else {
+        Ok(None)
+    }
 }
 
 /// The only item, if there is exactly one.
