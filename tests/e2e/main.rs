@@ -14,6 +14,7 @@ mod guests;
 mod inspect_check;
 mod large_rows;
 mod many_tenants;
+mod missing_shards;
 mod namesakes;
 mod namespaces;
 mod program;

@@ -134,8 +134,8 @@ impl DataDirectory {
         warning::for_export(&self.warnings, classes)
     }
 
-    /// The files of the shards of `class`, without reading rows. Logs are read. Faults of a shard are
-    /// in its survey.
+    /// The files of the shards of `class`, without reading rows. Headers and logs are read. Faults of a
+    /// shard are in its survey.
     pub fn survey(&self, class: &Class) -> Survey {
         inspect::survey(class, &self.nodes)
     }

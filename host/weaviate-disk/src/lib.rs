@@ -38,7 +38,7 @@ pub use look::{
 /// Shortens the text of an error for readers who do not operate the host.
 pub use offloom_weaviate_access::without_owners;
 pub use offloom_weaviate_lsm::{
-    LogFault, LsmError, ObjectFault, Place, SegmentFault,
+    LogFault, Lost, LsmError, ObjectFault, Place, SegmentFault,
     check::{Check, Finding, FindingKind},
     copies::ShardCopy,
     descriptors::{Descriptors, raise_descriptor_limit},

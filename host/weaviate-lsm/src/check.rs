@@ -95,7 +95,10 @@ impl Finding {
                 let reason = "the file was replaced or cut while it was being read".to_owned();
                 (place, None, FindingKind::Unreadable, reason)
             }
-            other @ (LsmError::List { .. }
+            other @ (LsmError::NotAFile { .. }
+            | LsmError::NotUtf8 { .. }
+            | LsmError::Lost { .. }
+            | LsmError::List { .. }
             | LsmError::Busy { .. }
             | LsmError::TooManyFiles { .. }
             | LsmError::Compaction { .. }) => {

@@ -3,14 +3,14 @@ use std::{fmt, io, path::Path, sync::Arc};
 
 use uuid::Uuid;
 
-/// A file of a shard's objects bucket, or the bucket itself when `file` is empty.
+/// A file of a shard, usually of its objects bucket, or the shard itself when `file` is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// Exact class name.
     pub class: Arc<str>,
     /// Shard (tenant) name.
     pub shard: Arc<str>,
-    /// File name within the bucket; empty for the bucket as a whole.
+    /// File name within the bucket or beside it; empty for the shard as a whole.
     pub file: Box<str>,
     /// The data directory, where several are read together.
     pub node: Option<Arc<Path>>,
@@ -49,6 +49,37 @@ pub enum LsmError {
         offset: Option<u64>,
         /// The system's error.
         source: io::Error,
+    },
+    /// A name of the objects bucket is that of a file with data, and belongs to something else.
+    #[error(
+        "{place}: the name is that of a file with data, and {found} has it: objects may be missing; \
+         put the file back, or take this away if no file had this name"
+    )]
+    NotAFile {
+        /// The name.
+        place: Place,
+        /// What has this name.
+        found: &'static str,
+    },
+    /// The name of a file is not UTF-8 and ends like that of a file with data.
+    #[error(
+        "{place}: the name of this file is not UTF-8, and ends like that of a file with data: \
+         objects may be missing; give it the name that the server gave it, or take it away"
+    )]
+    NotUtf8 {
+        /// The file; what is not UTF-8 in its name is replaced.
+        place: Place,
+    },
+    /// Files of a shard are gone: it is not an empty one.
+    #[error(
+        "{place}: {lost}: files of this shard are missing; put them back from a backup or another \
+         copy of the data directory"
+    )]
+    Lost {
+        /// The shard.
+        place: Place,
+        /// What shows it.
+        lost: Lost,
     },
     /// A file is no longer the one that was listed, or is shorter than it was.
     #[error("{place}: the file was replaced or cut while it was being exported")]
@@ -116,7 +147,11 @@ impl LsmError {
     /// Whether the stored data itself is at fault, so that reading it again cannot help.
     pub fn is_invalid_data(&self) -> bool {
         match self {
-            LsmError::Compaction { .. } | LsmError::Segment { .. } => true,
+            LsmError::NotAFile { .. }
+            | LsmError::NotUtf8 { .. }
+            | LsmError::Lost { .. }
+            | LsmError::Compaction { .. }
+            | LsmError::Segment { .. } => true,
             LsmError::List { .. }
             | LsmError::Read { .. }
             | LsmError::Changed { .. }
@@ -124,6 +159,47 @@ impl LsmError {
             | LsmError::TooManyFiles { .. } => false,
         }
     }
+}
+
+/// What shows that files of a shard are gone (`data-directory.md` 3.1). Paths are relative to the data
+/// directory.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// The schema places the shard here, and servers make its directory together with the class.
+    #[error("it is in the schema and has no directory")]
+    Directory,
+    /// A folder that every shard has is not there.
+    #[error("there is no folder {path}")]
+    Folder {
+        /// Where it should be.
+        path: String,
+    },
+    /// The file that counts document ids is not there, and no file holds an object.
+    #[error(
+        "no file holds an object, and there is no counter {path}, which an empty shard has too"
+    )]
+    Counter {
+        /// Where it should be.
+        path: String,
+    },
+    /// The counter is cut, and no file holds an object.
+    #[error(
+        "no file holds an object, and the counter {path} has {bytes} bytes instead of 8 or none"
+    )]
+    CounterCut {
+        /// The counter.
+        path: String,
+        /// Its length.
+        bytes: u64,
+    },
+    /// Objects were written, and no file holds one, or its deletion.
+    #[error("no file holds an object, although {path} counts {count}")]
+    Objects {
+        /// The counter.
+        path: String,
+        /// Document ids that were given: one for each version of an object.
+        count: u64,
+    },
 }
 
 /// `, offset N` if there is one.

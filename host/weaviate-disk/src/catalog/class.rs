@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 
 use offloom_rows::Schema;
 
-use offloom_weaviate_lsm::{LsmError, bucket::Bucket, layout::Layout};
+use offloom_weaviate_lsm::{Lost, LsmError, Place, bucket::Bucket, layout::Layout};
 
 use super::node::Node;
 use crate::{error::DiskError, schema::ShardStatus};
@@ -38,6 +38,13 @@ impl Class {
     pub fn row_schema(&self) -> Schema {
         let definition = self.definition.as_deref().map(str::to_owned);
         Schema::of_class(&self.name, self.multi_tenant, definition)
+    }
+
+    /// The error of a shard that has no directory and should have one: [`SkipReason::NoData`].
+    pub(crate) fn lost(&self, shard: &Shard) -> LsmError {
+        let (class, shard) = (self.name.clone(), shard.name.clone());
+        let place = Place { class, shard, file: "".into(), node: None };
+        LsmError::Lost { place, lost: Lost::Directory }
     }
 
     /// The buckets of `shard`, which is one of the class's, in every data directory that holds it.
@@ -114,7 +121,8 @@ pub enum SkipReason {
     Status(ShardStatus),
     /// The tenant is in the schema and has no directory, usually because it was never written to.
     TenantWithoutData,
-    /// The shard, of a class without tenants, has no directory.
+    /// The schema places the shard here, and it has no directory although servers make it with the
+    /// class: an error when it is exported.
     NoData,
     /// The schema has the class, but not this shard: it was deleted, or its creation failed.
     NotInSchema,

@@ -1,10 +1,10 @@
 //! Combines the classes and shards of the schema with those in the data directories.
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use offloom_weaviate_lsm::{LsmError, bucket::Bucket};
+use offloom_weaviate_lsm::{LsmError, bucket::Bucket, layout::Layout};
 
 use super::{
-    class::{Attribution, Class, Shard, ShardLocation},
+    class::{Attribution, Class, Shard, ShardLocation, SkipReason},
     effective_schema::{EffectiveClass, EffectiveSchema, SchemaSource},
     matching::Matching,
     namesakes,
@@ -133,7 +133,14 @@ impl ClassDirectory<'_> {
                 }
                 None => on_disk.into_iter().map(unmatched_shard).collect(),
             };
+            // The directory of a class is made with the class, so that its tenants are gone with it.
+            let is_gone = !has_directory
+                && faults.is_empty()
+                && self.nodes.iter().all(|node| node.layout() == Layout::Hierarchical);
             for shard in &mut shards {
+                if is_gone && shard.skip_reason == Some(SkipReason::TenantWithoutData) {
+                    shard.skip_reason = Some(SkipReason::NoData);
+                }
                 if let Some(attribution) = objects.remove(&*shard.name) {
                     shard.attribution = attribution;
                 }
@@ -247,13 +254,9 @@ impl ClassDirectory<'_> {
 
     /// The exact name of a class that was deleted while the nodes that have its directory were down.
     fn deleted_class(&self, located: &LocatedClass) -> Option<&str> {
-        let older =
-            |node: &usize| self.own.get(*node)?.older.as_ref()?.classes.get(self.directory);
-        let names: Option<Vec<&str>> = located
-            .nodes
-            .iter()
-            .map(|node| older(node).map(|class| class.name.as_str()))
-            .collect();
+        let older = |node: &usize| self.own.get(*node)?.older.as_ref()?.classes.get(self.directory);
+        let names: Option<Vec<&str>> =
+            located.nodes.iter().map(|node| older(node).map(|class| class.name.as_str())).collect();
         names?.first().copied()
     }
 
@@ -303,6 +306,7 @@ fn without_schema(name: String) -> EffectiveClass {
         multi_tenant: false,
         definition: String::new(),
         shards: None,
+        shards_changed_at: 0,
         fault: None,
         namesakes: Vec::new(),
     }

@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::warning::Warning;
-use crate::schema::{ClusterSchema, ReadFrom, SchemaFile, ShardState, names};
+use crate::{
+    error::DiskError,
+    schema::{ClusterSchema, ReadFrom, SchemaFile, ShardState, names},
+};
 
 /// The source of class names, multi-tenancy and tenants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,8 +95,6 @@ impl EffectiveSchema {
             name,
             fault: None,
             namesakes: Vec::new(),
-        });
-        let classes: Vec<EffectiveClass> = classes.collect();
         });
         let classes: Vec<EffectiveClass> = classes.collect();
         match file {

@@ -1,17 +1,16 @@
 //! Lists the top level of a data directory, in the layout since 1.22 and in the flat one before it
 //! (`data-directory.md` 1 and 2).
-use std::{io, path::Path};
+use std::{collections::BTreeSet, io, path::Path};
 
 use cap_std::fs::Dir;
 use offloom_weaviate_access::explain;
 use offloom_weaviate_lsm::layout::Layout;
 
+use super::flat_shards::{self, FLAT_ENDING};
 use crate::{error::DiskError, schema::names};
 
 /// Marks the layout of 1.22 and later.
 const HIERARCHY_MARKER: &str = "migration1.22.fs.hierarchy";
-/// Ends the name of a shard's directory in the flat layout.
-pub(super) const FLAT_ENDING: &str = "_lsm";
 
 /// An entry of a directory that may be a class's or a shard's.
 #[derive(Debug)]
@@ -42,6 +41,8 @@ pub(crate) struct Listing {
     pub classes: Vec<Entry>,
     /// Those that are, or may be, shards of the flat layout, in byte order.
     pub flat_shards: Vec<Entry>,
+    /// Names of such shards that are gone, and left a counter.
+    pub lost_flat_shards: Vec<String>,
 }
 
 impl Listing {
@@ -51,16 +52,22 @@ impl Listing {
             DiskError::OpenDirectory { path: path.to_owned(), source }
         })?;
         let may_count = |name: &str| names::is_class_directory(name) || name.ends_with(FLAT_ENDING);
+        let mut counted = if is_marked { BTreeSet::new() } else { flat_shards::counted(root)? };
         let (mut classes, mut flat_shards) = (Vec::new(), Vec::new());
         for mut entry in entries(root, "", may_count)? {
-            if !is_marked && entry.name.ends_with(FLAT_ENDING) && entry.may_be_flat_shard(root) {
+            let is_flat = !is_marked
+                && entry.name.ends_with(FLAT_ENDING)
+                && (counted.remove(&entry.name) || entry.may_be_flat_shard(root));
+            if is_flat {
                 flat_shards.push(entry);
             } else if names::is_class_directory(&entry.name) {
                 classes.push(entry);
             }
         }
-        let layout = if flat_shards.is_empty() { Layout::Hierarchical } else { Layout::Flat };
-        Ok(Listing { layout, is_marked, classes, flat_shards })
+        let lost_flat_shards: Vec<String> = counted.into_iter().collect();
+        let has_flat = !flat_shards.is_empty() || !lost_flat_shards.is_empty();
+        let layout = if has_flat { Layout::Flat } else { Layout::Hierarchical };
+        Ok(Listing { layout, is_marked, classes, flat_shards, lost_flat_shards })
     }
 }
 

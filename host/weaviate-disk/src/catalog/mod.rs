@@ -3,7 +3,7 @@
 //! Reading order, each file using only those before it:
 //!
 //! * `name_list`, `warning`: what the operator should know.
-//! * `listing`, `node`: a data directory, opened and listed.
+//! * `flat_shards`, `listing`, `node`: a data directory, opened and listed.
 //! * `effective_schema`, `stored_schemas`: the schema that counts, and what each directory's own says.
 //! * `object_names`: class names in stored objects, for data without a schema.
 //! * `on_disk`: what a directory holds.
@@ -14,6 +14,7 @@
 pub(crate) mod class;
 pub(crate) mod classes;
 pub(crate) mod effective_schema;
+mod flat_shards;
 pub(crate) mod listing;
 mod matching;
 pub(crate) mod name_list;

@@ -9,7 +9,8 @@ use offloom_weaviate_lsm::{LsmError, bucket::Bucket, layout::Layout};
 
 use super::{
     effective_schema::EffectiveSchema,
-    listing::{Entry, EntryKind, FLAT_ENDING, entries, is_directory},
+    flat_shards::FLAT_ENDING,
+    listing::{Entry, EntryKind, entries, is_directory},
     node::OpenedNode,
     object_names,
     warning::Warning,
@@ -24,8 +25,8 @@ const UNSHARDED: &str = "single";
 pub(crate) struct ClassOnDisk {
     /// The shards by name.
     pub shards: BTreeMap<String, Layout>,
-    /// Whether a shard has a directory `lsm`, or may have one. If none has, only a schema makes this
-    /// a class.
+    /// Whether a shard has a directory `lsm` or a counter, or may have one. If none has, only a schema
+    /// makes this a class.
     pub has_data: bool,
     /// Why shards of the class may be unknown.
     pub faults: Vec<Arc<DiskError>>,
@@ -55,7 +56,11 @@ pub(crate) fn classes(
         classes.insert(name, class);
     }
     for entry in std::mem::take(&mut node.listing.flat_shards) {
-        add_flat_shard(entry, node, known, &mut classes, warnings);
+        add_flat_shard(entry, false, node, known, &mut classes, warnings);
+    }
+    for name in std::mem::take(&mut node.listing.lost_flat_shards) {
+        let entry = Entry { name, kind: EntryKind::Directory };
+        add_flat_shard(entry, true, node, known, &mut classes, warnings);
     }
     classes
 }
@@ -89,8 +94,11 @@ impl ClassOnDisk {
             let fault = match kind {
                 EntryKind::Directory => {
                     // A shard that cannot be examined may have one. Reading it gives the error.
-                    let has_data = || is_directory(&node.root, &format!("{path}/lsm"));
-                    class.has_data = class.has_data || has_data().unwrap_or(true);
+                    let has_lsm = || is_directory(&node.root, &format!("{path}/lsm"));
+                    let has_counter = || node.root.try_exists(format!("{path}/indexcount"));
+                    class.has_data = class.has_data
+                        || has_lsm().unwrap_or(true)
+                        || has_counter().unwrap_or(true);
                     None
                 }
                 EntryKind::NoDirectory if known.has_shard(directory, &name) => {
@@ -121,9 +129,10 @@ struct FlatShard<'a> {
 }
 
 /// Adds a shard of the flat layout to its class. One that cannot be attributed is a fault of every
-/// class that it may belong to.
+/// class that it may belong to. With `is_lost`, only its counter is there.
 fn add_flat_shard(
     Entry { name, kind }: Entry,
+    is_lost: bool,
     node: &OpenedNode,
     known: &EffectiveSchema,
     classes: &mut BTreeMap<String, ClassOnDisk>,
@@ -151,7 +160,10 @@ fn add_flat_shard(
     let fault = match owner {
         Ok(Some((class, shard))) => {
             let class = classes.entry(class.to_owned()).or_default();
-            class.shards.insert(shard.to_owned(), Layout::Flat);
+            // A server that was killed during its migration has moved it without its counter.
+            if !is_lost || !class.shards.contains_key(shard) {
+                class.shards.insert(shard.to_owned(), Layout::Flat);
+            }
             class.has_data = true;
             if let Some(source) = unreadable {
                 class.shard_faults.insert(shard.to_owned(), unlisted(name.clone(), source));
@@ -159,7 +171,9 @@ fn add_flat_shard(
             return;
         }
         Ok(None) => {
-            warnings.push(Warning::NoShards { directory: name.clone() });
+            if !is_lost {
+                warnings.push(Warning::NoShards { directory: name.clone() });
+            }
             return;
         }
         Err(fault) => Arc::new(fault),
@@ -235,7 +249,11 @@ impl<'a> FlatShard<'a> {
         }
         let files = bucket.list()?.unwrap_or_default();
         let has_bytes = files.iter().any(|file| file.bytes > 0);
-        if has_bytes { Err(DiskError::FlatShard { entry: entry() }) } else { Ok(None) }
+        if has_bytes || bucket.counts_objects()? {
+            Err(DiskError::FlatShard { entry: entry() })
+        } else {
+            Ok(None)
+        }
     }
 
     /// The directories of the classes that it may belong to: those in the schema, or else the one that

@@ -6,6 +6,7 @@ use offloom_weaviate_lsm::{
     bucket::{Bucket, BucketFile},
     check::{self, Check},
     descriptors::Descriptors,
+    emptiness::{self, Holding},
     leftovers::{self, IgnoredReason, SourceKind},
     segment::SegmentLayout,
     wal::LogIndex,
@@ -157,12 +158,17 @@ impl Survey {
 
 impl ShardSurvey {
     fn read(class: &Class, shard: &Shard, nodes: &[Node]) -> ShardSurvey {
-        let not_found = shard.fault.clone().filter(|_| shard.skip_reason.is_none());
+        let is_lost = shard.skip_reason == Some(SkipReason::NoData);
+        let not_found = if is_lost {
+            Some(Arc::new(class.lost(shard)))
+        } else {
+            shard.fault.clone().filter(|_| shard.skip_reason.is_none())
+        };
         let buckets = class.buckets(shard, nodes).filter(|_| not_found.is_none());
         ShardSurvey {
             shard: shard.name.to_string(),
             status: shard.status.clone(),
-            skip_reason: shard.skip_reason.clone(),
+            skip_reason: shard.skip_reason.clone().filter(|_| !is_lost),
             copies: buckets.map(|bucket| CopySurvey::read(&bucket)).collect(),
             not_found,
         }
@@ -171,26 +177,44 @@ impl ShardSurvey {
 
 impl CopySurvey {
     fn read(bucket: &Bucket) -> CopySurvey {
-        let mut survey = CopySurvey {
+        let read = || CopySurvey::read_once(bucket);
+        let settled = emptiness::read_settled(bucket, read, CopySurvey::holds_objects);
+        let (mut survey, fault) = match settled {
+            Ok((survey, Holding::Lost(lost))) => {
+                (survey, Some(LsmError::Lost { place: bucket.place(""), lost }))
+            }
+            Ok((survey, _)) => (survey, None),
+            Err(error) => (CopySurvey::of(bucket, Vec::new()), Some(error)),
+        };
+        survey.fault = survey.fault.or(fault);
+        survey
+    }
+
+    fn of(bucket: &Bucket, ignored: Vec<IgnoredFile>) -> CopySurvey {
+        CopySurvey {
             directory: bucket.directory.clone(),
             objects_estimate: 0,
             raw_bytes: 0,
             segments: Vec::new(),
             logs: Vec::new(),
-            ignored: Vec::new(),
+            ignored,
             fault: None,
             check: None,
-        };
-        let listed = match bucket.list() {
-            Ok(listed) => listed.unwrap_or_default(),
-            Err(error) => return CopySurvey { fault: Some(error), ..survey },
-        };
-        let decision = leftovers::decide(listed);
-        survey.ignored = decision
-            .ignored
-            .into_iter()
-            .map(|(name, reason)| IgnoredFile { name, reason })
-            .collect();
+        }
+    }
+
+    /// Whether there are objects or deletions in it, or a fault that hides them.
+    fn holds_objects(&self) -> bool {
+        self.fault.is_some()
+            || self.segments.iter().any(|segment| segment.keys > 0)
+            || self.logs.iter().any(|log| log.records > 0)
+    }
+
+    fn read_once(bucket: &Bucket) -> Result<CopySurvey, LsmError> {
+        let decision = leftovers::decide(bucket.list()?.unwrap_or_default());
+        let ignored = decision.ignored.into_iter();
+        let ignored = ignored.map(|(name, reason)| IgnoredFile { name, reason }).collect();
+        let mut survey = CopySurvey::of(bucket, ignored);
         survey.fault =
             decision.refused.map(|file| LsmError::Compaction { place: bucket.place(&file) });
         for chosen in decision.chosen {
@@ -202,7 +226,7 @@ impl CopySurvey {
                 survey.fault.get_or_insert(error);
             }
         }
-        survey
+        Ok(survey)
     }
 
     fn add_segment(&mut self, file: &BucketFile, leftover: bool) -> Result<(), LsmError> {

@@ -12,7 +12,7 @@ use offloom_weaviate_lsm::{
 
 use super::{Unit, UnitParts, cutter::ShardCutter};
 use crate::catalog::{
-    class::{Class, Shard},
+    class::{Class, Shard, SkipReason},
     node::Node,
 };
 
@@ -130,6 +130,8 @@ impl Units {
             return ShardStart::Started(None);
         }
         let taken = match &shard.skip_reason {
+            // Servers make the shards of a class together with it.
+            Some(SkipReason::NoData) => Err(self.class.lost(shard)),
             Some(_) => Ok(Some(TakenShard {
                 snapshot: None,
                 report: SnapshotReport::not_read(),
@@ -165,6 +167,7 @@ impl Units {
             }
             Ok(None) => return ShardStart::NoRoom,
             Err(error) => {
+                summary.skip_reason = None;
                 summary.error = Some(Arc::new(error));
                 None
             }

@@ -186,11 +186,15 @@ fn classes_are_those_of_raft_and_both_sides_of_a_disagreement_are_reported() {
             "directory deleted is left out: the schema has no such class",
         ]
     );
-    let reason = |text: &str| Some(text.to_owned());
-    let expected =
-        [("s1", None), ("s2", reason("no data on disk")), ("s9", reason("not in the schema"))];
-    let expected = expected.map(|(shard, reason)| (shard.to_owned(), reason));
-    assert_eq!(skipped(&directory, "Article"), expected);
+    let article = rows::class(&directory, "Article");
+    let reasons: Vec<_> = article.shards.iter().map(|shard| shard.skip_reason.clone()).collect();
+    assert_eq!(reasons, [None, Some(SkipReason::NoData), Some(SkipReason::NotInSchema)]);
+    assert_eq!(SkipReason::NotInSchema.to_string(), "not in the schema");
+    let error = rows::read(&directory, article, 1 << 20, LIMITS).err().unwrap().to_string();
+    assert!(
+        error.starts_with("class Article, shard s2: it is in the schema and has no"),
+        "{error}"
+    );
     assert_eq!(skipped(&directory, "Moved"), [("s7".to_owned(), None)]);
 }
 

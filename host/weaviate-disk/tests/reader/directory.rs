@@ -225,7 +225,7 @@ fn a_shard_without_data_is_reported_with_its_reason() {
     let data = root.path().join("data");
     let mut writer = DirectoryWriter::create(&data).unwrap();
     let class = writer.class(CLASS, true).unwrap();
-    class.empty_shard("a").unwrap();
+    class.shard("a").unwrap();
     class.shard("b").unwrap();
     let empty_log = class.shard("c").unwrap();
     empty_log.wal(1).unwrap().finish().unwrap();
@@ -235,6 +235,8 @@ fn a_shard_without_data_is_reported_with_its_reason() {
     let empty = class.shard("e").unwrap();
     empty.segment(1, NameStyle::Long, SegmentOptions::default()).unwrap().finish().unwrap();
     let directory = DataDirectory::open(&data, None).unwrap();
+    // Dropped before it is read.
+    fs::remove_dir_all(class.path().join("a")).unwrap();
     let class = rows::class(&directory, "Article");
     let read = rows::read(&directory, class, 1 << 20, LIMITS).unwrap();
     let shards: Vec<_> = read

@@ -16,6 +16,7 @@ mod cutting;
 mod damage;
 mod descriptors;
 mod directory;
+mod emptiness;
 mod filters;
 mod flat;
 mod leftovers;
@@ -24,6 +25,7 @@ mod live;
 #[path = "../../../weaviate-schema/tests/schema/log.rs"]
 mod log;
 mod logs;
+mod missing;
 mod model;
 mod nodes;
 mod objects;
