@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::golden::compare;
+use crate::large_rows::{LARGE_ID, Source, broken_node_of, with_id};
 use crate::program::{Said, program, said};
 use crate::server::{Server, serve};
 
@@ -81,6 +82,29 @@ fn the_command_line_exports_to_a_bucket_and_proves_it() {
     SeaweedFs::shared().write(bucket, key, damaged);
     let found = offloom(Keys::ReadWrite, &["verify", folder]);
     assert!(!found.ok && format!("{found:?}").contains("Note.parquet"), "{found:#?}");
+}
+
+#[test]
+fn the_stored_bytes_of_a_quarantined_object_are_proved_in_a_bucket() {
+    let bucket = bucket("quarantine");
+    let mut source = Source::new();
+    let nodes = [1, 17 << 20].map(broken_node_of);
+    source.shard("Large", false, "abcdefghijkl", &nodes);
+    let (data, schema) = (source.data(), source.schema());
+    let (data, schema) = (data.to_str().unwrap(), schema.to_str().unwrap());
+    let keep = ["--on-bad-object", "quarantine", "--quarantine-raw"];
+    let to = ["--to", "s3://quarantine/", "--id", "kept"];
+    let what = ["export", "--data-dir", data, "--schema", schema];
+    offloom(Keys::ReadWrite, &[&what[..], &to, &keep].concat()).expect_partial();
+    let key = format!("kept/quarantine/Large/{LARGE_ID}.bin");
+    let mut stored = SeaweedFs::shared().read(bucket, &key).to_vec();
+    assert!(stored == with_id(&nodes[1], 2));
+    let verify = || offloom(Keys::ReadWrite, &["verify", "s3://quarantine/kept/"]);
+    verify().expect_success();
+    stored[9 << 20] ^= 1;
+    SeaweedFs::shared().write(bucket, &key, stored);
+    let found = verify();
+    assert!(!found.ok && format!("{found:?}").contains(LARGE_ID), "{found:#?}");
 }
 
 #[test]

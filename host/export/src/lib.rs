@@ -7,7 +7,7 @@
 //! Read the files in this order: `request`, `scope` (what a request covers), `authorize` (which
 //! classes may be read), `unreadable` (classes that cannot be), `plan` (which classes are exported), `claim` (the id is taken, and the
 //! steps from there to the end), `transfer` with `cutter` and `worker` (units become blocks),
-//! `file` (blocks become files), `outcome` (how the export and its shards ended), `definitions`
+//! `file` with `quarantine` (blocks become files, bad objects are set aside), `outcome` (how the export and its shards ended), `definitions`
 //! (`schema.json`), `commit` (the manifest), `progress` (events, and what is shown of them).
 mod authorize;
 mod claim;
@@ -17,6 +17,7 @@ mod file;
 mod outcome;
 mod plan;
 mod progress;
+mod quarantine;
 mod request;
 mod scope;
 mod transfer;
@@ -29,6 +30,7 @@ pub use file::FileError;
 pub use outcome::{Ended, ExportError};
 pub use plan::{PlanError, Planned, PlannedClass};
 pub use progress::{ClassView, Event, ShardView, Status, Totals};
+pub use quarantine::QuarantineError;
 pub use request::{Request, RequestError};
 pub use scope::{ClassSelection, Scope, ScopeError};
 pub use transfer::stop::{Stop, StopReason};

@@ -77,8 +77,10 @@ pub(crate) struct ShardResult {
     pub error: Option<String>,
     /// Whether that is that permission is denied.
     pub denied: bool,
-    /// Objects that broke their format and were left out.
+    /// Objects that broke their format, or were too large, and were left out.
     pub objects_left_out: u64,
+    /// Those of them that were too large.
+    pub objects_too_large: u64,
     /// Rows of objects with bytes after their last field.
     pub rows_with_trailing_bytes: u64,
 }
@@ -106,6 +108,7 @@ pub(crate) fn shard_results(
             error,
             denied,
             objects_left_out: faults.objects_left_out,
+            objects_too_large: faults.objects_too_large,
             rows_with_trailing_bytes: faults.rows_with_trailing_bytes,
         }
     };
@@ -165,7 +168,7 @@ impl Outcome {
             }
             manifest::Outcome::Failed | manifest::Outcome::Canceled => Vec::new(),
         };
-        let quarantines = self.written.iter().filter_map(|(_, written)| written.quarantine.clone());
+        let quarantines = self.written.iter().flat_map(|(_, written)| written.quarantine.clone());
         let attachments = self.definitions.into_iter().chain(quarantines).collect();
         let manifest = Manifest {
             backend: planned.destination.backend().to_owned(),
@@ -212,8 +215,7 @@ impl Outcome {
             let unlisted = written.faults.unlisted;
             if unlisted > 0 {
                 warnings.push(format!(
-                    "class {class}: {unlisted} more objects broke their format than quarantine/ \
-                     lists"
+                    "class {class}: {unlisted} more objects were left out than quarantine/ lists"
                 ));
             }
         }
@@ -232,8 +234,17 @@ impl ShardResult {
         };
         let unread = self.error.clone().map(|error| missing(None, error));
         let left_out = (self.objects_left_out > 0)
-            .then(|| missing(Some(self.objects_left_out), "they break their format".to_owned()));
+            .then(|| missing(Some(self.objects_left_out), self.why_objects_left_out()));
         unread.into_iter().chain(left_out)
+    }
+
+    fn why_objects_left_out(&self) -> String {
+        const TOO_LARGE: &str = "larger than --max-object-bytes allows (max_object_bytes)";
+        match self.objects_too_large {
+            0 => "they break their format".to_owned(),
+            all if all == self.objects_left_out => format!("they are {TOO_LARGE}"),
+            some => format!("{some} of them are {TOO_LARGE}, the others break their format"),
+        }
     }
 
     fn warning(&self) -> Option<String> {

@@ -118,8 +118,9 @@ pub(crate) async fn plan(
         return Err(PlanError::Nothing { reason });
     }
     scope.check_classes(&candidates)?;
+    let limit = guest.object_limit();
     let candidates =
-        candidates.into_iter().map(|class| scope.apply(class)).collect::<Result<_, _>>()?;
+        candidates.into_iter().map(|class| scope.apply(class, limit)).collect::<Result<_, _>>()?;
     let estimated = estimate(directory, candidates).await?;
     let offered: Vec<OfferedClass> = estimated
         .iter()

@@ -202,7 +202,7 @@ mod tests {
         let by_file = file(
             "sources = ['/a', '/b']\nlisten = '127.0.0.1:1'\nschema = '/s'\nbucket = 'lake'\n\
              filesystem_root = '/out'\nallowed_buckets = ['c', 'd']\npath = 'p'\nguest = '/g'\n\
-             workers = 3\nmax_exports = 9\nstate_dir = '/state'\ncache_dir = '/cache'\n\
+             workers = 3\nmax_exports = 9\nmax_object_bytes = '100MiB'\nstate_dir = '/state'\ncache_dir = '/cache'\n\
              quarantine_raw = true\nshutdown_grace_seconds = 5\n",
         );
         let by_file = resolve(&[], Some(by_file.path())).unwrap();
@@ -219,6 +219,7 @@ mod tests {
                 "--guest=/g",
                 "--workers=3",
                 "--max-exports=9",
+                "--max-object-bytes=104857600",
                 "--state-dir=/state",
                 "--cache-dir=/cache",
                 "--quarantine-raw",

@@ -1,8 +1,8 @@
 //! `offloom`: exports a Weaviate data directory to Parquet through a sandboxed guest.
 //!
 //! The story of an export is the crate `offloom_export`; here are its two callers. Read in this
-//! order: `cli` (the commands; `cli/export.rs` is the shorter caller), `guest` and `signals` (used by
-//! both), then the server: `config` (its settings), `app` (how it is composed), `api` (REST),
+//! order: `cli` (the commands; `cli/export.rs` is the shorter caller), `guest` with `max_object_bytes` and
+//! `signals` (used by both), then the server: `config` (its settings), `app` (how it is composed), `api` (REST),
 //! `backend` (where exports may be created), `scheduler` (the longer caller), `export_index` (the
 //! exports of this server, on disk), `lookup` (what is known of an export).
 mod api;
@@ -13,6 +13,7 @@ mod config;
 mod export_index;
 mod guest;
 mod lookup;
+mod max_object_bytes;
 mod scheduler;
 mod signals;
 

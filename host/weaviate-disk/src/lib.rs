@@ -52,8 +52,8 @@ pub use offloom_weaviate_schema as schema;
 pub use rows::{
     cursor::{ReadReport, UnitCursor},
     faults::{
-        BadObject, Faults, MAX_LISTED_OBJECTS, MAX_RAW_BYTES, OnBadObject, ReadOptions,
-        ShardFaults, UnknownPolicy,
+        BadObject, Faults, MAX_LISTED_OBJECTS, OnBadObject, ReadOptions, ShardFaults, StoredValue,
+        UnknownPolicy,
     },
     filter::{FilterError, PropertySelection, RowFilter, UNNAMED_VECTOR, VectorSelection},
 };

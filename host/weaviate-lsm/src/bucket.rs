@@ -324,7 +324,10 @@ enum Content {
 
 impl BucketFile {
     /// Fills `buffer` with the bytes at `offset`.
-    pub(crate) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), LsmError> {
+    ///
+    /// # Errors
+    /// [`LsmError::Changed`] when the file ends before, [`LsmError::Read`].
+    pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), LsmError> {
         let read = match &self.content {
             Content::File(file) => file.read_exact_at(buffer, offset),
             Content::Memory(bytes) => read_memory(bytes, buffer, offset),

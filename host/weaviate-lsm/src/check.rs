@@ -2,6 +2,7 @@
 //! objects, also objects that newer ones replace. An export reads less.
 use std::{fmt, sync::Arc};
 
+use offloom_rows::ObjectLimit;
 use uuid::Uuid;
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     freeze::{Frozen, freeze},
     key_index::{self, KeyTree, SparseWalk},
     leftovers::SourceKind,
-    object::{self, FaultAt, MAX_VALUE_BYTES, VectorEntries},
+    object::{self, FaultAt, VectorEntries},
     segment::{self, HEADER_BYTES, SegmentLayout, SegmentReader},
     wal::LogIndex,
 };
@@ -21,6 +22,9 @@ pub const MAX_FINDINGS: usize = 100;
 
 /// Read-ahead in the data section of a segment.
 const READ_AHEAD_BYTES: usize = 256 * 1024;
+
+/// A large object is no damage: the largest that any export takes.
+const LIMIT: ObjectLimit = ObjectLimit::LARGEST;
 
 /// Bytes of a node before its value: tombstone flag and length (`lsm-segment.md` 1.3).
 const NODE_HEAD_BYTES: u64 = 9;
@@ -270,9 +274,8 @@ impl Checking<'_> {
 
     /// Reads and decodes a value that is in no buffer.
     fn object_at(&mut self, key: u128, offset: u64, value_bytes: u64) {
-        if value_bytes > MAX_VALUE_BYTES {
-            let fault =
-                ObjectFault::TooLarge { row_bytes: value_bytes, limit_bytes: MAX_VALUE_BYTES };
+        if value_bytes > LIMIT.value_bytes() {
+            let fault = ObjectFault::TooLarge { row_bytes: value_bytes, limit: LIMIT };
             return self.add(FindingKind::Object, Some(offset), fault.to_string());
         }
         // The value was checked to lie within the file, and is within the limit.
@@ -285,7 +288,7 @@ impl Checking<'_> {
 
     fn object(&mut self, key: u128, at: u64, value: &[u8]) {
         self.check.objects = self.check.objects.saturating_add(1);
-        if let Err(FaultAt { offset, fault }) = object::decode(value, key, self.entries) {
+        if let Err(FaultAt { offset, fault }) = object::decode(value, key, LIMIT, self.entries) {
             let reason = format!("{}: {fault}", Uuid::from_u128(key));
             self.add(FindingKind::Object, Some(at.saturating_add(offset)), reason);
         }

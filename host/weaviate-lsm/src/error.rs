@@ -1,6 +1,7 @@
 //! What can go wrong in the files of a shard, each error with the place that shows it.
 use std::{fmt, io, path::Path, sync::Arc};
 
+use offloom_rows::ObjectLimit;
 use uuid::Uuid;
 
 /// A file of a shard, usually of its objects bucket, or the shard itself when `file` is empty.
@@ -421,12 +422,28 @@ pub enum ObjectFault {
     /// The stored properties are JSON without members, so that no filter can apply to them.
     #[error("the properties are not a JSON object, so they cannot be filtered")]
     PropertiesNoObject,
-    /// The row is larger than what may cross to a guest.
-    #[error("the row has {row_bytes} bytes, more than the {limit_bytes} that a row may have")]
+    /// The object is larger than the export allows.
+    #[error(
+        "the object has {row_bytes} bytes, more than the {} that one may have: {}",
+        .limit.row_bytes(),
+        remedy(*.row_bytes)
+    )]
     TooLarge {
-        /// Bytes of its columns, or more.
+        /// Bytes of the columns of its row; of its stored value where that was not read.
         row_bytes: u64,
         /// The limit.
-        limit_bytes: u64,
+        limit: ObjectLimit,
     },
+}
+
+/// What helps against an object of `row_bytes`.
+fn remedy(row_bytes: u64) -> String {
+    if row_bytes <= ObjectLimit::LARGEST.row_bytes() {
+        return "raise --max-object-bytes (max_object_bytes of the service)".to_owned();
+    }
+    format!(
+        "no export takes more than {} (--max-object-bytes); --on-bad-object skip or quarantine leaves it \
+         out",
+        ObjectLimit::LARGEST
+    )
 }

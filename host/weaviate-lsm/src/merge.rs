@@ -3,10 +3,12 @@
 //! The rule is described in `lsm-segment.md` 4, that for several copies in `data-directory.md` 8.
 use std::{cmp::Reverse, collections::BinaryHeap, ops::Range, sync::Arc};
 
+use offloom_rows::ObjectLimit;
+
 use crate::{
     bucket::BucketFile,
-    error::{LsmError, Place},
-    object::{self, MAX_VALUE_BYTES},
+    error::LsmError,
+    object,
     ruling::{DifferenceCounts, Ruling, Verdict},
     segment::{SegmentReader, TOMBSTONE_TIME_BYTES},
     snapshot::{Content, ShardSnapshot},
@@ -90,7 +92,7 @@ impl Input {
         }
     }
 
-    fn file(&self) -> &BucketFile {
+    fn file(&self) -> &Arc<BucketFile> {
         match self {
             Input::Segment(reader) => reader.file(),
             Input::Log(reader) => &reader.file,
@@ -156,7 +158,7 @@ pub struct StoredRow<'a> {
     /// The object's id as a number.
     pub key: u128,
     /// The file that holds it.
-    pub place: &'a Place,
+    pub file: &'a Arc<BucketFile>,
     /// Offset of the value in the file.
     pub offset: u64,
     /// Length of the value.
@@ -177,6 +179,8 @@ pub struct Merge {
     copies: Option<CopiesMerge>,
     /// The winner's value, if its input did not buffer it.
     loaded: Vec<u8>,
+    /// Values with more bytes are not read.
+    max_value_bytes: u64,
 }
 
 /// The additional state of a merge of several copies of a shard.
@@ -197,12 +201,13 @@ struct CopiesMerge {
 const KEPT_VALUE_BYTES: usize = 1024 * 1024;
 
 impl Merge {
-    /// Opens the files that have data in the range, and reads the first node of each.
+    /// Opens the files that have data in the range, and reads the first node of each. The values of
+    /// objects beyond `limit` are not read.
     ///
     /// # Errors
     /// When a file cannot be read, or a node violates the format.
     // Over 60 lines: one constructor for both kinds of file and for copies.
-    pub fn open(range: &ShardRange) -> Result<Merge, LsmError> {
+    pub fn open(range: &ShardRange, limit: ObjectLimit) -> Result<Merge, LsmError> {
         let snapshot = &range.snapshot;
         let used = range.parts.iter().filter(|part| !part.is_empty()).count();
         let read_ahead = ALL_READ_AHEAD_BYTES
@@ -245,7 +250,9 @@ impl Merge {
             candidates: Vec::new(),
             verdicts: Vec::new(),
         });
-        let mut merge = Merge { inputs, heads, winner: None, copies, loaded: Vec::new() };
+        let max_value_bytes = limit.value_bytes();
+        let loaded = Vec::new();
+        let mut merge = Merge { inputs, heads, winner: None, copies, loaded, max_value_bytes };
         for input in 0..used {
             merge.step(input)?;
         }
@@ -347,7 +354,7 @@ impl Merge {
     fn load(&mut self, winner: usize) -> Result<(), LsmError> {
         let Some(input) = self.inputs.get(winner) else { return Ok(()) };
         let (offset, bytes) = input.value_location();
-        if input.buffered_value().is_some() || bytes > MAX_VALUE_BYTES {
+        if input.buffered_value().is_some() || bytes > self.max_value_bytes {
             return Ok(());
         }
         if self.loaded.capacity() > KEPT_VALUE_BYTES {
@@ -367,10 +374,10 @@ impl Merge {
     pub fn row(&self) -> Option<StoredRow<'_>> {
         let input = self.inputs.get(self.winner?)?;
         let (offset, value_bytes) = input.value_location();
-        let loaded = || (value_bytes <= MAX_VALUE_BYTES).then_some(self.loaded.as_slice());
+        let loaded = || (value_bytes <= self.max_value_bytes).then_some(self.loaded.as_slice());
         Some(StoredRow {
             key: input.key()?,
-            place: &input.file().place,
+            file: input.file(),
             offset,
             value_bytes,
             value: input.buffered_value().or_else(loaded),

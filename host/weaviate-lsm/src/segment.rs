@@ -210,7 +210,7 @@ impl SegmentReader {
         }
     }
 
-    pub fn file(&self) -> &BucketFile {
+    pub fn file(&self) -> &Arc<BucketFile> {
         &self.file
     }
 

@@ -1,6 +1,7 @@
 //! The exact name of a class, from its objects (`data-directory.md` 6, way 6.3).
 use std::{collections::BTreeSet, sync::Arc};
 
+use offloom_rows::ObjectLimit;
 use offloom_weaviate_lsm::{
     bucket::Bucket,
     merge::{Merge, ShardRange},
@@ -14,6 +15,8 @@ use crate::schema::names;
 const SHARDS: usize = 64;
 /// Limit of objects to read from each shard.
 const OBJECTS: usize = 3;
+/// The name of a class does not depend on the limit of an export.
+const LIMIT: ObjectLimit = ObjectLimit::LARGEST;
 /// Limit of bytes to read from a log.
 const LOG_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -46,14 +49,16 @@ pub(crate) fn class_names(buckets: impl IntoIterator<Item = Bucket>) -> Vec<Stri
 pub(crate) fn find_name(bucket: Bucket, mut accepts: impl FnMut(&str) -> bool) -> Option<String> {
     let snapshot = Arc::new(ShardSnapshot::peek(bucket, LOG_BYTES)?);
     let parts = snapshot.sources.iter().map(|source| source.whole()).collect();
-    let mut merge = Merge::open(&ShardRange { snapshot, keys: None..None, parts }).ok()?;
+    let range = ShardRange { snapshot, keys: None..None, parts };
+    let mut merge = Merge::open(&range, LIMIT).ok()?;
     let mut entries = VectorEntries::default();
     for _ in 0..OBJECTS {
         if !merge.advance().ok()? {
             break;
         }
         let row = merge.row()?;
-        let object = object::decode(row.value?, row.key, &mut entries).ok()?;
+        let Some(value) = row.value else { continue };
+        let Ok(object) = object::decode(value, row.key, LIMIT, &mut entries) else { continue };
         if let Ok(name) = std::str::from_utf8(object.class_name)
             && accepts(name)
         {

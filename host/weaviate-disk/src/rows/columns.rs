@@ -2,7 +2,7 @@
 use std::collections::HashMap;
 
 use offloom_rows::{
-    Batch, Column, MAX_ROW_BYTES, MultiVectorMap, RowBatch, ShardRun, Values, VariableWidth,
+    Batch, Column, MultiVectorMap, ObjectLimit, RowBatch, ShardRun, Values, VariableWidth,
     VectorMap,
 };
 
@@ -187,6 +187,7 @@ impl RowBuilder {
         object: &Object<'_>,
         entries: &VectorEntries,
         origin: Origin<'_>,
+        limit: ObjectLimit,
     ) -> Result<u64, ObjectFault> {
         let mut bytes = FIXED_ROW_BYTES
             .saturating_add(object.vector.len() as u64)
@@ -204,8 +205,8 @@ impl RowBuilder {
                 bytes = bytes.saturating_add(vector.len() as u64).saturating_add(4);
             }
         }
-        if bytes > MAX_ROW_BYTES {
-            return Err(ObjectFault::TooLarge { row_bytes: bytes, limit_bytes: MAX_ROW_BYTES });
+        if bytes > limit.row_bytes() {
+            return Err(ObjectFault::TooLarge { row_bytes: bytes, limit });
         }
         Ok(bytes)
     }
