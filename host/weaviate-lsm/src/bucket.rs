@@ -55,7 +55,8 @@ impl Bucket {
     /// # Errors
     /// When the directory, or a file in it, cannot be examined.
     pub fn list(&self) -> Result<Option<Vec<ListedFile>>, LsmError> {
-        self.open_directory()?.map(|directory| directory.list()).transpose()
+        let listing = self.open_directory()?.map(|directory| directory.list()).transpose()?;
+        Ok(listing.map(|listing| listing.files))
     }
 
     /// Opens the bucket's directory; `None` if there is none.
@@ -111,21 +112,30 @@ pub(crate) struct OpenBucket<'a> {
     directory: Dir,
 }
 
+/// The regular files of a bucket.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    pub files: Vec<ListedFile>,
+    /// Whether a name was gone when it was looked at. Its data may be under a name that came after the
+    /// names were read, so that two such listings agree on less than the bucket holds.
+    pub changed: bool,
+}
+
 impl OpenBucket<'_> {
-    /// The bucket's regular files at this moment.
-    pub fn list(&self) -> Result<Vec<ListedFile>, LsmError> {
+    /// The bucket's regular files: the names of one moment, each looked at a little later.
+    pub fn list(&self) -> Result<Listing, LsmError> {
         let failed = |source| LsmError::List { entry: self.bucket.path(), source };
-        let mut files = Vec::new();
+        let mut listing = Listing { files: Vec::new(), changed: false };
         let entries = match self.directory.entries() {
             Ok(entries) => entries,
             // The shard was dropped, and its directory removed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
             Err(error) => return Err(failed(error)),
         };
         for entry in entries {
             let entry = match entry {
                 Ok(entry) => entry,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
                 Err(error) => return Err(failed(error)),
             };
             let Ok(name) = entry.file_name().into_string() else { continue };
@@ -134,7 +144,10 @@ impl OpenBucket<'_> {
             let mut metadata = match entry.metadata() {
                 Ok(metadata) => metadata,
                 // Removed since the directory was read: not part of this listing.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    listing.changed = true;
+                    continue;
+                }
                 Err(error) => return Err(unreadable(error)),
             };
             if metadata.is_symlink() {
@@ -142,10 +155,14 @@ impl OpenBucket<'_> {
                 metadata = self.bucket.root.metadata(path).map_err(unreadable)?;
             }
             if metadata.is_file() {
-                files.push(ListedFile { name, bytes: metadata.len(), inode: metadata.ino() });
+                listing.files.push(ListedFile {
+                    name,
+                    bytes: metadata.len(),
+                    inode: metadata.ino(),
+                });
             }
         }
-        Ok(files)
+        Ok(listing)
     }
 
     /// Opens a listed file with its current length; `None` if it is no longer the one that was
