@@ -8,6 +8,7 @@
 )]
 mod allocations;
 mod bad_data;
+mod batches;
 #[allow(dead_code, reason = "the schema's own tests use the rest")]
 #[path = "../../../weaviate-schema/tests/schema/bbolt_file.rs"]
 mod bbolt_file;
@@ -19,6 +20,7 @@ mod directory;
 mod filters;
 mod flat;
 mod leftovers;
+mod listings;
 mod live;
 #[allow(dead_code, reason = "the schema's own tests use the rest")]
 #[path = "../../../weaviate-schema/tests/schema/log.rs"]
@@ -32,3 +34,4 @@ mod rows;
 mod shard;
 mod tenants;
 mod untouched;
+mod wrong_rows;
