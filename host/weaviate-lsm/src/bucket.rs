@@ -58,7 +58,8 @@ impl Bucket {
     /// When the directory, or a file with data in it, cannot be examined; when something else has the
     /// name of a file with data.
     pub fn list(&self) -> Result<Option<Vec<ListedFile>>, LsmError> {
-        self.open_directory()?.map(|directory| directory.list()).transpose()
+        let listing = self.open_directory()?.map(|directory| directory.list()).transpose()?;
+        Ok(listing.map(|listing| listing.files))
     }
 
     /// Opens the bucket's directory; `None` if there is none.
@@ -209,21 +210,30 @@ pub(crate) struct OpenBucket<'a> {
     directory: Dir,
 }
 
+/// The regular files of a bucket.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    pub files: Vec<ListedFile>,
+    /// Whether a name was gone when it was looked at. Its data may be under a name that came after the
+    /// names were read, so that two such listings agree on less than the bucket holds.
+    pub changed: bool,
+}
+
 impl OpenBucket<'_> {
-    /// The bucket's regular files at this moment.
-    pub fn list(&self) -> Result<Vec<ListedFile>, LsmError> {
+    /// The bucket's regular files: the names of one moment, each looked at a little later.
+    pub fn list(&self) -> Result<Listing, LsmError> {
         let failed = |error| self.bucket.unlisted(error);
-        let mut files = Vec::new();
+        let mut listing = Listing { files: Vec::new(), changed: false };
         let entries = match self.directory.entries() {
             Ok(entries) => entries,
             // The shard was dropped, and its directory removed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
             Err(error) => return Err(failed(error)),
         };
         for entry in entries {
             let entry = match entry {
                 Ok(entry) => entry,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
                 Err(error) => return Err(failed(error)),
             };
             let name = match entry.file_name().into_string() {
@@ -239,20 +249,25 @@ impl OpenBucket<'_> {
             let may_hold_data = leftovers::may_hold_data(&name);
             let found = match self.examine(&entry, &name) {
                 Ok(Some(found)) => found,
-                Ok(None) => continue,
+                Ok(None) => {
+                    listing.changed = true;
+                    continue;
+                }
                 Err(error) if may_hold_data => return Err(self.bucket.unreadable(&name, error)),
                 // Nobody reads it.
                 Err(_) => continue,
             };
             match found {
-                Found::File { bytes, inode } => files.push(ListedFile { name, bytes, inode }),
+                Found::File { bytes, inode } => {
+                    listing.files.push(ListedFile { name, bytes, inode });
+                }
                 Found::Other(found) if may_hold_data => {
                     return Err(LsmError::NotAFile { place: self.bucket.place(&name), found });
                 }
                 Found::Other(_) => {}
             }
         }
-        Ok(files)
+        Ok(listing)
     }
 
     /// What has this name; `None` if it was removed since the directory was read, so that it is not

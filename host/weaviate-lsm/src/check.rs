@@ -26,9 +26,6 @@ const READ_AHEAD_BYTES: usize = 256 * 1024;
 /// A large object is no damage: the largest that any export takes.
 const LIMIT: ObjectLimit = ObjectLimit::LARGEST;
 
-/// Bytes of a node before its value: tombstone flag and length (`lsm-segment.md` 1.3).
-const NODE_HEAD_BYTES: u64 = 9;
-
 /// What is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FindingKind {
@@ -202,7 +199,7 @@ impl Checking<'_> {
         let mut tree = tree.map(|tree| (tree, SparseWalk::new(1)));
         let mut nodes = SegmentReader::new(
             self.file.clone(),
-            layout.secondary_indices,
+            layout,
             HEADER_BYTES..layout.index_start,
             None..None,
             READ_AHEAD_BYTES,
@@ -216,7 +213,7 @@ impl Checking<'_> {
             }
             let Some(key) = nodes.key() else { break };
             let (offset, value_bytes) = nodes.value_location();
-            let start = offset.saturating_sub(NODE_HEAD_BYTES);
+            let start = nodes.node_start();
             (self.on_bytes)(start.saturating_sub(read_to));
             read_to = start;
             if let Some((tree_nodes, walk)) = &mut tree

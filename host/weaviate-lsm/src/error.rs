@@ -318,6 +318,12 @@ pub enum SegmentFault {
         /// Bytes past the end.
         excess_bytes: u64,
     },
+    /// A deletion with the value of an object, in a segment without a checksum.
+    #[error("the node of a deletion holds {value_bytes} bytes, where 0 or 9 can be")]
+    TombstoneValue {
+        /// As stored.
+        value_bytes: u64,
+    },
     /// Data nodes are not strictly ascending, or outside of the range that the tree states.
     #[error("key {key} is out of order")]
     KeyOrder {

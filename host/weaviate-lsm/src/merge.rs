@@ -4,13 +4,15 @@
 use std::{cmp::Reverse, collections::BinaryHeap, ops::Range, sync::Arc};
 
 use offloom_rows::ObjectLimit;
+use uuid::Uuid;
 
 use crate::{
     bucket::BucketFile,
-    error::LsmError,
+    error::{LsmError, SegmentFault},
+    key_index::KeyTree,
     object,
     ruling::{DifferenceCounts, Ruling, Verdict},
-    segment::{SegmentReader, TOMBSTONE_TIME_BYTES},
+    segment::{self, SegmentReader, TOMBSTONE_TIME_BYTES},
     snapshot::{Content, ShardSnapshot},
     wal::LogEntry,
 };
@@ -66,35 +68,44 @@ impl LogReader {
 /// One input of a merge: a part of a file, read in key order.
 #[derive(Debug)]
 enum Input {
-    Segment(SegmentReader),
+    /// With the key tree, if only that can prove what a tombstone deletes.
+    Segment(SegmentReader, Option<KeyTree>),
     Log(LogReader),
 }
 
 impl Input {
     fn key(&self) -> Option<u128> {
         match self {
-            Input::Segment(reader) => reader.key(),
+            Input::Segment(reader, _) => reader.key(),
             Input::Log(reader) => reader.entry().map(|entry| entry.key),
         }
     }
 
     fn is_tombstone(&self) -> bool {
         match self {
-            Input::Segment(reader) => reader.is_tombstone(),
+            Input::Segment(reader, _) => reader.is_tombstone(),
             Input::Log(reader) => reader.entry().is_some_and(|entry| entry.value_bytes().is_none()),
         }
     }
 
     fn advance(&mut self) -> Result<bool, LsmError> {
         match self {
-            Input::Segment(reader) => reader.advance(),
+            Input::Segment(reader, tree) => {
+                let more = reader.advance()?;
+                if let Some(tree) = tree
+                    && reader.is_tombstone()
+                {
+                    confirm_tombstone(reader, tree)?;
+                }
+                Ok(more)
+            }
             Input::Log(reader) => Ok(reader.advance()),
         }
     }
 
     fn file(&self) -> &Arc<BucketFile> {
         match self {
-            Input::Segment(reader) => reader.file(),
+            Input::Segment(reader, _) => reader.file(),
             Input::Log(reader) => &reader.file,
         }
     }
@@ -102,7 +113,7 @@ impl Input {
     /// Offset in the file of the current value, and its length.
     fn value_location(&self) -> (u64, u64) {
         match self {
-            Input::Segment(reader) => reader.value_location(),
+            Input::Segment(reader, _) => reader.value_location(),
             Input::Log(reader) => reader.entry().map_or((0, 0), |entry| {
                 let bytes = entry.value_bytes().unwrap_or_else(|| entry.tombstone_bytes());
                 (entry.value_offset, bytes)
@@ -146,10 +157,21 @@ impl Input {
     /// The current value, if it was read together with its key.
     fn buffered_value(&self) -> Option<&[u8]> {
         match self {
-            Input::Segment(reader) => reader.value(),
+            Input::Segment(reader, _) => reader.value(),
             Input::Log(_) => None,
         }
     }
+}
+
+/// Compares the key of a tombstone with the key tree. A live object holds its id a second time.
+fn confirm_tombstone(reader: &SegmentReader, tree: &KeyTree) -> Result<(), LsmError> {
+    let Some(key) = reader.key() else { return Ok(()) };
+    let start = reader.node_start();
+    if tree.find(key)? == Some(start) {
+        return Ok(());
+    }
+    let lacks = SegmentFault::TreeLacks { key: Uuid::from_u128(key) };
+    Err(segment::fault(reader.file(), start, lacks))
 }
 
 /// A live object as it is stored.
@@ -225,13 +247,16 @@ impl Merge {
             }
             let file = source.file.clone();
             inputs.push(match &source.content {
-                Content::Segment(layout) => Input::Segment(SegmentReader::new(
-                    file,
-                    layout.secondary_indices,
-                    part.clone(),
-                    range.keys.clone(),
-                    read_ahead,
-                )),
+                Content::Segment(layout) => Input::Segment(
+                    SegmentReader::new(
+                        file.clone(),
+                        layout,
+                        part.clone(),
+                        range.keys.clone(),
+                        read_ahead,
+                    ),
+                    (layout.version == 0).then(|| KeyTree::new(file, layout)),
+                ),
                 Content::Log(_) => Input::Log(LogReader {
                     snapshot: snapshot.clone(),
                     source: index,

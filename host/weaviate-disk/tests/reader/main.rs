@@ -8,6 +8,7 @@
 )]
 mod allocations;
 mod bad_data;
+mod batches;
 #[allow(dead_code, reason = "the schema's own tests use the rest")]
 #[path = "../../../weaviate-schema/tests/schema/bbolt_file.rs"]
 mod bbolt_file;
@@ -20,6 +21,7 @@ mod emptiness;
 mod filters;
 mod flat;
 mod leftovers;
+mod listings;
 mod live;
 #[allow(dead_code, reason = "the schema's own tests use the rest")]
 #[path = "../../../weaviate-schema/tests/schema/log.rs"]
@@ -37,3 +39,4 @@ mod stale;
 mod stale_logs;
 mod tenants;
 mod untouched;
+mod wrong_rows;
