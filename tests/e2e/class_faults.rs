@@ -195,6 +195,9 @@ fn a_class_directory_that_may_not_be_listed_does_not_vanish_without_a_schema() {
     assert!(error.contains("permission denied: note/"), "{error}");
     expect_complete(export(&["--exclude", "Note"]));
     expect_without_note(export(&["--allow-partial"]), "permission denied: note/");
+    // The directory does not have the case of the name.
+    basic.close("namedvectors");
+    expect_complete(export(&["--exclude", "Note,NamedVectors"]));
 }
 
 #[test]

@@ -108,7 +108,7 @@ pub(crate) async fn plan(
         return Err(PlanError::UnknownClass { class: class.clone(), known: known(readable) });
     }
     let candidates: Vec<Class> =
-        readable.iter().filter(|class| scope.classes.covers(&class.name)).cloned().collect();
+        readable.iter().filter(|class| covers(&scope.classes, class)).cloned().collect();
     if candidates.is_empty() {
         let reason = if readable.is_empty() {
             "the data directory holds no classes"
@@ -138,6 +138,18 @@ pub(crate) async fn plan(
     }
     let chosen = estimated.into_iter().filter(|planned| chosen.contains(&*planned.class.name));
     Ok(select_readable(chosen.collect(), scope.allow_partial)?)
+}
+
+/// Whether the selection covers the class. Without a schema, the name of a class that cannot be read comes
+/// from its directory, which does not have its case.
+fn covers(selection: &ClassSelection, class: &Class) -> bool {
+    let is_guessed = class.definition.is_none() && !class.faults.is_empty();
+    match selection {
+        ClassSelection::Exclude(names) if is_guessed => {
+            !names.iter().any(|name| name.eq_ignore_ascii_case(&class.name))
+        }
+        _ => selection.covers(&class.name),
+    }
 }
 
 /// The classes of an export, and what is left out.

@@ -126,7 +126,7 @@ pub enum DiskError {
     #[error(
         "{entry} in the data directory is no directory, and the schema has a class of this name"
     )]
-    NoDirectoryEntry {
+    NotADirectory {
         /// Path relative to the data directory.
         entry: String,
     },
@@ -217,7 +217,7 @@ impl From<DiskError> for CursorError {
             | DiskError::SchemaFileLacks { .. }
             | DiskError::SchemaFileHas { .. }
             | DiskError::SchemaFileTenancy { .. }
-            | DiskError::NoDirectoryEntry { .. }
+            | DiskError::NotADirectory { .. }
             | DiskError::Object { .. } => true,
         };
         if is_invalid_data {

@@ -104,6 +104,7 @@ impl ClassDirectory<'_> {
         warnings: &mut Vec<Warning>,
     ) -> Vec<Class> {
         let has_directory = located.is_some();
+        let beside = self.namesakes_beside_file(class, located.as_ref());
         let LocatedClass { shards, faults, shard_faults, .. } = located.unwrap_or_default();
         let faults: Arc<[Arc<DiskError>]> = faults.into();
         let classes: Vec<&EffectiveClass> = class.all().collect();
@@ -152,7 +153,7 @@ impl ClassDirectory<'_> {
             }
             self.class(class, shards, faults.clone())
         });
-        combined.collect()
+        combined.chain(beside).collect()
     }
 
     fn class(
@@ -227,29 +228,49 @@ impl ClassDirectory<'_> {
 
     /// The classes that have data here, and that the schema file lacks.
     fn classes_beside_file(&self, file: &Path, located: LocatedClass) -> Vec<Class> {
-        let mut names = self.known.names_in_raft(self.directory);
+        let mut names: Vec<String> = self.known.stored_names(self.directory).cloned().collect();
         if names.is_empty() {
             names = self.names_in_objects(&located);
         }
         if names.is_empty() {
             names.push(names::capitalised(self.directory));
         }
-        let class = |name: String| {
-            let lacks = DiskError::SchemaFileLacks {
-                file: file.to_owned(),
-                class: name.clone(),
-                directory: self.directory.to_owned(),
-            };
-            Class {
-                name: name.into(),
-                directory: self.directory.into(),
-                multi_tenant: false,
-                definition: None,
-                shards: Arc::new([]),
-                faults: Arc::new([Arc::new(lacks)]),
-            }
+        names.into_iter().map(|name| self.class_beside_file(file, name)).collect()
+    }
+
+    /// The classes of the server's own schema that share the directory of `class`, and that the schema
+    /// file lacks.
+    fn namesakes_beside_file(
+        &self,
+        class: &EffectiveClass,
+        located: Option<&LocatedClass>,
+    ) -> Vec<Class> {
+        let (SchemaSource::File(file), Some(located)) = (&self.known.source, located) else {
+            return Vec::new();
         };
-        names.into_iter().map(class).collect()
+        let stored = self.known.stored_names(self.directory);
+        let lacking = stored.filter(|name| class.all().all(|class| class.name != **name));
+        let lacking: Vec<String> = lacking.cloned().collect();
+        if lacking.is_empty() || !self.may_hold(located) {
+            return Vec::new();
+        }
+        lacking.into_iter().map(|name| self.class_beside_file(file, name)).collect()
+    }
+
+    fn class_beside_file(&self, file: &Path, name: String) -> Class {
+        let lacks = DiskError::SchemaFileLacks {
+            file: file.to_owned(),
+            class: name.clone(),
+            directory: self.directory.to_owned(),
+        };
+        Class {
+            name: name.into(),
+            directory: self.directory.into(),
+            multi_tenant: false,
+            definition: None,
+            shards: Arc::new([]),
+            faults: Arc::new([Arc::new(lacks)]),
+        }
     }
 
     /// The exact name of a class that was deleted while the nodes that have its directory were down.

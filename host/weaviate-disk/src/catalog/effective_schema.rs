@@ -40,9 +40,10 @@ pub(crate) struct EffectiveSchema {
     pub source: SchemaSource,
     /// By class directory.
     pub classes: BTreeMap<String, EffectiveClass>,
-    /// With a schema file: the names of the classes in the server's RAFT store, by class directory.
-    /// `None` if that is not known.
-    in_raft: Option<BTreeMap<String, BTreeSet<String>>>,
+    /// With a schema file: the names of the classes in the server's own schema, by class directory.
+    stored: BTreeMap<String, BTreeSet<String>>,
+    /// Whether these are all that the server has: a `schema.db` may be out of date.
+    stored_in_raft: bool,
 }
 
 /// A class of the effective schema.
@@ -81,7 +82,8 @@ impl EffectiveSchema {
                 None => EffectiveSchema {
                     source: SchemaSource::Objects,
                     classes: BTreeMap::new(),
-                    in_raft: None,
+                    stored: BTreeMap::new(),
+                    stored_in_raft: false,
                 },
             };
         };
@@ -105,19 +107,19 @@ impl EffectiveSchema {
             None => EffectiveSchema {
                 source: SchemaSource::Server(server.read_from),
                 classes: by_directory(classes),
-                in_raft: None,
+                stored: BTreeMap::new(),
+                stored_in_raft: false,
             },
         }
     }
 
     /// The classes of the file, with their shards in the stored schema.
     fn with_file(file: &SchemaFile, stored: Vec<EffectiveClass>, is_raft: bool) -> EffectiveSchema {
-        let mut in_raft = BTreeMap::<String, BTreeSet<String>>::new();
+        let mut stored_names = BTreeMap::<String, BTreeSet<String>>::new();
         for class in &stored {
             let directory = names::class_directory(&class.name);
-            in_raft.entry(directory).or_default().insert(class.name.clone());
+            stored_names.entry(directory).or_default().insert(class.name.clone());
         }
-        let in_raft = Some(in_raft).filter(|classes| is_raft && !classes.is_empty());
         let mut stored: HashMap<String, EffectiveClass> =
             stored.into_iter().map(|class| (class.name.clone(), class)).collect();
         let classes = file.classes().iter().map(|class| {
@@ -143,28 +145,29 @@ impl EffectiveSchema {
         EffectiveSchema {
             source: SchemaSource::File(file.path().into()),
             classes: by_directory(classes),
-            in_raft,
+            // A store without classes is that of a server which has lost them.
+            stored_in_raft: is_raft && !stored_names.is_empty(),
+            stored: stored_names,
         }
     }
 
     /// Whether the server's RAFT store lists classes, and none with this directory: what lies there is
     /// of a deleted class. Only where there is a schema file.
     pub fn is_deleted(&self, directory: &str) -> bool {
-        self.in_raft.as_ref().is_some_and(|classes| !classes.contains_key(directory))
-    }
-
-    /// The names of the classes with this directory in the server's RAFT store. Only where there is a
-    /// schema file.
-    pub fn names_in_raft(&self, directory: &str) -> Vec<String> {
-        let names = self.in_raft.as_ref().and_then(|classes| classes.get(directory));
-        names.into_iter().flatten().cloned().collect()
+        self.stored_in_raft && !self.stored.contains_key(directory)
     }
 
     /// Whether the server's RAFT store has the class; `None` if that is not known. Only where there is
     /// a schema file.
     pub fn is_in_raft(&self, directory: &str, class: &str) -> Option<bool> {
-        let classes = self.in_raft.as_ref()?;
-        Some(classes.get(directory).is_some_and(|names| names.contains(class)))
+        let has_class = || self.stored.get(directory).is_some_and(|names| names.contains(class));
+        self.stored_in_raft.then(has_class)
+    }
+
+    /// The names of the classes with this directory in the server's own schema. Only where there is a
+    /// schema file.
+    pub fn stored_names(&self, directory: &str) -> impl Iterator<Item = &String> {
+        self.stored.get(directory).into_iter().flatten()
     }
 
     /// Whether a schema lists the classes. If not, the directories do.

@@ -46,7 +46,7 @@ pub(crate) fn classes(
         let class = match kind {
             EntryKind::Directory => ClassOnDisk::read(node, &name, known, warnings),
             EntryKind::NoDirectory if known.has_class(&name) => {
-                ClassOnDisk::faulty(DiskError::NoDirectoryEntry { entry: name.clone() })
+                ClassOnDisk::faulty(DiskError::NotADirectory { entry: name.clone() })
             }
             EntryKind::NoDirectory => continue,
             EntryKind::Unknown(source) => {
