@@ -1,6 +1,7 @@
 //! Tests that start the program: real directories in, real files out, read by real readers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a panic is a failed test
 
+mod api_options;
 mod bad_data;
 mod class_definition;
 mod cluster;
@@ -12,13 +13,16 @@ mod golden;
 mod guests;
 mod inspect_check;
 mod large_rows;
+mod manifests;
 mod many_tenants;
 mod program;
 mod races;
 mod rest;
 mod restart;
 mod s3;
+mod s3_ends;
 mod server;
+mod settings;
 mod signals;
 mod tenants;
 mod weaviate_client;
