@@ -1,6 +1,7 @@
 //! Tests that start the program: real directories in, real files out, read by real readers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a panic is a failed test
 
+mod api_options;
 mod bad_data;
 mod class_definition;
 mod class_faults;
@@ -16,6 +17,7 @@ mod history;
 mod inspect_check;
 mod large_log;
 mod large_rows;
+mod manifests;
 mod many_tenants;
 mod missing_shards;
 mod namesakes;
@@ -25,7 +27,9 @@ mod races;
 mod rest;
 mod restart;
 mod s3;
+mod s3_ends;
 mod server;
+mod settings;
 mod signals;
 mod stale_node;
 mod tenants;

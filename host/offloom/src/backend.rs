@@ -99,10 +99,22 @@ impl BackendConfig {
                 let path = self.prefixed(path)?;
                 Ok(Destination::s3(bucket, &path)?)
             }
-            _ => Err(BackendError::NotAvailable {
-                backend: backend.to_owned(),
-                known: self.known().join(", "),
-            }),
+            _ => Err(self.not_available(backend)),
+        }
+    }
+
+    /// Checks that there is such a backend.
+    ///
+    /// # Errors
+    /// [`BackendError::NotAvailable`].
+    pub fn check_available(&self, backend: &str) -> Result<(), BackendError> {
+        if self.known().contains(&backend) { Ok(()) } else { Err(self.not_available(backend)) }
+    }
+
+    fn not_available(&self, backend: &str) -> BackendError {
+        BackendError::NotAvailable {
+            backend: backend.to_owned(),
+            known: self.known().join(", "),
         }
     }
 

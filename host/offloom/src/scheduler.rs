@@ -1,11 +1,12 @@
 //! Runs exports for the API: accepts requests, lets a few run at once, shows and cancels them.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
+use futures::StreamExt;
 use offloom_authz::{Authorizer, Principal};
 use offloom_export::{
     ClaimError, Claimed, Ended, ExportError, Planned, Request, RequestError, Status, Stop,
@@ -26,6 +27,9 @@ use crate::export_index::{ExportEnd, ExportIndex, IndexEntry, IndexError};
 use crate::lookup::{
     ExportState, ExportView, LookupError, unfinished_end, view_of_entry, view_of_store,
 };
+
+/// Unfinished exports that are looked up at the same time.
+const MAX_LOOKUPS: usize = 16;
 
 /// Failed shards of one export that are logged one by one.
 const MAX_SHARDS_LOGGED: usize = 100;
@@ -133,6 +137,8 @@ struct Inner {
     /// One permit for each export that may run.
     turns: Arc<Semaphore>,
     running: Mutex<HashMap<Key, RunningExport>>,
+    /// Exports of the last process whose store could not say at the start how they ended.
+    unknown_ends: HashSet<Key>,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -153,9 +159,19 @@ impl Scheduler {
         let unfinished = tokio::task::spawn_blocking(move || reading.unfinished())
             .await
             .map_err(|_stopped| IndexError::Interrupted)??;
-        for entry in unfinished {
-            let ended = unfinished_end(&entry).await;
-            index.end(entry, ended).await?;
+        let mut unknown_ends = HashSet::new();
+        // A store that does not answer takes a minute, for each of them.
+        let mut ends = futures::stream::iter(unfinished)
+            .map(async |entry| (unfinished_end(&entry).await, entry))
+            .buffer_unordered(MAX_LOOKUPS);
+        while let Some((ended, entry)) = ends.next().await {
+            match ended {
+                Ok(ended) => index.end(entry, ended).await?,
+                Err(error) => {
+                    tracing::warn!(id = %entry.id, %error, "how an export ended is not known yet");
+                    unknown_ends.insert((entry.backend, entry.id));
+                }
+            }
         }
         let turns = Arc::new(Semaphore::new(usize::from(config.max_exports)));
         Ok(Scheduler {
@@ -167,6 +183,7 @@ impl Scheduler {
                 workers,
                 turns,
                 running: Mutex::default(),
+                unknown_ends,
                 stopping: CancellationToken::new(),
                 tasks: TaskTracker::new(),
             }),
@@ -290,13 +307,27 @@ impl Scheduler {
         let view = match running {
             Some(view) => view,
             None => match (self.inner.index.get(backend, id).await?, elsewhere) {
-                (Some(entry), _) => view_of_entry(&entry, all_shards).await,
+                (Some(entry), _) => {
+                    let entry = self.with_end(&key, entry).await?;
+                    view_of_entry(&entry, all_shards).await
+                }
                 (None, Some(destination)) => view_of_store(id, &destination, all_shards).await?,
                 (None, None) => return Err(LookupError::NotFound(id.clone())),
             },
         };
         self.may_see(principal, &view)?;
         Ok(view)
+    }
+
+    /// The entry of an export that this process does not run. One that the last process left is
+    /// looked up again while its end is unknown, and recorded when it is known.
+    async fn with_end(&self, key: &Key, mut entry: IndexEntry) -> Result<IndexEntry, LookupError> {
+        if entry.ended.is_none() && self.inner.unknown_ends.contains(key) {
+            let ended = unfinished_end(&entry).await?;
+            self.inner.index.end(entry.clone(), ended.clone()).await?;
+            entry.ended = Some(ended);
+        }
+        Ok(entry)
     }
 
     /// Cancels an export and waits until it has ended.

@@ -13,6 +13,7 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::model::{CreateBody, ExportBody, Place, StatusQuery};
 use super::state::ApiState;
+use crate::backend::BackendError;
 
 /// A status with more shards leaves them out, unless the query asks for them.
 const MAX_SHARDS_SHOWN: usize = 1_000;
@@ -69,9 +70,12 @@ pub async fn status(
     let (Path((backend, id)), Query(query)) = (path?, query?);
     let id = checked_id(&id)?;
     let place = Place { bucket: query.bucket, path: query.path };
-    let elsewhere = destination(&state, &backend, &place)?;
-    let view =
-        state.scheduler.view(&principal, &backend, &id, Some(elsewhere), query.shards).await?;
+    let elsewhere = match destination(&state, &backend, &place) {
+        // This server knows where its own exports are.
+        Err(BackendError::BucketNeeded { .. }) => None,
+        elsewhere => Some(elsewhere?),
+    };
+    let view = state.scheduler.view(&principal, &backend, &id, elsewhere, query.shards).await?;
     let shown = view.classes.iter().map(|class| class.shards.len()).sum::<usize>();
     let with_shards = query.shards || shown <= MAX_SHARDS_SHOWN;
     Ok(Json(ExportBody::new(view, with_shards, &state.client_text)))
@@ -85,7 +89,7 @@ pub async fn cancel(
 ) -> Result<StatusCode, ApiError> {
     let Path((backend, id)) = path?;
     let id = checked_id(&id)?;
-    destination(&state, &backend, &Place::default())?;
+    state.backend.check_available(&backend)?;
     state.scheduler.cancel(&principal, &backend, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -94,8 +98,10 @@ fn checked_id(id: &str) -> Result<ExportId, ApiError> {
     Ok(ExportId::parse(id)?)
 }
 
-fn destination(state: &ApiState, backend: &str, place: &Place) -> Result<Destination, ApiError> {
-    let destination =
-        state.backend.destination(backend, place.bucket.as_deref(), place.path.as_deref());
-    Ok(destination?)
+fn destination(
+    state: &ApiState,
+    backend: &str,
+    place: &Place,
+) -> Result<Destination, BackendError> {
+    state.backend.destination(backend, place.bucket.as_deref(), place.path.as_deref())
 }
