@@ -258,7 +258,10 @@ mod tests {
         let request = Patience::Export.client_options();
         let request = request.get_config_value(&ClientConfigKey::Timeout).unwrap();
         let request = request.strip_suffix(" seconds").unwrap();
-        assert!(docs.contains(&format!("A store has {request} s to answer a request")), "{request}");
+        assert!(
+            docs.contains(&format!("A store has {request} s to answer a request")),
+            "{request}"
+        );
         let tries = Patience::Export.retry().retry_timeout.as_secs();
         assert!(docs.contains(&format!("is tried again for {tries} s")), "{tries}");
         // The variable that the same sentence names.
