@@ -5,7 +5,7 @@ use offloom_rows::CursorError;
 use offloom_weaviate_lsm::{LsmError, ObjectFault, Place};
 use uuid::Uuid;
 
-use crate::schema::{SchemaError, SchemaFileError, raft::Foreign};
+use crate::schema::{Foreign, SchemaError, SchemaFileError};
 
 /// Why a data directory or its rows could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
 
 use crate::{
     definition::{ClassSettings, Definition, Property},
-    raft::History,
+    history::History,
     sharding::ShardState,
     warning::SchemaWarning,
 };

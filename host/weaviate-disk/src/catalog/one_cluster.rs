@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     error::{ClusterFault, DiskError},
-    schema::raft::Foreign,
+    schema::Foreign,
 };
 
 /// A data directory, as far as it is compared with the others.

@@ -8,9 +8,7 @@ use super::{effective_schema::EffectiveSchema, warning::Warning};
 use crate::{
     error::{ClusterFault, DiskError},
     schema::{
-        ClassState, ClusterSchema, SchemaError, SchemaFile, ShardState,
-        raft::{Agreement, Position},
-        stored,
+        Agreement, ClassState, ClusterSchema, Position, SchemaError, SchemaFile, ShardState, stored,
     },
 };
 

@@ -5,6 +5,7 @@ use offloom_weaviate_disk::{ClusterFault, DataDirectory, DiskError, Warning};
 use serde_json::json;
 
 use crate::{
+    bbolt_file::{self, Node, SHAPE, Tree},
     catalog::{Server, class, examples},
     log::{Log, field},
     shard::schema,
@@ -248,6 +249,52 @@ fn the_only_node_of_a_cluster_may_have_been_renamed() {
         class: "Article".to_owned(),
         shards: examples(&["s2"]),
         nodes: vec!["gone".to_owned()],
+    };
+    assert_eq!(directory.warnings(), [elsewhere]);
+}
+
+/// A `schema.db` with the class `Article`, whose shards lie on these nodes.
+fn schema_db(shards: &[(&str, &[&str])]) -> Vec<u8> {
+    let value = |json: serde_json::Value| Node::Value(json.to_string().into_bytes());
+    let mut records = Tree::from([
+        (vec![5, 0], value(json!({"class": "Article"}))),
+        (vec![15, 0], value(json!({"physical": null}))),
+    ]);
+    for (shard, nodes) in shards {
+        let record = value(json!({"name": shard, "belongsToNodes": nodes}));
+        records.insert([&[4], shard.as_bytes()].concat(), record);
+    }
+    let bucket = Tree::from([
+        (vec![1, 0], value(json!({"Version": 2}))),
+        (b"\x02Article".to_vec(), Node::Bucket(records)),
+    ]);
+    bbolt_file::write(&Tree::from([(b"schema".to_vec(), Node::Bucket(bucket))]), SHAPE)
+}
+
+#[test]
+fn a_server_before_raft_may_have_been_renamed() {
+    let server = |shards: &[(&str, &[&str])]| {
+        let server = Server::new(&Log::new());
+        fs::remove_dir_all(server.root.path().join("raft")).unwrap();
+        fs::write(server.root.path().join("schema.db"), schema_db(shards)).unwrap();
+        server
+    };
+    let node = server(&[("s1", &["old"]), ("s2", &["old"]), ("s3", &["new"])]);
+    for shard in ["s1", "s2", "s3"] {
+        node.put("Article", shard, 1);
+    }
+    let directory = DataDirectory::open(node.root.path(), None).unwrap();
+    assert_eq!(directory.warnings(), []);
+    assert_eq!(numbers(&directory, "Article"), found(&[("s1", 1), ("s2", 1), ("s3", 1)]));
+    // A copy of another node's shard is no sign of it, and that node's own shard is elsewhere.
+    let node = server(&[("s1", &["n1"]), ("s2", &["n1", "n2"]), ("s3", &["n2"])]);
+    node.put("Article", "s1", 1);
+    node.put("Article", "s2", 1);
+    let directory = DataDirectory::open(node.root.path(), None).unwrap();
+    let elsewhere = Warning::ShardsElsewhere {
+        class: "Article".to_owned(),
+        shards: examples(&["s3"]),
+        nodes: vec!["n2".to_owned()],
     };
     assert_eq!(directory.warnings(), [elsewhere]);
 }

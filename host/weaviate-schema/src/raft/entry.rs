@@ -7,7 +7,7 @@ use rmp::{
     decode::{RmpRead, read_array_len, read_map_len, read_marker},
 };
 
-use crate::raft::{command::ApplyRequest, history::Mark};
+use crate::{history::Mark, raft::command::ApplyRequest};
 
 /// The types of entries that are read.
 const COMMAND: u64 = 0;

@@ -1,14 +1,13 @@
 //! The stored schema of servers since 1.25: RAFT's newest snapshot and the log entries after it
 //! (`data-directory.md` 5.1 and 5.2).
 //!
-//! Reading order: `command`, `history` and `entry` (what the log contains), `placement`, `refusal` and
+//! Reading order: `command` and `entry` (what the log contains), `placement`, `refusal` and
 //! `transfers` (what commands need), `class` and `tenants` (what commands do), `lives`
 //! (which entry made a shard), `replay` (the log),
 //! `snapshot`.
 mod class;
 mod command;
 mod entry;
-mod history;
 mod lives;
 mod placement;
 mod refusal;
@@ -22,7 +21,6 @@ use std::{io, ops::RangeInclusive};
 use cap_std::fs::Dir;
 use offloom_weaviate_access::explain;
 
-pub use self::history::{Agreement, Foreign, History, Position};
 use self::{
     entry::{Content, LogEntry},
     replay::Replay,

@@ -6,11 +6,11 @@ use serde::Deserialize;
 
 use crate::{
     cluster::{ClusterSchema, ReadFrom},
+    history::{History, Mark},
     names,
     raft::{
         class::Class,
         command::{ApplyRequest, ClassPayload, ClusterIdPayload, Command},
-        history::{History, Mark},
         lives::Lives,
         refusal::Refusal,
         snapshot::Snapshot,

@@ -10,10 +10,10 @@ use serde::Deserialize;
 use crate::{
     definition::Definition,
     error::SchemaError,
+    history::Position,
     raft::{
         class::Class,
         command::{Progress, Transfer},
-        history::Position,
         refusal::Refusal,
         transfers::{NodeReport, Transfers},
     },

@@ -407,3 +407,11 @@ fn a_shard_remembers_the_entry_that_made_it_after_a_deletion() {
         .add_class(&definition("Article", &json!([])), &shards(&[("s2", &["n1"])])); // 5
     assert_eq!(made_again(&single.read(), "Article"), expected(&[("s2", 5)]));
 }
+
+#[test]
+fn a_class_is_deleted_whatever_the_case_of_its_name() {
+    let log = article().command(3, "ARTICLE", b""); // 4
+    assert!(log.read().classes.is_empty());
+    let log = log.add_class(&definition("Article", &json!([])), &shards(&[("s2", &["n1"])])); // 5
+    assert_eq!(made_again(&log.read(), "Article"), expected(&[("s2", 5)]));
+}

@@ -1,10 +1,7 @@
 //! What the RAFT logs of two directories say of each other.
 use std::fs;
 
-use offloom_weaviate_schema::{
-    raft::{Agreement, Foreign, History, Position},
-    stored,
-};
+use offloom_weaviate_schema::{Agreement, Foreign, History, Position, stored};
 use serde_json::json;
 
 use crate::{

@@ -13,7 +13,7 @@ pub struct Position {
 
 /// What distinguishes an entry from another cluster's of the same index and term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(crate) struct Mark {
     pub term: u64,
     /// Checksum of type and data. `None` for a configuration: the nodes of a new cluster write the
     /// first one themselves, each in its own order.
@@ -30,8 +30,8 @@ pub struct History {
     first: Option<u64>,
     /// By RAFT index: those in the log, and the last one of the snapshot.
     entries: BTreeMap<u64, Mark>,
-    pub(super) cluster_id: Option<String>,
-    pub(super) servers: Vec<String>,
+    pub(crate) cluster_id: Option<String>,
+    pub(crate) servers: Vec<String>,
 }
 
 /// What two logs say of each other.
@@ -101,7 +101,7 @@ impl Mark {
 
 impl History {
     /// That of a snapshot: its last entry, and the names of the nodes then.
-    pub(super) fn of_snapshot(
+    pub(crate) fn of_snapshot(
         last: Position,
         servers: Vec<String>,
         cluster_id: Option<String>,
@@ -112,7 +112,7 @@ impl History {
     }
 
     /// Adds an entry of the log, which are added in ascending order.
-    pub(super) fn add(&mut self, index: u64, mark: Mark) {
+    pub(crate) fn add(&mut self, index: u64, mark: Mark) {
         self.first.get_or_insert(index);
         self.entries.insert(index, mark);
     }
