@@ -2,7 +2,8 @@
 use std::fmt;
 
 /// The largest object that is exported, in bytes of the columns of its row: what filters leave out does
-/// not count. It bounds memory: a batch holds at least one whole row, and a guest holds it several
+/// not count, and named and multi vectors, which exporters write as text, count one and a half times. It
+/// bounds memory: a batch holds at least one whole row, and a guest holds it several
 /// times. The default is [`ObjectLimit::DEFAULT`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ObjectLimit(u64);

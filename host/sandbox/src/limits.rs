@@ -10,8 +10,8 @@ pub(crate) const TICK: Duration = Duration::from_millis(10);
 /// Bytes that a guest may write in one call of `sink.write` (`wit/sink.wit`).
 pub(crate) const MAX_WRITE_BYTES: usize = 1024 * 1024;
 
-/// Memory of a guest that each further byte of the largest object takes (`docs/guests.md`). Measured
-/// with vectors as text, which need the most: 7.8 times.
+/// Memory of a guest for each further byte of the largest object. The default guest needs up to five
+/// times the bytes of properties, and more for vectors by name, which therefore count more.
 const MEMORY_FACTOR: usize = 8;
 
 /// Bytes of a block for each further byte of the largest object: a number of 4 bytes has up to 15 as

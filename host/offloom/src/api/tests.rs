@@ -169,7 +169,7 @@ impl Service {
 
 async fn guest(work: &TempDir) -> ExporterGuest {
     let cache_dir = Some(work.path().join("cache"));
-    guest::load(GuestConfig { guest: None, cache_dir }).await.unwrap()
+    guest::load(GuestConfig { cache_dir, ..GuestConfig::default() }).await.unwrap()
 }
 
 fn message(body: &Value) -> &str {

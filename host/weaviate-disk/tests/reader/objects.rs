@@ -268,7 +268,7 @@ fn the_limit_of_an_export_decides_which_objects_are_too_large() {
             let directory = shard.open();
             let class = rows::class(&directory, CLASS);
             let units = directory.units(class, UnitOptions { block_bytes: 1 << 20 });
-            let read = |unit| rows::read_cursor(UnitCursor::open(&unit, &options), LIMITS);
+            let read = |unit| rows::read_cursor(UnitCursor::open(&unit, &options), rows::LIMITS);
             units.map(read).collect::<Result<Vec<_>, _>>().map(|units| units.concat())
         };
         let rows = read(41 << 20).unwrap();
