@@ -12,6 +12,9 @@ check:
 test *ARGS:
     ./dev test {{ARGS}}
 
+soak:
+    ./dev soak
+
 bench *ARGS:
     ./dev bench {{ARGS}}
 

@@ -9,18 +9,22 @@ use crate::program::{Said, offloom, python};
 use crate::server::{Server, serve_filesystem};
 
 /// A fixture of which some files are damaged.
-struct Damaged {
+pub struct Damaged {
     fixture: Fixture,
-    to: TempDir,
+    pub to: TempDir,
 }
 
 impl Damaged {
-    fn new(fixture: &str) -> Damaged {
+    pub fn new(fixture: &str) -> Damaged {
         Damaged { fixture: unpack(fixture).unwrap(), to: tempfile::tempdir().unwrap() }
     }
 
+    pub fn data_dir(&self) -> PathBuf {
+        self.fixture.data_dir()
+    }
+
     /// The segments of a class, largest last.
-    fn segments(&self, class: &str) -> Vec<PathBuf> {
+    pub fn segments(&self, class: &str) -> Vec<PathBuf> {
         let mut found = Vec::new();
         for shard in std::fs::read_dir(self.fixture.data_dir().join(class)).unwrap() {
             let objects = shard.unwrap().path().join("lsm/objects");
@@ -35,14 +39,14 @@ impl Damaged {
         found.into_iter().map(|(_, path)| path).collect()
     }
 
-    fn change(&self, file: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    pub fn change(&self, file: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = std::fs::read(file).unwrap();
         change(&mut bytes);
         std::fs::write(file, bytes).unwrap();
     }
 
     /// Breaks the first object of a class's largest segment: its marshaller version.
-    fn break_object(&self, class: &str) -> PathBuf {
+    pub fn break_object(&self, class: &str) -> PathBuf {
         let segment = self.segments(class).pop().unwrap();
         self.change(&segment, |bytes| bytes[25] = 9);
         segment

@@ -145,27 +145,6 @@ fn an_unknown_destination_scheme_is_refused() {
     assert!(error.contains("ftp") && error.contains("file://"), "{error}");
 }
 
-#[test]
-fn a_class_that_the_schema_file_lacks_is_left_out_with_a_warning() {
-    let basic = Basic::new();
-    let schema = std::fs::read(basic.fixture.schema_file()).unwrap();
-    let mut schema: serde_json::Value = serde_json::from_slice(&schema).unwrap();
-    schema["classes"].as_array_mut().unwrap().retain(|class| class["class"] != "Note");
-    let older = basic.to.path().join("older.json");
-    std::fs::write(&older, schema.to_string()).unwrap();
-    let to = tempfile::tempdir().unwrap();
-
-    let said = export(&basic.fixture.data_dir(), &older, to.path(), &[]).expect_success();
-    let left_out = "warning: directory note is left out: the schema has no such class";
-    assert_eq!(said.err.matches(left_out).count(), 1, "{}", said.err);
-    let names = files(&said.folder());
-    assert!(!names.contains(&"Note.parquet".to_owned()), "{names:?}");
-    assert!(names.contains(&"Note_Draft.parquet".to_owned()), "{names:?}");
-    let manifest = std::fs::read_to_string(said.folder().join("export_metadata.json")).unwrap();
-    // Which classes there are besides those of the export is not for everyone who may read it.
-    assert!(!manifest.contains("directory note"), "{manifest}");
-}
-
 /// The operator at the command line sees all warnings once; the manifest names only classes of the export.
 #[test]
 fn warnings_on_other_classes_are_printed_and_not_in_the_manifest() {

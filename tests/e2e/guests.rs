@@ -25,6 +25,27 @@ fn options_reach_the_guest_and_the_manifest() {
     assert_eq!(manifest["guest"]["options"]["compression"], "none");
 }
 
+/// What is written without options is what is written at the documented level, and at no other.
+#[test]
+fn the_default_level_is_the_documented_one() {
+    let docs = std::fs::read_to_string(root().join("docs/guests.md")).unwrap();
+    let row = docs.lines().find(|line| line.starts_with("| `compression-level` |")).unwrap();
+    let (_, default) = row.split_once(", default ").unwrap();
+    let default: u32 = default.split_once(' ').unwrap().0.parse().unwrap();
+    let to = tempfile::tempdir().unwrap();
+    let file = |id: &str, more: &[&str]| {
+        let more = [&["--id", id, "--include", "AllTypes"], more].concat();
+        let folder = export_basic(to.path(), &more).expect_success().folder();
+        std::fs::read(folder.join("AllTypes.parquet")).unwrap()
+    };
+    let unset = file("unset", &[]);
+    for level in [default - 1, default, default + 1] {
+        let option = format!("compression-level={level}");
+        let set = file(&level.to_string(), &["--guest-option", &option]);
+        assert_eq!(set == unset, level == default, "level {level}");
+    }
+}
+
 #[test]
 fn an_unknown_option_is_refused_with_the_known_ones() {
     let to = tempfile::tempdir().unwrap();
@@ -43,7 +64,7 @@ fn a_file_that_is_no_component_is_refused() {
 }
 
 /// The guest of the sandbox's tests: it writes only ids, or misbehaves as the option `do` says.
-fn ids_guest() -> PathBuf {
+pub fn ids_guest() -> PathBuf {
     let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     build_guest::build_guest(&root().join("guest"), target_dir, "offloom-guest-hostile").unwrap()
 }

@@ -4,22 +4,17 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use offloom_encoder::{
-    DirectoryWriter, NameStyle, Node, Object, ObjectOptions, SegmentOptions, write_tenants,
+    DirectoryWriter, NameStyle, Node, Object, ObjectOptions, SegmentOptions, scale, write_tenants,
 };
 
 use crate::program::{offloom, program, said};
 
-/// `OFFLOOM_TEST_TENANTS` asks for more than CI has time for, such as 100,000.
-fn tenants_wanted() -> u64 {
-    std::env::var("OFFLOOM_TEST_TENANTS").map_or(10_000, |count| count.parse().unwrap())
-}
-
-fn manifest(folder: &Path) -> serde_json::Value {
+pub fn manifest(folder: &Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(folder.join("export_metadata.json")).unwrap()).unwrap()
 }
 
 /// Waits for the end of a process, and returns its peak memory.
-fn peak_mib(mut child: Child) -> u64 {
+pub fn peak_mib(mut child: Child) -> u64 {
     let status = format!("/proc/{}/status", child.id());
     let mut peak_kib = 0;
     loop {
@@ -39,7 +34,7 @@ fn peak_mib(mut child: Child) -> u64 {
 #[test]
 fn tenants_that_are_logs_alone_become_one_file() {
     let source = tempfile::tempdir().unwrap();
-    let count = tenants_wanted();
+    let count = scale(10_000, 100_000);
     write_tenants(count, source.path()).unwrap();
     let folder = source.path().join("lake/many");
     let begun = Instant::now();
@@ -54,7 +49,9 @@ fn tenants_that_are_logs_alone_become_one_file() {
     let peak_mib = peak_mib(export);
     let took = begun.elapsed();
     let pace = count as f64 / took.as_secs_f64();
-    println!("{count} tenants in {took:?}, {pace:.0} a second, {peak_mib} MiB with two workers");
+    println!(
+        "soak: {count} tenants in {took:?}, {pace:.0} a second, {peak_mib} MiB with two workers"
+    );
     assert!(peak_mib < 2 * 200, "{peak_mib} MiB with two workers");
     let manifest = manifest(&folder);
     assert_eq!(manifest["files"].as_array().unwrap().len(), 1);

@@ -7,6 +7,9 @@ use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use crate::bindings::offloom::export::types::{Error, MultiVectorMap, VectorMap};
 use crate::columns::{Encoded, broken};
 
+/// The longest number as text, `-1.2345678e-10,`.
+const MAX_NUMBER_BYTES: usize = 15;
+
 /// The text of a column, row by row.
 pub(crate) struct JsonColumn {
     text: Vec<u8>,
@@ -16,10 +19,13 @@ pub(crate) struct JsonColumn {
 }
 
 impl JsonColumn {
-    fn with_rows(rows: usize) -> JsonColumn {
+    /// Takes room for the text of all numbers at once: a row of many megabytes would otherwise need
+    /// half as much memory again each time that its text grows.
+    fn with_room(rows: usize, component_bytes: usize) -> JsonColumn {
         let mut offsets = Vec::with_capacity(rows.saturating_add(1));
         offsets.push(0);
-        JsonColumn { text: Vec::new(), offsets, valid: Vec::with_capacity(rows), non_finite: 0 }
+        let text = Vec::with_capacity((component_bytes / 4).saturating_mul(MAX_NUMBER_BYTES));
+        JsonColumn { text, offsets, valid: Vec::with_capacity(rows), non_finite: 0 }
     }
 
     fn end_row(&mut self, valid: bool) -> Result<(), Error> {
@@ -50,10 +56,11 @@ impl JsonColumn {
         self.text.push(b']');
     }
 
-    pub(crate) fn into_encoded(self, rows: usize) -> Result<Encoded, Error> {
+    pub(crate) fn into_encoded(mut self, rows: usize) -> Result<Encoded, Error> {
         if self.valid.len() != rows {
             return Err(broken_map());
         }
+        self.text.shrink_to_fit();
         let array = BinaryArray::try_new(
             OffsetBuffer::new(ScalarBuffer::from(self.offsets)),
             Buffer::from_vec(self.text),
@@ -69,7 +76,9 @@ pub(crate) fn named_vectors_to_json(
     nulls: Option<&NullBuffer>,
     rows: usize,
 ) -> Result<JsonColumn, Error> {
-    rows_to_json(&map.names, &map.row_offsets, &map.name_index, nulls, rows, |column, entry| {
+    let column = JsonColumn::with_room(rows, map.components.len());
+    let row_offsets = &map.row_offsets;
+    rows_to_json(column, &map.names, row_offsets, &map.name_index, nulls, rows, |column, entry| {
         column.push_vector(vector(&map.components, &map.vector_offsets, entry)?);
         Ok(())
     })
@@ -81,7 +90,9 @@ pub(crate) fn multi_vectors_to_json(
     nulls: Option<&NullBuffer>,
     rows: usize,
 ) -> Result<JsonColumn, Error> {
-    rows_to_json(&map.names, &map.row_offsets, &map.name_index, nulls, rows, |column, entry| {
+    let column = JsonColumn::with_room(rows, map.components.len());
+    let row_offsets = &map.row_offsets;
+    rows_to_json(column, &map.names, row_offsets, &map.name_index, nulls, rows, |column, entry| {
         column.text.push(b'[');
         for (index, number) in range(&map.list_offsets, entry)?.enumerate() {
             if index > 0 {
@@ -95,6 +106,7 @@ pub(crate) fn multi_vectors_to_json(
 }
 
 fn rows_to_json(
+    mut column: JsonColumn,
     names: &[String],
     row_offsets: &[u32],
     name_index: &[u16],
@@ -103,7 +115,6 @@ fn rows_to_json(
     mut push_value: impl FnMut(&mut JsonColumn, usize) -> Result<(), Error>,
 ) -> Result<JsonColumn, Error> {
     let quoted: Vec<Vec<u8>> = names.iter().map(|name| quote(name)).collect();
-    let mut column = JsonColumn::with_rows(rows);
     for row in 0..rows {
         let entries = range(row_offsets, row)?;
         let valid = !entries.is_empty() && nulls.is_none_or(|nulls| nulls.is_valid(row));

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use offloom_protocol::error::StoreError;
-use offloom_protocol::manifest::{Attachment, Block, ClassFile, FileFormat, ManifestError};
+use offloom_protocol::manifest::{Attachment, Block, ClassFile, FileFormat};
 use offloom_protocol::names::{NameError, ObjectKey};
 use offloom_protocol::store::ExportFolder;
 use offloom_protocol::upload::{Upload, Uploaded};
@@ -14,6 +14,8 @@ use offloom_verify::{FooterError, check_parquet_footer};
 use offloom_weaviate_disk::{DifferenceCounts, Faults, ReadReport};
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::JoinHandle;
+
+use crate::quarantine::{Quarantine, QuarantineError};
 
 /// All that a Parquet file holds before its first block.
 const PARQUET_MAGIC: &[u8] = b"PAR1";
@@ -46,9 +48,9 @@ pub enum FileError {
         /// What does not fit.
         source: FooterError,
     },
-    /// The list of quarantined objects could not be written.
-    #[error("write to backend failed: {0}")]
-    Quarantine(#[from] ManifestError),
+    /// Bad objects could not be quarantined.
+    #[error(transparent)]
+    Quarantine(#[from] QuarantineError),
     /// The class name or the guest's extension cannot be part of an object key.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -71,6 +73,7 @@ pub(crate) struct ClassFiles {
 struct Written {
     open: Option<OpenFile>,
     finishing: Option<Finishing>,
+    quarantine: Quarantine,
     class: WrittenClass,
 }
 
@@ -99,10 +102,10 @@ pub(crate) struct WrittenClass {
     pub shards: BTreeMap<u32, ShardRun>,
     /// How often the copies of a shard disagreed, by shard index.
     pub differences: BTreeMap<u32, DifferenceCounts>,
-    /// What was wrong in its units; the listed objects are in `quarantine`.
+    /// What was wrong in its units; the listed objects are in `quarantine` too.
     pub faults: Faults,
-    /// The list of objects that broke their format, if there are any.
-    pub quarantine: Option<Attachment>,
+    /// The list of objects that broke their format, if there are any, and files with their bytes.
+    pub quarantine: Vec<Attachment>,
 }
 
 impl ClassFiles {
@@ -140,7 +143,7 @@ impl ClassFiles {
         report: ReadReport,
     ) -> Result<(), FileError> {
         let mut written = self.turn(ticket).await?;
-        written.class.faults.add(report.faults);
+        self.add_faults(&mut written, report.faults).await?;
         for (shard, counts) in report.differences {
             written.class.differences.entry(shard).or_default().add(counts);
         }
@@ -175,29 +178,24 @@ impl ClassFiles {
             written.open = Some(self.begin(0, encoder).await?);
         }
         self.close(&mut written, encoder).await?;
-        self.write_quarantine(&mut written).await?;
+        written.class.quarantine = written.quarantine.finish(&self.class, &self.folder).await?;
         let sizes = written.class.files.iter().map(|file| file.size_bytes);
         Ok(sizes.fold(0, u64::saturating_add))
     }
 
-    /// Writes the list once it is complete, so that it does not stay in memory.
-    async fn write_quarantine(&self, written: &mut Written) -> Result<(), FileError> {
-        let listed = std::mem::take(&mut written.class.faults.listed);
-        if listed.is_empty() {
-            return Ok(());
+    /// Adds the faults of the next unit, and quarantines those of its objects that are listed.
+    async fn add_faults(&self, written: &mut Written, faults: Faults) -> Result<(), FileError> {
+        let Written { class, quarantine, .. } = written;
+        let before = class.faults.listed.len();
+        class.faults.add(faults);
+        for object in class.faults.listed.iter_mut().skip(before) {
+            quarantine.add(&self.class, &self.folder, object).await?;
         }
-        let mut lines = Vec::new();
-        for object in listed {
-            serde_json::to_writer(&mut lines, &object).map_err(ManifestError::Encode)?;
-            lines.push(b'\n');
-        }
-        let key = ObjectKey::quarantine(&self.class)?;
-        let attachment = Attachment::write(&self.folder, &key, lines).await?;
-        written.class.quarantine = Some(attachment);
         Ok(())
     }
 
-    /// Takes what is complete. A file that was begun and not ended is dropped.
+    /// Takes what is complete. A file that was begun and not ended is dropped, and so is the quarantine
+    /// of a class that did not become complete.
     pub async fn end(&self) -> WrittenClass {
         let mut written = self.written.lock().await;
         // A worker may have been stopped while it waited for the store.
@@ -210,7 +208,9 @@ impl ClassFiles {
                 tracing::warn!(key = %file.key, %error, "an unfinished file could not be dropped");
             }
         }
+        let kept = written.quarantine.discard(&self.folder).await;
         let class = &mut written.class;
+        class.quarantine.extend(kept);
         let listed = class.files.iter().map(|file| file.rows).fold(0, u64::saturating_add);
         let counted = class.shards.values().map(|run| run.rows).fold(0, u64::saturating_add);
         if counted != listed {

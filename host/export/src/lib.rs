@@ -5,9 +5,9 @@
 //! [`Claimed`] (the id is taken) -> [`Ended`] (one outcome is committed).
 //!
 //! Read the files in this order: `request`, `scope` (what a request covers), `authorize` (which
-//! classes may be read), `plan` (which classes are exported), `claim` (the id is taken, and the
+//! classes may be read), `unreadable` (classes that cannot be), `plan` (which classes are exported), `claim` (the id is taken, and the
 //! steps from there to the end), `transfer` with `cutter` and `worker` (units become blocks),
-//! `file` (blocks become files), `outcome` (how the export and its shards ended), `definitions`
+//! `file` with `quarantine` (blocks become files, bad objects are set aside), `outcome` (how the export and its shards ended), `definitions`
 //! (`schema.json`), `commit` (the manifest), `progress` (events, and what is shown of them).
 mod authorize;
 mod claim;
@@ -17,9 +17,11 @@ mod file;
 mod outcome;
 mod plan;
 mod progress;
+mod quarantine;
 mod request;
 mod scope;
 mod transfer;
+mod unreadable;
 
 pub use authorize::{Forbidden, may_read_all};
 pub use claim::{ClaimError, Claimed};
@@ -28,8 +30,10 @@ pub use file::FileError;
 pub use outcome::{Ended, ExportError};
 pub use plan::{PlanError, Planned, PlannedClass};
 pub use progress::{ClassView, Event, ShardView, Status, Totals};
+pub use quarantine::QuarantineError;
 pub use request::{Request, RequestError};
 pub use scope::{ClassSelection, Scope, ScopeError};
 pub use transfer::stop::{Stop, StopReason};
 pub use transfer::worker::WorkerError;
 pub use transfer::{TransferError, Workers, default_workers};
+pub use unreadable::UnreadableClasses;

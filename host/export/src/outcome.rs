@@ -23,15 +23,21 @@ pub enum ExportError {
     Transfer(#[from] TransferError),
     /// Shards could not be read, and the export may not be partial.
     #[error(
-        "{first}{}; all other shards were read: allow a partial export (--allow-partial, \
-         allowPartial) to go without",
-        more_shards(*.more)
+        "{first}{}; all other shards were read{}",
+        more_shards(*.more),
+        if *.denied {
+            ""
+        } else {
+            ": allow a partial export (--allow-partial, allowPartial) to go without"
+        }
     )]
     Unreadable {
         /// What is wrong with the first.
         first: String,
         /// Number of other shards that could not be read.
         more: usize,
+        /// Whether permission to read one is denied: the remedy is to be allowed.
+        denied: bool,
     },
     /// `schema.json` could not be written.
     #[error("write to backend failed: {0}")]
@@ -69,8 +75,12 @@ pub(crate) struct ShardResult {
     pub differences: DifferenceCounts,
     /// Why some or all of it could not be read.
     pub error: Option<String>,
-    /// Objects that broke their format and were left out.
+    /// Whether that is that permission is denied.
+    pub denied: bool,
+    /// Objects that broke their format, or were too large, and were left out.
     pub objects_left_out: u64,
+    /// Those of them that were too large.
+    pub objects_too_large: u64,
     /// Rows of objects with bytes after their last field.
     pub rows_with_trailing_bytes: u64,
 }
@@ -86,6 +96,7 @@ pub(crate) fn shard_results(
         let written = classes.get(class.as_str());
         let faults = written.and_then(|written| written.faults.shards.get(&summary.index));
         let faults = faults.cloned().unwrap_or_default();
+        let denied = summary.error.as_ref().is_some_and(|error| error.is_denied());
         let error = summary.error.as_ref().map(ToString::to_string).or(faults.error);
         ShardResult {
             rows: written.and_then(|written| written.shards.get(&summary.index)).cloned(),
@@ -95,7 +106,9 @@ pub(crate) fn shard_results(
             class,
             summary,
             error,
+            denied,
             objects_left_out: faults.objects_left_out,
+            objects_too_large: faults.objects_too_large,
             rows_with_trailing_bytes: faults.rows_with_trailing_bytes,
         }
     };
@@ -104,9 +117,12 @@ pub(crate) fn shard_results(
 
 /// The error of an export that must not be partial; `None` if every shard was read.
 pub(crate) fn unreadable(shards: &[ShardResult]) -> Option<ExportError> {
-    let mut errors = shards.iter().filter_map(|shard| shard.error.as_ref());
-    let first = errors.next()?.clone();
-    Some(ExportError::Unreadable { first, more: errors.count() })
+    let unread = || shards.iter().filter(|shard| shard.error.is_some());
+    // A denial is the commonest first mistake, and its remedy helps all shards that it concerns.
+    let denied = unread().find(|shard| shard.denied);
+    let first = denied.or_else(|| unread().next())?.error.clone()?;
+    let more = unread().count().saturating_sub(1);
+    Some(ExportError::Unreadable { first, more, denied: denied.is_some() })
 }
 
 /// Everything that the end of an export adds to its plan.
@@ -147,11 +163,12 @@ impl Outcome {
         let warnings = self.warnings(planned.directory_warnings());
         let missing: Vec<Missing> = match status {
             manifest::Outcome::Success => {
-                self.shards.iter().flat_map(ShardResult::missing).collect()
+                let of_shards = self.shards.iter().flat_map(ShardResult::missing);
+                planned.missing.iter().cloned().chain(of_shards).collect()
             }
             manifest::Outcome::Failed | manifest::Outcome::Canceled => Vec::new(),
         };
-        let quarantines = self.written.iter().filter_map(|(_, written)| written.quarantine.clone());
+        let quarantines = self.written.iter().flat_map(|(_, written)| written.quarantine.clone());
         let attachments = self.definitions.into_iter().chain(quarantines).collect();
         let manifest = Manifest {
             backend: planned.destination.backend().to_owned(),
@@ -198,8 +215,7 @@ impl Outcome {
             let unlisted = written.faults.unlisted;
             if unlisted > 0 {
                 warnings.push(format!(
-                    "class {class}: {unlisted} more objects broke their format than quarantine/ \
-                     lists"
+                    "class {class}: {unlisted} more objects were left out than quarantine/ lists"
                 ));
             }
         }
@@ -218,8 +234,17 @@ impl ShardResult {
         };
         let unread = self.error.clone().map(|error| missing(None, error));
         let left_out = (self.objects_left_out > 0)
-            .then(|| missing(Some(self.objects_left_out), "they break their format".to_owned()));
+            .then(|| missing(Some(self.objects_left_out), self.why_objects_left_out()));
         unread.into_iter().chain(left_out)
+    }
+
+    fn why_objects_left_out(&self) -> String {
+        const TOO_LARGE: &str = "larger than --max-object-bytes allows (max_object_bytes)";
+        match self.objects_too_large {
+            0 => "they break their format".to_owned(),
+            all if all == self.objects_left_out => format!("they are {TOO_LARGE}"),
+            some => format!("{some} of them are {TOO_LARGE}, the others break their format"),
+        }
     }
 
     fn warning(&self) -> Option<String> {

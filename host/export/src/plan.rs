@@ -2,6 +2,7 @@
 //! chooses among them.
 use std::collections::BTreeSet;
 
+use offloom_protocol::manifest::Missing;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 use offloom_sandbox::{ExporterGuest, GuestError, GuestOptions, OfferedClass, Selection};
@@ -9,6 +10,7 @@ use offloom_weaviate_disk::{Class, ClassEstimate, DataDirectory, ReadOptions, na
 use tokio::task::JoinError;
 
 use crate::scope::{ClassSelection, Scope, ScopeError};
+use crate::unreadable::{self, UnreadableClasses};
 
 /// Why a scope does not make an export.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,9 @@ pub enum PlanError {
     /// The scope is invalid.
     #[error(transparent)]
     Scope(#[from] ScopeError),
+    /// Classes cannot be read, or not all of them.
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableClasses),
     /// Nothing is left to export.
     #[error("nothing to export: {reason}")]
     Nothing {
@@ -61,6 +66,8 @@ pub struct Planned {
     pub directory: DataDirectory,
     /// The classes to export, in byte order of their names.
     pub classes: Vec<PlannedClass>,
+    /// What a partial export leaves out of them, and the classes that it leaves out.
+    pub missing: Vec<Missing>,
     /// This export's handle of the guest.
     pub guest: ExporterGuest,
     /// Options of the guest.
@@ -83,24 +90,25 @@ impl Planned {
 }
 
 /// Checks the scope against `readable`, the classes of `directory` that may be read, estimates the
-/// remaining ones, and lets the guest choose. An excluded class that does not exist is ignored.
+/// remaining ones, and lets the guest choose. An excluded class that does not exist is ignored. Classes
+/// of which nothing can be read are left out of a partial export.
 ///
 /// # Errors
 /// [`PlanError`].
-pub async fn plan(
+pub(crate) async fn plan(
     directory: &DataDirectory,
     readable: &[Class],
     guest: &ExporterGuest,
     options: &GuestOptions,
     scope: &Scope,
-) -> Result<Vec<PlannedClass>, PlanError> {
+) -> Result<Selected, PlanError> {
     if let Some(class) =
         scope.named_classes().into_iter().find(|name| !exists(readable, name.as_str()))
     {
         return Err(PlanError::UnknownClass { class: class.clone(), known: known(readable) });
     }
     let candidates: Vec<Class> =
-        readable.iter().filter(|class| scope.classes.covers(&class.name)).cloned().collect();
+        readable.iter().filter(|class| covers(&scope.classes, class)).cloned().collect();
     if candidates.is_empty() {
         let reason = if readable.is_empty() {
             "the data directory holds no classes"
@@ -110,8 +118,9 @@ pub async fn plan(
         return Err(PlanError::Nothing { reason });
     }
     scope.check_classes(&candidates)?;
+    let limit = guest.object_limit();
     let candidates =
-        candidates.into_iter().map(|class| scope.apply(class)).collect::<Result<_, _>>()?;
+        candidates.into_iter().map(|class| scope.apply(class, limit)).collect::<Result<_, _>>()?;
     let estimated = estimate(directory, candidates).await?;
     let offered: Vec<OfferedClass> = estimated
         .iter()
@@ -127,7 +136,52 @@ pub async fn plan(
     if chosen.is_empty() {
         return Err(PlanError::Nothing { reason: "the guest chose no class" });
     }
-    Ok(estimated.into_iter().filter(|planned| chosen.contains(&*planned.class.name)).collect())
+    let chosen = estimated.into_iter().filter(|planned| chosen.contains(&*planned.class.name));
+    Ok(select_readable(chosen.collect(), scope.allow_partial)?)
+}
+
+/// Whether the selection covers the class. Without a schema, the name of a class that cannot be read comes
+/// from its directory, which does not have its case.
+fn covers(selection: &ClassSelection, class: &Class) -> bool {
+    let is_guessed = class.definition.is_none() && !class.faults.is_empty();
+    match selection {
+        ClassSelection::Exclude(names) if is_guessed => {
+            !names.iter().any(|name| name.eq_ignore_ascii_case(&class.name))
+        }
+        _ => selection.covers(&class.name),
+    }
+}
+
+/// The classes of an export, and what is left out.
+pub(crate) struct Selected {
+    /// The classes that are exported.
+    pub classes: Vec<PlannedClass>,
+    /// What a partial export leaves out of them, and the classes that it leaves out.
+    pub missing: Vec<Missing>,
+}
+
+fn select_readable(
+    chosen: Vec<PlannedClass>,
+    allow_partial: bool,
+) -> Result<Selected, UnreadableClasses> {
+    let is_faulty = |planned: &&PlannedClass| !planned.class.faults.is_empty();
+    let faulty: Vec<Class> =
+        chosen.iter().filter(is_faulty).map(|planned| planned.class.clone()).collect();
+    // A class whose shards are known in part is exported in part.
+    let has_rows =
+        |planned: &PlannedClass| planned.class.faults.is_empty() || planned.class.has_shards();
+    let missing = faulty.iter().map(|class| Missing {
+        class: class.name.to_string(),
+        shard: None,
+        objects: None,
+        reason: unreadable::reason(class),
+    });
+    let missing = missing.collect();
+    let classes: Vec<PlannedClass> = chosen.into_iter().filter(has_rows).collect();
+    if faulty.is_empty() || (allow_partial && !classes.is_empty()) {
+        return Ok(Selected { classes, missing });
+    }
+    Err(UnreadableClasses::new(faulty, !classes.is_empty()))
 }
 
 async fn estimate(

@@ -69,12 +69,13 @@ impl Request {
         self.destination.check_access().await?;
         // The export has a log budget of its own for all calls of its guest.
         let guest = guest.for_export();
-        let classes = plan(&directory, &readable, &guest, &self.options, &self.scope).await?;
+        let selected = plan(&directory, &readable, &guest, &self.options, &self.scope).await?;
         Ok(Planned {
             id: self.id,
             destination: self.destination,
             directory,
-            classes,
+            classes: selected.classes,
+            missing: selected.missing,
             guest,
             options: self.options,
             allow_partial: self.scope.allow_partial,

@@ -2,6 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use offloom_rows::ObjectLimit;
 use offloom_weaviate_disk::schema::names::capitalised;
 use offloom_weaviate_disk::{
     Class, FilterError, OnBadObject, PropertySelection, ReadOptions, RowFilter, TenantError,
@@ -121,11 +122,16 @@ impl Scope {
         Ok(())
     }
 
-    /// The class with only the tenants of this scope, and how it is read.
+    /// The class with only the tenants of this scope, and how it is read. `object_limit` is the
+    /// guest's.
     ///
     /// # Errors
     /// [`ScopeError::Filter`], [`ScopeError::Tenants`].
-    pub fn apply(&self, class: Class) -> Result<(Class, ReadOptions), ScopeError> {
+    pub fn apply(
+        &self,
+        class: Class,
+        object_limit: ObjectLimit,
+    ) -> Result<(Class, ReadOptions), ScopeError> {
         let filter = RowFilter {
             properties: self.properties.get(&*class.name).cloned().unwrap_or_default(),
             vectors: self.vectors.get(&*class.name).cloned().unwrap_or_default(),
@@ -139,6 +145,7 @@ impl Scope {
             filter: Arc::new(filter),
             on_bad_object: self.on_bad_object,
             keep_raw: self.quarantine_raw && !self.narrows_rows(),
+            object_limit,
         };
         Ok((class, reading))
     }
@@ -161,6 +168,7 @@ mod tests {
             multi_tenant,
             definition: None,
             shards: Arc::new([]),
+            faults: Arc::new([]),
         }
     }
 
@@ -170,7 +178,8 @@ mod tests {
 
     #[test]
     fn stored_bytes_are_kept_only_where_nothing_is_filtered() {
-        let keeps = |scope: &Scope| scope.apply(class(false)).unwrap().1.keep_raw;
+        let keeps =
+            |scope: &Scope| scope.apply(class(false), ObjectLimit::DEFAULT).unwrap().1.keep_raw;
         assert!(keeps(&scope(true)));
         assert!(!keeps(&scope(false)));
         // The filter may be on another class.

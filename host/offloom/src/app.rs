@@ -56,6 +56,7 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
         scheduler: scheduler.clone(),
         backend: Arc::new(config.backend),
         quarantine_raw: config.api.quarantine_raw,
+        request_timeout: api::server::REQUEST_TIMEOUT,
         authorizer,
         client_text,
     };

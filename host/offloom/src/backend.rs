@@ -100,11 +100,11 @@ impl BackendConfig {
                 let path = self.prefixed(path)?;
                 Ok(Destination::s3(bucket, &path)?)
             }
-            _ => Err(BackendError::NotAvailable {
-                backend: backend.to_owned(),
-                known: self.known().join(", "),
-            }),
+            _ => Err(self.not_available(backend)),
         }
+    }
+    fn not_available(&self, backend: &str) -> BackendError {
+        BackendError::NotAvailable { backend: backend.to_owned(), known: self.known().join(", ") }
     }
 
     /// The places of exports whose requests name none.

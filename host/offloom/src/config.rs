@@ -230,7 +230,7 @@ mod tests {
         let by_file = file(
             "sources = ['/a', '/b']\nlisten = '127.0.0.1:1'\nschema = '/s'\nbucket = 'lake'\n\
              filesystem_root = '/out'\nallowed_buckets = ['c', 'd']\npath = 'p'\nguest = '/g'\n\
-             workers = 3\nmax_exports = 9\nstate_dir = '/state'\ncache_dir = '/cache'\n\
+             workers = 3\nmax_exports = 9\nmax_object_bytes = '100MiB'\nstate_dir = '/state'\ncache_dir = '/cache'\n\
              quarantine_raw = true\nshutdown_grace_seconds = 5\n",
         );
         let by_file = resolve(&[], Some(by_file.path())).unwrap();
@@ -247,6 +247,7 @@ mod tests {
                 "--guest=/g",
                 "--workers=3",
                 "--max-exports=9",
+                "--max-object-bytes=104857600",
                 "--state-dir=/state",
                 "--cache-dir=/cache",
                 "--quarantine-raw",
@@ -269,9 +270,65 @@ mod tests {
     fn every_setting_has_its_variable() {
         let command = GivenSettings::augment_args(Command::new("serve"));
         for arg in command.get_arguments() {
-            let key = if arg.get_id() == "sources" { "data_dir" } else { arg.get_id().as_str() };
-            let variable = format!("OFFLOOM_{}", key.to_uppercase());
+            let variable = format!("OFFLOOM_{}", key(arg).to_uppercase());
             assert_eq!(arg.get_env().unwrap().to_str(), Some(variable.as_str()));
+        }
+    }
+
+    /// The key of an option in the table of `docs/rest-api.md`.
+    fn key(arg: &clap::Arg) -> String {
+        let id = arg.get_id().as_str();
+        if id == "sources" { "data_dir".to_owned() } else { id.to_owned() }
+    }
+
+    /// Key and description of each row of the table of settings.
+    fn documented() -> std::collections::BTreeMap<&'static str, &'static str> {
+        let docs = include_str!("../../../docs/rest-api.md");
+        let (_, section) = docs.split_once("\n## Settings\n").unwrap();
+        let (section, _) = section.split_once("\n## ").unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+        let columns = rows.map(|row| row.splitn(3, " | ").collect::<Vec<_>>());
+        columns
+            .map(|columns| (columns[0].trim_end_matches('`'), columns[2].trim_end_matches(" |")))
+            .collect()
+    }
+
+    #[test]
+    fn every_setting_is_documented_with_its_default() {
+        let command = GivenSettings::augment_args(Command::new("serve"));
+        let mut keys: Vec<String> = command.get_arguments().map(key).collect();
+        keys.sort();
+        let documented = documented();
+        assert_eq!(documented.keys().copied().collect::<Vec<_>>(), keys);
+
+        let ServerConfig { scheduler, api, backend, guest, index } = ServerConfig::default();
+        for (key, default) in [
+            ("listen", format!("`{}`; ", api.listen)),
+            ("max_exports", format!("exports that run at once, {}; ", scheduler.max_exports)),
+            ("quarantine_raw", format!("; `{}`", api.quarantine_raw)),
+            (
+                "shutdown_grace_seconds",
+                format!(" after SIGTERM, {}", scheduler.shutdown_grace_seconds),
+            ),
+        ] {
+            assert!(documented[key].contains(&default), "{key}: {default:?}: {}", documented[key]);
+        }
+        assert_eq!(usize::from(scheduler.workers), offloom_export::default_workers());
+        assert!(documented["workers"].ends_with("; the number of cores"));
+        assert!(scheduler.sources.is_empty() && scheduler.schema.is_none());
+        assert!(backend.known().is_empty() && backend.path.is_empty());
+        assert!(guest.guest.is_none() && guest.cache_dir.is_none());
+        assert!(format!("{index:?}").contains("state_dir: None"));
+
+        // The help says the same.
+        for (arg, default) in [
+            ("listen", api.listen.to_string()),
+            ("max_exports", scheduler.max_exports.to_string()),
+            ("shutdown_grace_seconds", scheduler.shutdown_grace_seconds.to_string()),
+        ] {
+            let arg = command.get_arguments().find(|found| found.get_id() == arg).unwrap();
+            let help = arg.get_help().unwrap().to_string();
+            assert!(help.ends_with(&format!("[default: {default}]")), "{help}");
         }
     }
 

@@ -125,6 +125,9 @@ pub struct ExportEnd {
     pub error: Option<String>,
     /// When, UTC.
     pub completed_at: DateTime<Utc>,
+    /// Whether it lacks something that it was allowed to lack. Only its manifest lists what.
+    #[serde(default)]
+    pub partial: bool,
 }
 
 impl ExportEnd {
@@ -134,12 +137,13 @@ impl ExportEnd {
             outcome: manifest.status,
             error: manifest.error.clone(),
             completed_at: manifest.completed_at,
+            partial: manifest.partial,
         }
     }
 
     /// The end, now, of an export that failed without a manifest.
     pub fn failed(error: Option<String>) -> ExportEnd {
-        ExportEnd { outcome: Outcome::Failed, error, completed_at: Utc::now() }
+        ExportEnd { outcome: Outcome::Failed, error, completed_at: Utc::now(), partial: false }
     }
 }
 

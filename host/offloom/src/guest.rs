@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use offloom_sandbox::{ExporterGuest, Sandbox, SandboxConfig};
+use offloom_sandbox::{ExporterGuest, Sandbox, SandboxConfig, SandboxLimits};
 use serde::Deserialize;
 
+use crate::max_object_bytes::MaxObjectBytes;
 use crate::named_file::{self, MAX_GUEST_BYTES};
 
 /// Settings of the guest.
@@ -20,6 +21,10 @@ pub struct GuestConfig {
     /// Where compiled guests are kept [default: $XDG_CACHE_HOME/offloom]
     #[arg(long, env = "OFFLOOM_CACHE_DIR", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
+    /// The largest object that is exported, such as 100MiB; at most 512 MiB. A guest may then take more
+    /// memory [default: 32MiB]
+    #[arg(long, env = "OFFLOOM_MAX_OBJECT_BYTES", value_name = "SIZE")]
+    pub max_object_bytes: MaxObjectBytes,
 }
 
 /// The exporter that is part of the program: `guest/parquet`, built by `build.rs`.
@@ -33,8 +38,9 @@ const SLOW_LOAD: Duration = Duration::from_millis(500);
 /// # Errors
 /// A file that cannot be read, or that the sandbox refuses.
 pub async fn load(config: GuestConfig) -> anyhow::Result<ExporterGuest> {
-    let GuestConfig { guest: file, cache_dir } = config;
-    let sandbox = Sandbox::new(SandboxConfig { cache_dir, ..SandboxConfig::default() })?;
+    let GuestConfig { guest: file, cache_dir, max_object_bytes } = config;
+    let limits = SandboxLimits::default().with_objects(max_object_bytes.0);
+    let sandbox = Sandbox::new(SandboxConfig { cache_dir, limits })?;
     let bytes = match &file {
         Some(path) => named_file::read(path, MAX_GUEST_BYTES)
             .with_context(|| format!("the guest {} cannot be read", path.display()))?

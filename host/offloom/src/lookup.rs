@@ -108,17 +108,25 @@ impl ExportState {
     }
 }
 
-/// The end of an export that the last process left unfinished: what its manifest states, or FAILED.
-pub async fn unfinished_end(entry: &IndexEntry) -> ExportEnd {
-    let manifest = match entry.folder() {
-        Ok(Some(folder)) => Manifest::read(&folder).await.ok(),
-        Ok(None) | Err(_) => None,
+/// The end of an export that the last process left unfinished: what its manifest states, or FAILED if
+/// there is none.
+///
+/// # Errors
+/// [`LookupError::Manifest`] if the store does not say whether there is one. The end is unknown then.
+pub async fn unfinished_end(entry: &IndexEntry) -> Result<ExportEnd, LookupError> {
+    let manifest = match entry.folder().map_err(ManifestError::from)? {
+        Some(folder) => match Manifest::read(&folder).await {
+            Ok(manifest) => Some(manifest),
+            Err(ManifestError::Missing { .. }) => None,
+            Err(error) => return Err(error.into()),
+        },
+        None => None,
     };
     let stopped =
         "the server stopped while the export was running: start it again under another id";
-    manifest
+    Ok(manifest
         .as_ref()
-        .map_or_else(|| ExportEnd::failed(Some(stopped.to_owned())), ExportEnd::of_manifest)
+        .map_or_else(|| ExportEnd::failed(Some(stopped.to_owned())), ExportEnd::of_manifest))
 }
 
 /// An export that this process does not run: what its manifest states, or without one what the index

@@ -1,5 +1,5 @@
 //! Runs exports for the API: accepts requests, lets a few run at once, shows and cancels them.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
+use futures::StreamExt;
 use offloom_authz::{Authorizer, Principal};
 use offloom_export::{
     ClaimError, Claimed, Ended, ExportError, Planned, Request, RequestError, Status, Stop,
@@ -28,6 +29,9 @@ use crate::export_index::{ExportEnd, ExportIndex, IndexEntry, IndexError};
 use crate::lookup::{
     ExportState, ExportView, LookupError, unfinished_end, view_of_entry, view_of_store,
 };
+
+/// Unfinished exports that are looked up at the same time.
+const MAX_LOOKUPS: usize = 16;
 
 /// Failed shards of one export that are logged one by one.
 const MAX_SHARDS_LOGGED: usize = 100;
@@ -155,6 +159,8 @@ struct Inner {
     /// One permit for each export that may run.
     turns: Arc<Semaphore>,
     running: Mutex<HashMap<Key, RunningExport>>,
+    /// Exports of the last process whose store could not say at the start how they ended.
+    unknown_ends: HashSet<Key>,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -175,9 +181,19 @@ impl Scheduler {
         let unfinished = tokio::task::spawn_blocking(move || reading.unfinished())
             .await
             .map_err(|_stopped| IndexError::Interrupted)??;
-        for entry in unfinished {
-            let ended = unfinished_end(&entry).await;
-            index.end(entry, ended).await?;
+        let mut unknown_ends = HashSet::new();
+        // A store that does not answer takes a minute, for each of them.
+        let mut ends = futures::stream::iter(unfinished)
+            .map(async |entry| (unfinished_end(&entry).await, entry))
+            .buffer_unordered(MAX_LOOKUPS);
+        while let Some((ended, entry)) = ends.next().await {
+            match ended {
+                Ok(ended) => index.end(entry, ended).await?,
+                Err(error) => {
+                    tracing::warn!(id = %entry.id, %error, "how an export ended is not known yet");
+                    unknown_ends.insert((entry.backend, entry.id));
+                }
+            }
         }
         let turns = Arc::new(Semaphore::new(usize::from(config.max_exports)));
         Ok(Scheduler {
@@ -189,6 +205,7 @@ impl Scheduler {
                 workers,
                 turns,
                 running: Mutex::default(),
+                unknown_ends,
                 stopping: CancellationToken::new(),
                 tasks: TaskTracker::new(),
             }),
@@ -303,7 +320,7 @@ impl Scheduler {
         principal: &Principal,
         backend: &str,
         id: &ExportId,
-        elsewhere: Destination,
+        elsewhere: Option<Destination>,
         all_shards: bool,
     ) -> Result<ExportView, LookupError> {
         // An export is among the running ones until its manifest can answer.
@@ -311,13 +328,28 @@ impl Scheduler {
         let running = self.running().get(&key).map(|running| running.view(&key));
         let view = match running {
             Some(view) => view,
-            None => match self.inner.index.get(backend, id).await? {
-                Some(entry) => view_of_entry(&entry, all_shards).await,
-                None => view_of_store(id, &elsewhere, all_shards).await?,
+            None => match (self.inner.index.get(backend, id).await?, elsewhere) {
+                (Some(entry), _) => {
+                    let entry = self.with_end(&key, entry).await?;
+                    view_of_entry(&entry, all_shards).await
+                }
+                (None, Some(destination)) => view_of_store(id, &destination, all_shards).await?,
+                (None, None) => return Err(LookupError::NotFound(id.clone())),
             },
         };
         self.may_see(principal, &view)?;
         Ok(view)
+    }
+
+    /// The entry of an export that this process does not run. One that the last process left is
+    /// looked up again while its end is unknown, and recorded when it is known.
+    async fn with_end(&self, key: &Key, mut entry: IndexEntry) -> Result<IndexEntry, LookupError> {
+        if entry.ended.is_none() && self.inner.unknown_ends.contains(key) {
+            let ended = unfinished_end(&entry).await?;
+            self.inner.index.end(entry.clone(), ended.clone()).await?;
+            entry.ended = Some(ended);
+        }
+        Ok(entry)
     }
 
     /// Cancels an export and waits until it has ended. One that this server does not know is looked
@@ -331,7 +363,7 @@ impl Scheduler {
         principal: &Principal,
         backend: &str,
         id: &ExportId,
-        elsewhere: Destination,
+        elsewhere: Option<Destination>,
     ) -> Result<(), LookupError> {
         let key = (backend.to_owned(), id.clone());
         let running = self.running().get(&key).cloned();
@@ -382,7 +414,14 @@ impl Scheduler {
     }
 
     fn may_see(&self, principal: &Principal, view: &ExportView) -> Result<(), LookupError> {
-        let classes: Vec<String> = view.classes.iter().map(|class| class.name.clone()).collect();
+        let mut classes: Vec<String> =
+            view.classes.iter().map(|class| class.name.clone()).collect();
+        // Classes that were left out as a whole are named as well.
+        if let ExportState::Ended { missing, .. } = &view.state {
+            classes.extend(missing.iter().map(|missing| missing.class.clone()));
+            classes.sort();
+            classes.dedup();
+        }
         Ok(may_read_all(&*self.inner.authorizer, principal, &classes)?)
     }
 }

@@ -200,7 +200,7 @@ pub struct Shard {
     /// Why it could not be read, or not to its end: `rows` are then not all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Objects that broke their format and were left out; absent when there were none.
+    /// Objects that broke their format or were too large, and were left out; absent when there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects_left_out: Option<u64>,
     /// Where it lay and how its copies differed, when it was read from several directories.

@@ -209,8 +209,21 @@ impl ObjectKey {
     /// # Errors
     /// [`NameError::Class`].
     pub fn quarantine(class: &str) -> Result<ObjectKey, NameError> {
-        let key = ObjectKey::class_file(class, 1, "jsonl")?;
-        Ok(ObjectKey(format!("quarantine/{key}")))
+        Ok(ObjectKey(format!("quarantine/{}.jsonl", class_stem(class)?)))
+    }
+
+    /// `quarantine/<Class>/<id>.bin`: the stored bytes of an object that broke its format. Objects of
+    /// several tenants may have one id: the `number`th, from 1, is `<id>-2.bin` and so on.
+    ///
+    /// # Errors
+    /// [`NameError::Class`], and [`NameError::FileNumber`] for 0.
+    pub fn quarantined_object(class: &str, id: Uuid, number: u32) -> Result<ObjectKey, NameError> {
+        let stem = class_stem(class)?;
+        match number {
+            0 => Err(NameError::FileNumber),
+            1 => Ok(ObjectKey(format!("quarantine/{stem}/{id}.bin"))),
+            number => Ok(ObjectKey(format!("quarantine/{stem}/{id}-{number}.bin"))),
+        }
     }
 
     /// `.offloom-access-check-<random>`: what an access check writes and removes, beside exports. No
@@ -220,23 +233,13 @@ impl ObjectKey {
     }
 
     /// The `number`th file of a class, from 1: `<Class>.<extension>`, `<Class>-2.<extension>`.
-    /// A namespace is divided by a dot: `acme:Note` becomes `acme.Note.parquet`. A class holds no `-`, so no two classes share a key. Beyond 200 characters the class is
-    /// called by its first 200, `-` and 12 hex digits of the SHA-256 of its name; no file number
-    /// has 12 digits, so that does not meet another class's second file either.
+    /// A class holds no `-`, so no two classes share a key.
     ///
     /// # Errors
     /// [`NameError::Class`], [`NameError::Extension`], and [`NameError::FileNumber`] for 0.
     pub fn class_file(class: &str, number: u32, extension: &str) -> Result<ObjectKey, NameError> {
-        check_class_key(class)?;
+        let stem = class_stem(class)?;
         check_extension(extension)?;
-        let divided = class.replacen(':', ".", 1);
-        let stem = match divided.get(..MAX_CLASS_CHARS_IN_KEY) {
-            Some(start) if start.len() < divided.len() => {
-                let digest = hex::encode(Sha256::digest(class));
-                format!("{start}-{}", digest.get(..12).unwrap_or(&digest))
-            }
-            _ => divided,
-        };
         match number {
             0 => Err(NameError::FileNumber),
             1 => Ok(ObjectKey(format!("{stem}.{extension}"))),
@@ -263,6 +266,21 @@ impl ObjectKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// What a class is called in keys. A namespace is divided by a dot: `acme:Note` becomes `acme.Note`.
+/// Beyond 200 characters the class is called by its first 200, `-` and 12 hex digits of the SHA-256 of
+/// its name; no file number has 12 digits, so that does not meet another class's second file either.
+fn class_stem(class: &str) -> Result<String, NameError> {
+    check_class_key(class)?;
+    let divided = class.replacen(':', ".", 1);
+    Ok(match divided.get(..MAX_CLASS_CHARS_IN_KEY) {
+        Some(start) if start.len() < divided.len() => {
+            let digest = hex::encode(Sha256::digest(class));
+            format!("{start}-{}", digest.get(..12).unwrap_or(&digest))
+        }
+        _ => divided,
+    })
 }
 
 impl fmt::Display for ObjectKey {
@@ -366,6 +384,15 @@ mod tests {
         assert_eq!(key("acme-eu-1:Note", 2).as_str(), "acme-eu-1.Note-2.parquet");
         let quarantined = ObjectKey::quarantine("acme:Note").unwrap();
         assert_eq!(quarantined.as_str(), "quarantine/acme.Note.jsonl");
+        let id = Uuid::from_u128(7);
+        let object = |number| ObjectKey::quarantined_object("acme:Note", id, number);
+        let stored = "quarantine/acme.Note/00000000-0000-0000-0000-000000000007";
+        assert_eq!(object(1).unwrap().as_str(), format!("{stored}.bin"));
+        assert_eq!(object(2).unwrap().as_str(), format!("{stored}-2.bin"));
+        assert_eq!(object(0), Err(NameError::FileNumber));
+        let longest = ObjectKey::quarantined_object(&"A".repeat(255), id, u32::MAX).unwrap();
+        assert_eq!(ObjectKey::parse(longest.as_str()).unwrap(), longest);
+        assert!(ObjectKey::quarantined_object("../x", id, 1).is_err());
         assert_eq!(ObjectKey::class_file("Article", 0, "csv"), Err(NameError::FileNumber));
         assert!(ObjectKey::class_file("../x", 1, "csv").is_err());
         assert!(ObjectKey::class_file("Article", 1, "../csv").is_err());

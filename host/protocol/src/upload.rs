@@ -25,6 +25,12 @@ const MAX_PARTS_UNDER_WAY: usize = 2;
 /// after this time, removal continues in the background.
 const ABORT_PATIENCE: Duration = Duration::from_secs(10);
 
+/// The pause before removal is tried again, which doubles each time.
+const FIRST_ABORT_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest such pause: this long after a store is back, at most, its parts are gone.
+const LONGEST_ABORT_PAUSE: Duration = Duration::from_secs(60);
+
 type Multipart = Box<dyn MultipartUpload>;
 type Beginning = JoinHandle<object_store::Result<Multipart>>;
 type Parts = JoinSet<object_store::Result<()>>;
@@ -39,8 +45,8 @@ pub struct Uploaded {
 }
 
 /// A file that is being written. It becomes visible as a whole when [`Upload::finish`] returns;
-/// after an error, [`Upload::abort`] or a drop nothing of it stays, as far as the store can be
-/// reached. Needs a Tokio runtime.
+/// after an error, [`Upload::abort`] or a drop nothing of it stays. While the store cannot be
+/// reached, removal is tried again as long as the Tokio runtime lives, which it needs.
 #[derive(Debug)]
 pub struct Upload {
     folder: ExportFolder,
@@ -160,7 +166,21 @@ impl Upload {
             return None;
         }
         let runtime = tokio::runtime::Handle::try_current().ok()?;
-        Some(self.folder.spawn_abort(remove(parts, beginning, multipart), &runtime))
+        let (folder, key) = (self.folder.clone(), self.key.clone());
+        let removal = async move {
+            let Some(mut multipart) = stop(parts, beginning, multipart).await else {
+                return Ok(());
+            };
+            let removed = multipart.abort().await;
+            if removed.as_ref().is_err_and(|error| may_recover(&folder, &key, error)) {
+                // The caller has the error, and does not wait for the store to be back.
+                let tracked = folder.clone();
+                let later = remove_later(folder, key, multipart);
+                tracked.spawn_abort(later, &tokio::runtime::Handle::current());
+            }
+            removed
+        };
+        Some(self.folder.spawn_abort(removal, &runtime))
     }
 
     /// Returns the digest, which is complete before the object becomes visible.
@@ -277,21 +297,39 @@ impl Drop for Upload {
     }
 }
 
-/// Stops the parts under way and removes those that were written.
-async fn remove(
+/// Stops the parts under way. Returns the upload whose parts have to be removed; one that was never
+/// begun left nothing.
+async fn stop(
     mut parts: Parts,
     beginning: Option<Beginning>,
     multipart: Option<Multipart>,
-) -> object_store::Result<()> {
+) -> Option<Multipart> {
     parts.shutdown().await;
-    let begun = match beginning {
-        // An upload that was never begun left nothing.
-        Some(beginning) => beginning.await.ok().and_then(Result::ok),
-        None => None,
-    };
-    match multipart.or(begun) {
-        Some(mut multipart) => multipart.abort().await,
-        None => Ok(()),
+    match (multipart, beginning) {
+        (Some(multipart), _) => Some(multipart),
+        (None, Some(beginning)) => beginning.await.ok().and_then(Result::ok),
+        (None, None) => None,
+    }
+}
+
+/// Whether removal may succeed later: the store was away or had an error of its own.
+fn may_recover(folder: &ExportFolder, key: &ObjectKey, error: &object_store::Error) -> bool {
+    let cause = folder.failed(Operation::Abort, key, error).cause();
+    matches!(cause, Some(Cause::Unreachable | Cause::StoreFailing))
+}
+
+/// Tries to remove the parts until the store is back. An upload that the store does not know any
+/// more is one that an earlier try removed.
+async fn remove_later(folder: ExportFolder, key: ObjectKey, mut multipart: Multipart) {
+    let mut pause = FIRST_ABORT_PAUSE;
+    loop {
+        tokio::time::sleep(pause).await;
+        match multipart.abort().await {
+            Err(error) if may_recover(&folder, &key, &error) => {
+                pause = pause.saturating_mul(2).min(LONGEST_ABORT_PAUSE);
+            }
+            Ok(()) | Err(_) => return,
+        }
     }
 }
 

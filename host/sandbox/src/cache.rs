@@ -87,7 +87,7 @@ impl CompiledCache {
     }
 
     /// The digest of the component, and a hash of wasmtime's version and the engine's configuration.
-    fn path(&self, engine: &Engine, digest: &str) -> PathBuf {
+    pub(crate) fn path(&self, engine: &Engine, digest: &str) -> PathBuf {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         self.dir.join(format!("{digest}-{:016x}.guest", hasher.finish()))

@@ -141,3 +141,36 @@ fn check_format(bytes: &[u8]) -> Result<(), SandboxError> {
     };
     Err(SandboxError::NotAComponent(problem))
 }
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::ModuleVersionStrategy;
+
+    use super::*;
+
+    /// The version of wasmtime that this is built with.
+    fn version() -> &'static str {
+        let lock = include_str!("../../../Cargo.lock");
+        let (_, package) = lock.split_once("name = \"wasmtime\"\nversion = \"").unwrap();
+        package.split_once('"').unwrap().0
+    }
+
+    #[test]
+    fn code_that_another_wasmtime_compiled_has_another_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = CompiledCache::open(Some(dir.path().to_owned())).unwrap().unwrap();
+        let path = |config: &Config| cache.path(&Engine::new(config).unwrap(), "digest");
+        let of_version = |version: &str| {
+            let mut config = engine_config();
+            config.module_version(ModuleVersionStrategy::Custom(version.to_owned())).unwrap();
+            path(&config)
+        };
+        let ours = path(&engine_config());
+        // A custom version enters the name as wasmtime's own does, down to the patch.
+        assert_eq!(ours, of_version(version()));
+        assert_ne!(ours, of_version(&format!("{}1", version())));
+        let mut other = engine_config();
+        other.cranelift_opt_level(OptLevel::None);
+        assert_ne!(ours, path(&other));
+    }
+}

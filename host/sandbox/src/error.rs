@@ -148,7 +148,9 @@ pub enum Breach {
     #[error("a call took more than {0:?}")]
     Wall(Duration),
     /// Linear memory.
-    #[error("more than {limit} bytes of memory ({wanted} wanted)")]
+    #[error(
+        "more than {limit} bytes of memory ({wanted} wanted); the limit grows with --max-object-bytes"
+    )]
     Memory {
         /// What it asked for, in bytes.
         wanted: usize,
@@ -172,7 +174,9 @@ pub enum Breach {
         limit: usize,
     },
     /// All writes to one output.
-    #[error("more than {limit} bytes of output")]
+    #[error(
+        "more than {limit} bytes of output; the limit of a block grows with --max-object-bytes"
+    )]
     Output {
         /// What is allowed, in bytes.
         limit: u64,

@@ -11,7 +11,7 @@ use crate::state::State;
 use crate::v0_1::bindings::ExporterGuestPre;
 use crate::v0_1::bindings::exports::offloom::export::exporter as wit;
 use crate::v0_1::convert;
-use offloom_rows::Schema;
+use offloom_rows::{ObjectLimit, Schema};
 
 /// Settings of a guest: key and value.
 pub type GuestOptions = Vec<(String, String)>;
@@ -78,6 +78,11 @@ impl ExporterGuest {
     /// SHA-256 of the component, in lower-case hexadecimal digits.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// The largest object that it can take.
+    pub fn object_limit(&self) -> ObjectLimit {
+        self.limits.object_limit
     }
 
     /// What kind of files the guest writes with these options.
@@ -158,9 +163,8 @@ impl ExporterGuest {
         let call = exporter.file();
         let answer = within(limits, call.call_open(&mut *store, &schema, options)).await;
         let file = settle(&store.data().log, limits, answer)?;
-        let output_limit = SandboxLimits::block_output_bytes(
-            block_bytes.clamp(*BLOCK_BYTES.start(), *BLOCK_BYTES.end()),
-        );
+        let output_limit =
+            limits.block_output_bytes(block_bytes.clamp(*BLOCK_BYTES.start(), *BLOCK_BYTES.end()));
         Ok(FileEncoder::new(instance, file, output_limit))
     }
 

@@ -2,14 +2,21 @@
 //! `wit/worlds.wit` list them, and a test compares.
 use std::time::Duration;
 
+use offloom_rows::ObjectLimit;
+
 /// Time between two ticks of the epoch clock: the resolution of all processor time limits.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 /// Bytes that a guest may write in one call of `sink.write` (`wit/sink.wit`).
 pub(crate) const MAX_WRITE_BYTES: usize = 1024 * 1024;
 
-/// Bytes that a guest may compress in one call: the row limit and 1 MiB (`wit/codec.wit`).
-pub(crate) const MAX_COMPRESS_BYTES: usize = 33 * 1024 * 1024;
+/// Memory of a guest for each further byte of the largest object. The default guest needs up to five
+/// times the bytes of properties, and more for vectors by name, which therefore count more.
+const MEMORY_FACTOR: usize = 8;
+
+/// Bytes of a block for each further byte of the largest object: a number of 4 bytes has up to 15 as
+/// text.
+const ROW_OUTPUT_FACTOR: u64 = 4;
 
 /// The highest level of compression that is lent.
 pub(crate) const MAX_COMPRESS_LEVEL: i32 = 9;
@@ -29,6 +36,8 @@ pub(crate) const BLOCK_BYTES: std::ops::RangeInclusive<u64> = 1024 * 1024..=64 *
 /// instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SandboxLimits {
+    /// The largest object. Default 32 MiB. [`SandboxLimits::with_objects`] makes room for others.
+    pub object_limit: ObjectLimit,
     /// Size of a component file. Default 64 MiB.
     pub component_bytes: usize,
     /// Linear memory, summed over all memories of an instance. Default 256 MiB.
@@ -53,12 +62,16 @@ pub struct SandboxLimits {
     pub wall_per_call: Duration,
     /// Bytes that may cross from the guest to the host in one call. Default 34 MiB.
     pub call_bytes: usize,
+    /// Bytes that a guest may compress in one call (`wit/codec.wit`). Default 33 MiB.
+    pub compress_bytes: usize,
     /// Bytes of the prologue. Default 1 MiB.
     pub prologue_bytes: usize,
     /// Bytes of the epilogue. Default 64 MiB.
     pub epilogue_bytes: u64,
     /// Bytes of all notes of one file. Default 32 MiB.
     pub notes_bytes: u64,
+    /// A block may have this many bytes more than twice the block size. Default 32 MiB.
+    pub row_output_bytes: u64,
     /// The blocks of an instance have at most this many times the bytes of their rows ... Default 4.
     pub output_factor: u64,
     /// ... plus this many bytes. Default 64 MiB.
@@ -73,6 +86,7 @@ impl Default for SandboxLimits {
     fn default() -> SandboxLimits {
         const MIB: usize = 1024 * 1024;
         SandboxLimits {
+            object_limit: ObjectLimit::DEFAULT,
             component_bytes: 64 * MIB,
             memory_bytes: 256 * MIB,
             instances: 16,
@@ -85,9 +99,11 @@ impl Default for SandboxLimits {
             cpu_per_instance: Duration::from_secs(3600),
             wall_per_call: Duration::from_secs(30),
             call_bytes: 34 * MIB,
+            compress_bytes: 33 * MIB,
             prologue_bytes: MIB,
             epilogue_bytes: 64 * MIB as u64,
             notes_bytes: 32 * MIB as u64,
+            row_output_bytes: 32 * MIB as u64,
             output_factor: 4,
             output_extra_bytes: 64 * MIB as u64,
             log_line_bytes: 1024,
@@ -97,17 +113,38 @@ impl Default for SandboxLimits {
 }
 
 impl SandboxLimits {
-    /// Bytes that one block may have: twice the clamped block size plus the largest row.
-    pub(crate) fn block_output_bytes(block_bytes: u64) -> u64 {
-        block_bytes.saturating_mul(2).saturating_add(offloom_rows::MAX_ROW_BYTES)
+    /// These limits with room for objects of up to `limit`: some grow with the bytes that it has more
+    /// than the default one (`docs/guests.md`). With a smaller limit they stay as they are.
+    #[must_use]
+    pub fn with_objects(self, limit: ObjectLimit) -> SandboxLimits {
+        let default = ObjectLimit::DEFAULT.row_bytes();
+        let more = limit.row_bytes().saturating_sub(default);
+        // At most 480 MiB, so the casts are exact.
+        let (more_bytes, more_steps) = (more as usize, more.div_ceil(default) as u32);
+        SandboxLimits {
+            object_limit: limit,
+            memory_bytes: self
+                .memory_bytes
+                .saturating_add(more_bytes.saturating_mul(MEMORY_FACTOR)),
+            cpu_between_moves: self.cpu_between_moves.saturating_mul(more_steps.saturating_add(1)),
+            call_bytes: self.call_bytes.saturating_add(more_bytes),
+            compress_bytes: self.compress_bytes.saturating_add(more_bytes),
+            row_output_bytes: self
+                .row_output_bytes
+                .saturating_add(more.saturating_mul(ROW_OUTPUT_FACTOR)),
+            ..self
+        }
+    }
+
+    /// Bytes that one block may have: twice the clamped block size and a share for the largest row.
+    pub(crate) fn block_output_bytes(&self, block_bytes: u64) -> u64 {
+        block_bytes.saturating_mul(2).saturating_add(self.row_output_bytes)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use offloom_rows::{
-        MAX_BATCH_BYTES, MAX_BATCH_ROWS, MAX_CLASS_DEFINITION_BYTES, MAX_ROW_BYTES,
-    };
+    use offloom_rows::{MAX_BATCH_BYTES, MAX_BATCH_ROWS, MAX_CLASS_DEFINITION_BYTES};
 
     use super::*;
 
@@ -132,7 +169,7 @@ mod tests {
     fn values() -> Vec<String> {
         let limits = SandboxLimits::default();
         let seconds = |time: Duration| format!("{} s", count(time.as_secs() as usize));
-        let of_block = SandboxLimits::block_output_bytes(1 << 20) - MAX_ROW_BYTES;
+        let of_block = limits.block_output_bytes(1 << 20) - limits.row_output_bytes;
         let (factor, extra) = (limits.output_factor, mib(limits.output_extra_bytes));
         let (min_block, max_block) = (BLOCK_BYTES.start() >> 20, mib(*BLOCK_BYTES.end()));
         vec![
@@ -152,17 +189,17 @@ mod tests {
             count(MAX_BLOCKS_PER_FILE),
             count(MAX_BATCH_ROWS as usize),
             mib(u64::from(MAX_BATCH_BYTES)),
-            mib(MAX_ROW_BYTES),
+            mib(limits.object_limit.row_bytes()),
             mib(MAX_CLASS_DEFINITION_BYTES as u64),
             mib(MAX_WRITE_BYTES as u64),
-            format!("{} x `block-bytes` + {}", of_block >> 20, mib(MAX_ROW_BYTES)),
+            format!("{} x `block-bytes` + {}", of_block >> 20, mib(limits.row_output_bytes)),
             format!("{factor} x the bytes of their rows + {extra}"),
             mib(limits.prologue_bytes as u64),
             mib(limits.epilogue_bytes),
             mib(limits.notes_bytes),
             count(MAX_COUNTERS),
             range(1, MAX_COUNTER_NAME_BYTES),
-            mib(MAX_COMPRESS_BYTES as u64),
+            mib(limits.compress_bytes as u64),
             range(1, MAX_COMPRESS_LEVEL),
             count(limits.log_line_bytes),
             count(limits.log_bytes),
@@ -174,11 +211,11 @@ mod tests {
         std::fs::read_to_string(root.join(path)).unwrap()
     }
 
-    /// The rows of the table of limits in a document.
-    fn table(path: &str) -> Vec<(String, String)> {
+    /// The rows of the table with this heading in a document.
+    fn table(path: &str, heading: &str) -> Vec<(String, String)> {
         let text = read(path);
         let lines = text.lines().map(|line| line.trim_start_matches("///").trim());
-        let rows = lines.skip_while(|line| *line != "| limit | default |").skip(2);
+        let rows = lines.skip_while(|line| *line != heading).skip(2);
         rows.map_while(|line| {
             let (limit, value) = line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | ")?;
             Some((limit.to_owned(), value.to_owned()))
@@ -188,17 +225,62 @@ mod tests {
 
     #[test]
     fn the_documents_list_the_limits_of_the_code() {
-        let documented = table("wit/worlds.wit");
-        assert_eq!(documented, table("docs/guests.md"));
+        let heading = "| limit | default |";
+        let documented = table("wit/worlds.wit", heading);
+        assert_eq!(documented, table("docs/guests.md", heading));
         let numbers: Vec<String> = documented.into_iter().map(|(_, value)| value).collect();
         assert_eq!(numbers, values());
+    }
+
+    #[test]
+    fn the_documents_say_how_limits_grow_with_the_largest_object() {
+        let heading = "| limit | with `--max-object-bytes` N above 32 MiB |";
+        let documented = table("wit/worlds.wit", heading);
+        assert_eq!(documented, table("docs/guests.md", heading));
+        let formulas: Vec<String> = documented.into_iter().map(|(_, formula)| formula).collect();
+        let limits = SandboxLimits::default();
+        let memory = mib(limits.memory_bytes as u64);
+        let (seconds, of_row) = (limits.cpu_between_moves.as_secs(), mib(limits.row_output_bytes));
+        assert_eq!(
+            formulas,
+            [
+                format!("{memory} + {MEMORY_FACTOR} x (N - 32 MiB)"),
+                format!("{seconds} s for each 32 MiB of N or part of it"),
+                "N + 2 MiB".to_owned(),
+                "N".to_owned(),
+                format!("2 x `block-bytes` + {of_row} + {ROW_OUTPUT_FACTOR} x (N - 32 MiB)"),
+                "N + 1 MiB".to_owned(),
+            ]
+        );
+        // What the formulas come to for 100 MiB.
+        let limits = limits.with_objects(ObjectLimit::new(100 << 20).unwrap());
+        assert_eq!(limits.memory_bytes >> 20, 256 + 8 * 68);
+        assert_eq!(limits.cpu_between_moves, Duration::from_secs(40));
+        assert_eq!(limits.call_bytes >> 20, 102);
+        assert_eq!(limits.object_limit.row_bytes() >> 20, 100);
+        assert_eq!(limits.block_output_bytes(1 << 20) >> 20, 2 + 32 + 4 * 68);
+        assert_eq!(limits.compress_bytes >> 20, 101);
+    }
+
+    /// The memory of a guest ends at what wasm32 can address, and a smaller limit takes none away.
+    #[test]
+    fn limits_reach_from_the_defaults_to_the_memory_of_wasm32() {
+        let of = |limit| SandboxLimits::default().with_objects(limit);
+        assert!(of(ObjectLimit::LARGEST).memory_bytes as u64 <= 4 << 30);
+        let least = of(ObjectLimit::LEAST);
+        let default =
+            SandboxLimits { object_limit: ObjectLimit::LEAST, ..SandboxLimits::default() };
+        assert_eq!(least, default);
+        assert_eq!(of(ObjectLimit::DEFAULT), SandboxLimits::default());
     }
 
     /// The same numbers where an item of `wit/` repeats them.
     #[test]
     fn the_items_of_the_contract_repeat_the_limits_of_the_code() {
         let limits = SandboxLimits::default();
-        let row = mib(MAX_ROW_BYTES);
+        let row = mib(limits.object_limit.row_bytes());
+        let of_row = mib(limits.row_output_bytes);
+        let compress = mib(limits.compress_bytes as u64);
         let (rows, bytes) = (count(MAX_BATCH_ROWS as usize), mib(u64::from(MAX_BATCH_BYTES)));
         let block = range(BLOCK_BYTES.start() >> 20, mib(*BLOCK_BYTES.end()));
         let names = range(1, MAX_COUNTER_NAME_BYTES);
@@ -214,10 +296,10 @@ mod tests {
                 format!("has at most {}. An exporter", mib(MAX_CLASS_DEFINITION_BYTES as u64)),
             ),
             ("wit/sink.wit", format!("at most {} of them", mib(MAX_WRITE_BYTES as u64))),
-            ("wit/sink.wit", format!("twice its `block-bytes` plus {row}")),
+            ("wit/sink.wit", format!("twice its `block-bytes` plus {of_row}")),
             ("wit/sink.wit", format!("rows plus {}", mib(limits.output_extra_bytes))),
             ("wit/sink.wit", format!("the end of a file has at most {epilogue}")),
-            ("wit/codec.wit", format!("The input is at most {}", mib(MAX_COMPRESS_BYTES as u64))),
+            ("wit/codec.wit", format!("The input is at most {compress}")),
             ("wit/codec.wit", format!("levels {}", range(1, MAX_COMPRESS_LEVEL))),
             ("wit/exporter.wit", format!("clamped to {block}")),
             ("wit/exporter.wit", format!("At most {MAX_COUNTERS}, with names of {names}")),

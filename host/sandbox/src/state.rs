@@ -16,6 +16,7 @@ pub(crate) struct State {
     pub(crate) memory: MemoryLimiter,
     pub(crate) clock: CpuClock,
     pub(crate) compressor: Compressor,
+    pub(crate) max_compress_bytes: usize,
     pub(crate) log: GuestLog,
     wasi: WasiCtx,
 }
@@ -34,6 +35,7 @@ impl State {
                 max_total: limits.cpu_per_instance,
             },
             compressor: Compressor::default(),
+            max_compress_bytes: limits.compress_bytes,
             wasi: empty_wasi(&log),
             log,
         }

@@ -13,7 +13,8 @@ use offloom_protocol::store::ExportFolder;
 /// What one request brings at least. A page of ids of the default guest is about as large.
 const READ_AHEAD_BYTES: u64 = 256 * 1024;
 
-/// The longest range that is handed out: a page holds one row at least, which has at most 32 MiB.
+/// The longest range that is handed out. Only pages of ids and tenants are read, which are short; other
+/// columns may have larger ones.
 const MAX_RANGE_BYTES: usize = 128 * 1024 * 1024;
 
 /// One object, opened for blocking reads.

@@ -2,15 +2,17 @@
 //! (`data-directory.md` 1 and 2).
 use std::{path::Path, sync::Arc};
 
-use offloom_weaviate_lsm::{LsmError, descriptors::Descriptors};
+use offloom_weaviate_lsm::descriptors::Descriptors;
 
 use crate::{
     catalog::{
         class::Class,
         classes,
-        effective_schema::{EffectiveSchema, SchemaSource},
+        effective_schema::SchemaSource,
         node::{self, Node, OpenedNode},
         node_names, on_disk,
+        one_cluster::{self, Compared},
+        stored_schemas::{self, StoredSchemas},
         warning::{self, Warning},
     },
     error::DiskError,
@@ -40,41 +42,52 @@ impl DataDirectory {
     ///
     /// # Errors
     /// When the directory cannot be read or is not one of Weaviate's; when the stored schema is
-    /// broken and no file replaces it; when the class of a shard in the flat layout is ambiguous.
+    /// broken and no file replaces it. What only concerns a class is in [`Class::faults`].
     pub fn open(path: &Path, schema: Option<SchemaFile>) -> Result<DataDirectory, DiskError> {
         DataDirectory::open_nodes(&[path], schema)
     }
 
     /// Opens the data directories of several nodes of one cluster as one. Every shard occurs once;
     /// the copies of a shard on several nodes are merged, see [`crate::ShardCopy`]. The schema is
-    /// that of the node with the highest RAFT index.
+    /// that of the node whose RAFT log goes furthest. Files of shards that were deleted while their node
+    /// was down are left out.
     ///
     /// # Errors
-    /// As [`DataDirectory::open`]; when no directory is given, or one is given twice.
+    /// As [`DataDirectory::open`]; when no directory is given, or one is given twice, or two are not of
+    /// two nodes of one cluster.
     pub fn open_nodes(
         paths: &[impl AsRef<Path>],
         schema: Option<SchemaFile>,
     ) -> Result<DataDirectory, DiskError> {
         let opened = paths.iter().map(|path| OpenedNode::open(path.as_ref()));
-        let opened: Vec<OpenedNode> = opened.collect::<Result<_, _>>()?;
+        let mut opened: Vec<OpenedNode> = opened.collect::<Result<_, _>>()?;
         if opened.is_empty() {
             return Err(DiskError::NoDirectory);
         }
         node::refuse_duplicates(&opened)?;
         let mut warnings = Vec::new();
-        let directories = opened.iter().map(|node| (&*node.path, &*node.root));
-        let (known, own) = EffectiveSchema::read(directories, schema.as_ref(), &mut warnings)?;
-        let (mut nodes, mut on_disk) = (Vec::new(), Vec::new());
-        for (node, own) in opened.into_iter().zip(own) {
-            let classes = on_disk::classes(&node, &known, &mut warnings)?;
+        let directories: Vec<_> = opened.iter().map(|node| (&*node.path, &*node.root)).collect();
+        let StoredSchemas { effective: mut known, own, servers } =
+            stored_schemas::read(&directories, schema.as_ref(), &mut warnings)?;
+        let mut on_disk = Vec::new();
+        for node in &mut opened {
+            let classes = on_disk::classes(node, &known, &mut warnings);
             if !classes.values().any(|class| class.has_data) && !node.is_used_by_server() {
                 return Err(DiskError::NotADataDirectory { path: node.path.to_path_buf() });
             }
-            let names = node_names::names(own.older.as_ref().unwrap_or(&known), &classes);
-            nodes.push(node.named(names, own.last_entry));
             on_disk.push(classes);
         }
-        let classes = classes::combine(&nodes, &known, on_disk, &mut warnings);
+        if let [classes] = on_disk.as_slice() {
+            node_names::rename_only_node(&mut known, classes, servers.as_deref());
+        }
+        let compared = opened.iter().zip(&own).zip(&on_disk);
+        let compared: Vec<Compared<'_>> = compared
+            .map(|((node, own), classes)| Compared { path: &node.path, own, classes })
+            .collect();
+        let names = one_cluster::node_names(&compared, &known)?;
+        let nodes: Vec<Node> =
+            opened.into_iter().zip(names).map(|(node, names)| node.named(names)).collect();
+        let classes = classes::combine(&nodes, &own, &known, on_disk, &mut warnings);
         Ok(DataDirectory {
             nodes: nodes.into(),
             schema_from: known.source,
@@ -121,11 +134,9 @@ impl DataDirectory {
         warning::for_export(&self.warnings, classes)
     }
 
-    /// The files of the shards of `class`, without reading rows. Logs are read.
-    ///
-    /// # Errors
-    /// Only when a bucket cannot be listed: other faults of a shard's files are in its survey.
-    pub fn survey(&self, class: &Class) -> Result<Survey, LsmError> {
+    /// The files of the shards of `class`, without reading rows. Headers and logs are read. Faults of a
+    /// shard are in its survey.
+    pub fn survey(&self, class: &Class) -> Survey {
         inspect::survey(class, &self.nodes)
     }
 

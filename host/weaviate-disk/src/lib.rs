@@ -30,13 +30,15 @@ pub use catalog::{
     warning::{Examples, Warning},
 };
 pub use directory::DataDirectory;
-pub use error::DiskError;
+pub use error::{ClusterFault, DiskError};
 pub use look::{
     estimate::ClassEstimate,
     inspect::{CopySurvey, IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey, Survey},
 };
+/// Shortens the text of an error for readers who do not operate the host.
+pub use offloom_weaviate_access::without_owners;
 pub use offloom_weaviate_lsm::{
-    LogFault, LsmError, ObjectFault, Place, SegmentFault,
+    LogFault, Lost, LsmError, ObjectFault, Place, SegmentFault,
     check::{Check, Finding, FindingKind},
     copies::ShardCopy,
     descriptors::{Descriptors, raise_descriptor_limit},
@@ -50,8 +52,8 @@ pub use offloom_weaviate_schema as schema;
 pub use rows::{
     cursor::{ReadReport, UnitCursor},
     faults::{
-        BadObject, Faults, MAX_LISTED_OBJECTS, MAX_RAW_BYTES, OnBadObject, ReadOptions,
-        ShardFaults, UnknownPolicy,
+        BadObject, Faults, MAX_LISTED_OBJECTS, OnBadObject, ReadOptions, ShardFaults, StoredValue,
+        UnknownPolicy,
     },
     filter::{FilterError, PropertySelection, RowFilter, UNNAMED_VECTOR, VectorSelection},
 };

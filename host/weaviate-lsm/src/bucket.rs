@@ -5,15 +5,17 @@ use std::{
     os::unix::fs::{FileExt, MetadataExt},
     path::Path,
     sync::Arc,
+    time::SystemTime,
 };
 
-use cap_std::fs::{Dir, MetadataExt as _, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{Dir, DirEntry, FileTypeExt, MetadataExt as _, OpenOptions, OpenOptionsExt};
+use offloom_weaviate_access::explain;
 use rustix::fs::OFlags;
 
 use crate::{
     error::{LsmError, Place},
     layout::Layout,
-    leftovers::ListedFile,
+    leftovers::{self, ListedFile},
 };
 
 /// Where the objects of one shard lie in one data directory.
@@ -53,9 +55,11 @@ impl Bucket {
     /// The bucket's regular files, or `None` if there is no bucket (`data-directory.md` 3).
     ///
     /// # Errors
-    /// When the directory, or a file in it, cannot be examined.
+    /// When the directory, or a file with data in it, cannot be examined; when something else has the
+    /// name of a file with data.
     pub fn list(&self) -> Result<Option<Vec<ListedFile>>, LsmError> {
-        self.open_directory()?.map(|directory| directory.list()).transpose()
+        let listing = self.open_directory()?.map(|directory| directory.list()).transpose()?;
+        Ok(listing.map(|listing| listing.files))
     }
 
     /// Opens the bucket's directory; `None` if there is none.
@@ -63,8 +67,20 @@ impl Bucket {
         match self.root.open_dir(self.path()) {
             Ok(directory) => Ok(Some(OpenBucket { bucket: self, directory })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(LsmError::List { entry: self.path(), source }),
+            Err(error) => Err(self.unlisted(error)),
         }
+    }
+
+    fn unlisted(&self, error: io::Error) -> LsmError {
+        let entry = self.path();
+        let source = explain(error, &self.root, "", &entry);
+        LsmError::List { entry, source }
+    }
+
+    /// The error of opening or examining the bucket's file `name`.
+    fn unreadable(&self, name: &str, error: io::Error) -> LsmError {
+        let source = explain(error, &self.root, "", &format!("{}/{name}", self.path()));
+        LsmError::Read { place: self.place(name), offset: None, source }
     }
 
     /// The shard's version as in its file, if that can be read (`data-directory.md` 3).
@@ -76,6 +92,72 @@ impl Bucket {
         Some(u16::from_le_bytes(version))
     }
 
+    /// The content of the shard's counter of document ids, or `None` if there is no counter
+    /// (`data-directory.md` 3).
+    pub(crate) fn counter(&self) -> Result<Option<Counter>, LsmError> {
+        let path = self.counter_path();
+        let name = path.rsplit('/').next().unwrap_or(&path);
+        let unreadable = |error| {
+            let source = explain(error, &self.root, "", &path);
+            LsmError::Read { place: self.place(name), offset: None, source }
+        };
+        let (file, metadata) = match open_file(&self.root, &path) {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(unreadable(source)),
+        };
+        let content = match metadata.len() {
+            // A pipe or a device has no length either.
+            _ if !metadata.is_file() => Err(io::Error::other("it is not a file")),
+            0 => Ok(Ok(0)),
+            bytes @ 1..8 => Ok(Err(bytes)),
+            _ => {
+                let mut count = [0; 8];
+                file.read_exact_at(&mut count, 0).map(|()| Ok(u64::from_le_bytes(count)))
+            }
+        };
+        let count = content.map_err(unreadable)?;
+        Ok(Some(Counter { count, changed: metadata.modified().map_err(unreadable)? }))
+    }
+
+    /// Whether the shard's counter says, or may say, that objects were written.
+    ///
+    /// # Errors
+    /// When there is a counter and it cannot be read.
+    pub fn counts_objects(&self) -> Result<bool, LsmError> {
+        Ok(self.counter()?.is_some_and(|counter| counter.count != Ok(0)))
+    }
+
+    /// When the entries of a directory changed last; `None` if there is no such directory.
+    pub(crate) fn directory_changed(&self, path: &str) -> Result<Option<SystemTime>, LsmError> {
+        let failed = |error| {
+            let source = explain(error, &self.root, "", path);
+            LsmError::List { entry: path.to_owned(), source }
+        };
+        match self.root.metadata(path) {
+            Ok(metadata) => Ok(Some(metadata.modified().map_err(failed)?.into_std())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match self.root.symlink_metadata(path) {
+                    // A link to nothing.
+                    Ok(_) => Err(failed(error)),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(failed(error)),
+                }
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// The folders of the shard from the top down, relative to the data directory.
+    pub(crate) fn folders(&self) -> Vec<String> {
+        self.layout.folders(&self.class_directory, &self.shard)
+    }
+
+    /// The file that counts document ids, relative to the data directory.
+    pub(crate) fn counter_path(&self) -> String {
+        self.layout.counter_path(&self.class_directory, &self.shard)
+    }
+
     /// Opens a listed file for reading.
     ///
     /// # Errors
@@ -85,7 +167,7 @@ impl Bucket {
         let path = format!("{}/{}", self.path(), listed.name);
         let (file, metadata) = match open_file(&self.root, &path) {
             Ok(opened) => opened,
-            Err(source) => return Err(LsmError::Read { place, offset: None, source }),
+            Err(error) => return Err(self.unreadable(&listed.name, error)),
         };
         // A log may have grown; the listed part of it is still there.
         if !metadata.is_file() || metadata.ino() != listed.inode || metadata.len() < listed.bytes {
@@ -93,6 +175,15 @@ impl Bucket {
         }
         Ok(BucketFile { content: Content::File(file), place, bytes: listed.bytes })
     }
+}
+
+/// The content of a shard's counter of document ids.
+#[derive(Debug)]
+pub(crate) struct Counter {
+    /// The ids that were given, or the length of a counter that is cut.
+    pub count: Result<u64, u64>,
+    /// When an id was given last.
+    pub changed: SystemTime,
 }
 
 fn open_file(directory: &Dir, path: &str) -> io::Result<(File, Metadata)> {
@@ -104,6 +195,14 @@ fn open_file(directory: &Dir, path: &str) -> io::Result<(File, Metadata)> {
     Ok((file, metadata))
 }
 
+/// What has a name of a bucket.
+enum Found {
+    /// A file, or a link to one.
+    File { bytes: u64, inode: u64 },
+    /// Something else, in words.
+    Other(&'static str),
+}
+
 /// A bucket whose directory is open, so that a file opens without its whole path.
 #[derive(Debug)]
 pub(crate) struct OpenBucket<'a> {
@@ -111,41 +210,92 @@ pub(crate) struct OpenBucket<'a> {
     directory: Dir,
 }
 
+/// The regular files of a bucket.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    pub files: Vec<ListedFile>,
+    /// Whether a name was gone when it was looked at. Its data may be under a name that came after the
+    /// names were read, so that two such listings agree on less than the bucket holds.
+    pub changed: bool,
+}
+
 impl OpenBucket<'_> {
-    /// The bucket's regular files at this moment.
-    pub fn list(&self) -> Result<Vec<ListedFile>, LsmError> {
-        let failed = |source| LsmError::List { entry: self.bucket.path(), source };
-        let mut files = Vec::new();
+    /// The bucket's regular files: the names of one moment, each looked at a little later.
+    pub fn list(&self) -> Result<Listing, LsmError> {
+        let failed = |error| self.bucket.unlisted(error);
+        let mut listing = Listing { files: Vec::new(), changed: false };
         let entries = match self.directory.entries() {
             Ok(entries) => entries,
             // The shard was dropped, and its directory removed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
             Err(error) => return Err(failed(error)),
         };
         for entry in entries {
             let entry = match entry {
                 Ok(entry) => entry,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
                 Err(error) => return Err(failed(error)),
             };
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            let unreadable =
-                |source| LsmError::Read { place: self.bucket.place(&name), offset: None, source };
-            let mut metadata = match entry.metadata() {
-                Ok(metadata) => metadata,
-                // Removed since the directory was read: not part of this listing.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(unreadable(error)),
+            let name = match entry.file_name().into_string() {
+                Ok(name) => name,
+                Err(name) => {
+                    let name = name.to_string_lossy();
+                    if leftovers::ends_like_data(&name) {
+                        return Err(LsmError::NotUtf8 { place: self.bucket.place(&name) });
+                    }
+                    continue;
+                }
             };
-            if metadata.is_symlink() {
-                let path = format!("{}/{name}", self.bucket.path());
-                metadata = self.bucket.root.metadata(path).map_err(unreadable)?;
-            }
-            if metadata.is_file() {
-                files.push(ListedFile { name, bytes: metadata.len(), inode: metadata.ino() });
+            let may_hold_data = leftovers::may_hold_data(&name);
+            let found = match self.examine(&entry, &name) {
+                Ok(Some(found)) => found,
+                Ok(None) => {
+                    listing.changed = true;
+                    continue;
+                }
+                Err(error) if may_hold_data => return Err(self.bucket.unreadable(&name, error)),
+                // Nobody reads it.
+                Err(_) => continue,
+            };
+            match found {
+                Found::File { bytes, inode } => {
+                    listing.files.push(ListedFile { name, bytes, inode });
+                }
+                Found::Other(found) if may_hold_data => {
+                    return Err(LsmError::NotAFile { place: self.bucket.place(&name), found });
+                }
+                Found::Other(_) => {}
             }
         }
-        Ok(files)
+        Ok(listing)
+    }
+
+    /// What has this name; `None` if it was removed since the directory was read, so that it is not
+    /// part of this listing.
+    fn examine(&self, entry: &DirEntry, name: &str) -> io::Result<Option<Found>> {
+        let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        let mut metadata = match entry.metadata() {
+            Err(error) if gone(&error) => return Ok(None),
+            metadata => metadata?,
+        };
+        if metadata.is_symlink() {
+            metadata = match self.bucket.root.metadata(format!("{}/{name}", self.bucket.path())) {
+                Err(error) if gone(&error) => return Ok(Some(Found::Other("a link to nothing"))),
+                metadata => metadata?,
+            };
+        }
+        let kind = metadata.file_type();
+        Ok(Some(if kind.is_file() {
+            Found::File { bytes: metadata.len(), inode: metadata.ino() }
+        } else if kind.is_dir() {
+            Found::Other("a directory")
+        } else if kind.is_fifo() {
+            Found::Other("a pipe")
+        } else if kind.is_socket() {
+            Found::Other("a socket")
+        } else {
+            Found::Other("a device")
+        }))
     }
 
     /// Opens a listed file with its current length; `None` if it is no longer the one that was
@@ -162,7 +312,7 @@ impl OpenBucket<'_> {
         let (file, metadata) = match opened {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(LsmError::Read { place, offset: None, source }),
+            Err(error) => return Err(self.bucket.unreadable(&listed.name, error)),
         };
         if !metadata.is_file() || metadata.ino() != listed.inode || metadata.len() < listed.bytes {
             return Ok(None);
@@ -189,7 +339,10 @@ enum Content {
 
 impl BucketFile {
     /// Fills `buffer` with the bytes at `offset`.
-    pub(crate) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), LsmError> {
+    ///
+    /// # Errors
+    /// [`LsmError::Changed`] when the file ends before, [`LsmError::Read`].
+    pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), LsmError> {
         let read = match &self.content {
             Content::File(file) => file.read_exact_at(buffer, offset),
             Content::Memory(bytes) => read_memory(bytes, buffer, offset),

@@ -2,6 +2,7 @@
 //! objects, also objects that newer ones replace. An export reads less.
 use std::{fmt, sync::Arc};
 
+use offloom_rows::ObjectLimit;
 use uuid::Uuid;
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     freeze::{Frozen, freeze},
     key_index::{self, KeyTree, SparseWalk},
     leftovers::SourceKind,
-    object::{self, FaultAt, MAX_VALUE_BYTES, VectorEntries},
+    object::{self, FaultAt, VectorEntries},
     segment::{self, HEADER_BYTES, SegmentLayout, SegmentReader},
     wal::LogIndex,
 };
@@ -22,8 +23,8 @@ pub const MAX_FINDINGS: usize = 100;
 /// Read-ahead in the data section of a segment.
 const READ_AHEAD_BYTES: usize = 256 * 1024;
 
-/// Bytes of a node before its value: tombstone flag and length (`lsm-segment.md` 1.3).
-const NODE_HEAD_BYTES: u64 = 9;
+/// A large object is no damage: the largest that any export takes.
+const LIMIT: ObjectLimit = ObjectLimit::LARGEST;
 
 /// What is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +96,10 @@ impl Finding {
                 let reason = "the file was replaced or cut while it was being read".to_owned();
                 (place, None, FindingKind::Unreadable, reason)
             }
-            other @ (LsmError::List { .. }
+            other @ (LsmError::NotAFile { .. }
+            | LsmError::NotUtf8 { .. }
+            | LsmError::Lost { .. }
+            | LsmError::List { .. }
             | LsmError::Busy { .. }
             | LsmError::TooManyFiles { .. }
             | LsmError::Compaction { .. }) => {
@@ -195,7 +199,7 @@ impl Checking<'_> {
         let mut tree = tree.map(|tree| (tree, SparseWalk::new(1)));
         let mut nodes = SegmentReader::new(
             self.file.clone(),
-            layout.secondary_indices,
+            layout,
             HEADER_BYTES..layout.index_start,
             None..None,
             READ_AHEAD_BYTES,
@@ -209,7 +213,7 @@ impl Checking<'_> {
             }
             let Some(key) = nodes.key() else { break };
             let (offset, value_bytes) = nodes.value_location();
-            let start = offset.saturating_sub(NODE_HEAD_BYTES);
+            let start = nodes.node_start();
             (self.on_bytes)(start.saturating_sub(read_to));
             read_to = start;
             if let Some((tree_nodes, walk)) = &mut tree
@@ -267,9 +271,8 @@ impl Checking<'_> {
 
     /// Reads and decodes a value that is in no buffer.
     fn object_at(&mut self, key: u128, offset: u64, value_bytes: u64) {
-        if value_bytes > MAX_VALUE_BYTES {
-            let fault =
-                ObjectFault::TooLarge { row_bytes: value_bytes, limit_bytes: MAX_VALUE_BYTES };
+        if value_bytes > LIMIT.value_bytes() {
+            let fault = ObjectFault::TooLarge { row_bytes: value_bytes, limit: LIMIT };
             return self.add(FindingKind::Object, Some(offset), fault.to_string());
         }
         // The value was checked to lie within the file, and is within the limit.
@@ -282,7 +285,7 @@ impl Checking<'_> {
 
     fn object(&mut self, key: u128, at: u64, value: &[u8]) {
         self.check.objects = self.check.objects.saturating_add(1);
-        if let Err(FaultAt { offset, fault }) = object::decode(value, key, self.entries) {
+        if let Err(FaultAt { offset, fault }) = object::decode(value, key, LIMIT, self.entries) {
             let reason = format!("{}: {fault}", Uuid::from_u128(key));
             self.add(FindingKind::Object, Some(at.saturating_add(offset)), reason);
         }

@@ -1,16 +1,17 @@
 //! What can go wrong in the files of a shard, each error with the place that shows it.
 use std::{fmt, io, path::Path, sync::Arc};
 
+use offloom_rows::ObjectLimit;
 use uuid::Uuid;
 
-/// A file of a shard's objects bucket, or the bucket itself when `file` is empty.
+/// A file of a shard, usually of its objects bucket, or the shard itself when `file` is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// Exact class name.
     pub class: Arc<str>,
     /// Shard (tenant) name.
     pub shard: Arc<str>,
-    /// File name within the bucket; empty for the bucket as a whole.
+    /// File name within the bucket or beside it; empty for the shard as a whole.
     pub file: Box<str>,
     /// The data directory, where several are read together.
     pub node: Option<Arc<Path>>,
@@ -49,6 +50,37 @@ pub enum LsmError {
         offset: Option<u64>,
         /// The system's error.
         source: io::Error,
+    },
+    /// A name of the objects bucket is that of a file with data, and belongs to something else.
+    #[error(
+        "{place}: the name is that of a file with data, and {found} has it: objects may be missing; \
+         put the file back, or take this away if no file had this name"
+    )]
+    NotAFile {
+        /// The name.
+        place: Place,
+        /// What has this name.
+        found: &'static str,
+    },
+    /// The name of a file is not UTF-8 and ends like that of a file with data.
+    #[error(
+        "{place}: the name of this file is not UTF-8, and ends like that of a file with data: \
+         objects may be missing; give it the name that the server gave it, or take it away"
+    )]
+    NotUtf8 {
+        /// The file; what is not UTF-8 in its name is replaced.
+        place: Place,
+    },
+    /// Files of a shard are gone: it is not an empty one.
+    #[error(
+        "{place}: {lost}: files of this shard are missing; put them back from a backup or another \
+         copy of the data directory"
+    )]
+    Lost {
+        /// The shard.
+        place: Place,
+        /// What shows it.
+        lost: Lost,
     },
     /// A file is no longer the one that was listed, or is shorter than it was.
     #[error("{place}: the file was replaced or cut while it was being exported")]
@@ -103,10 +135,24 @@ pub enum LsmError {
 }
 
 impl LsmError {
+    /// Whether permission to read is denied. The remedy is to be allowed, and never to go without.
+    pub fn is_denied(&self) -> bool {
+        match self {
+            LsmError::List { source, .. } | LsmError::Read { source, .. } => {
+                offloom_weaviate_access::is_denied(source)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the stored data itself is at fault, so that reading it again cannot help.
     pub fn is_invalid_data(&self) -> bool {
         match self {
-            LsmError::Compaction { .. } | LsmError::Segment { .. } => true,
+            LsmError::NotAFile { .. }
+            | LsmError::NotUtf8 { .. }
+            | LsmError::Lost { .. }
+            | LsmError::Compaction { .. }
+            | LsmError::Segment { .. } => true,
             LsmError::List { .. }
             | LsmError::Read { .. }
             | LsmError::Changed { .. }
@@ -114,6 +160,47 @@ impl LsmError {
             | LsmError::TooManyFiles { .. } => false,
         }
     }
+}
+
+/// What shows that files of a shard are gone (`data-directory.md` 3.1). Paths are relative to the data
+/// directory.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// The schema places the shard here, and servers make its directory together with the class.
+    #[error("it is in the schema and has no directory")]
+    Directory,
+    /// A folder that every shard has is not there.
+    #[error("there is no folder {path}")]
+    Folder {
+        /// Where it should be.
+        path: String,
+    },
+    /// The file that counts document ids is not there, and no file holds an object.
+    #[error(
+        "no file holds an object, and there is no counter {path}, which an empty shard has too"
+    )]
+    Counter {
+        /// Where it should be.
+        path: String,
+    },
+    /// The counter is cut, and no file holds an object.
+    #[error(
+        "no file holds an object, and the counter {path} has {bytes} bytes instead of 8 or none"
+    )]
+    CounterCut {
+        /// The counter.
+        path: String,
+        /// Its length.
+        bytes: u64,
+    },
+    /// Objects were written, and no file holds one, or its deletion.
+    #[error("no file holds an object, although {path} counts {count}")]
+    Objects {
+        /// The counter.
+        path: String,
+        /// Document ids that were given: one for each version of an object.
+        count: u64,
+    },
 }
 
 /// `, offset N` if there is one.
@@ -124,6 +211,18 @@ impl fmt::Display for At {
         match self.0 {
             Some(offset) => write!(formatter, ", offset {offset}"),
             None => Ok(()),
+        }
+    }
+}
+
+/// `class Note`, or `no class` if the name is empty.
+struct NamedClass<'a>(&'a str);
+
+impl fmt::Display for NamedClass<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            "" => formatter.write_str("no class"),
+            name => write!(formatter, "class {}", name.escape_debug()),
         }
     }
 }
@@ -219,6 +318,12 @@ pub enum SegmentFault {
         /// Bytes past the end.
         excess_bytes: u64,
     },
+    /// A deletion with the value of an object, in a segment without a checksum.
+    #[error("the node of a deletion holds {value_bytes} bytes, where 0 or 9 can be")]
+    TombstoneValue {
+        /// As stored.
+        value_bytes: u64,
+    },
     /// Data nodes are not strictly ascending, or outside of the range that the tree states.
     #[error("key {key} is out of order")]
     KeyOrder {
@@ -300,6 +405,20 @@ pub enum ObjectFault {
     /// The object has more vector names than a batch can hold.
     #[error("more than 65,536 vector names")]
     TooManyNames,
+    /// Classes whose names differ in case alone share a directory (`data-directory.md` 2), and the
+    /// object names none of those that its shard is read for.
+    #[error(
+        "the object names {}, and its shard is read for {}: classes whose names differ in case alone \
+         share a directory, and only a schema that has all of them, or lists their shards, keeps \
+         them apart",
+        NamedClass(.named), .classes.join(" and ")
+    )]
+    OtherClass {
+        /// As stored; may be empty.
+        named: String,
+        /// Exact names.
+        classes: Vec<String>,
+    },
     /// The stored properties are not JSON text.
     #[error("the properties are not valid JSON: {reason}")]
     Properties {
@@ -309,12 +428,28 @@ pub enum ObjectFault {
     /// The stored properties are JSON without members, so that no filter can apply to them.
     #[error("the properties are not a JSON object, so they cannot be filtered")]
     PropertiesNoObject,
-    /// The row is larger than what may cross to a guest.
-    #[error("the row has {row_bytes} bytes, more than the {limit_bytes} that a row may have")]
+    /// The object is larger than the export allows.
+    #[error(
+        "the object has {row_bytes} bytes, more than the {} that one may have: {}",
+        .limit.row_bytes(),
+        remedy(*.row_bytes)
+    )]
     TooLarge {
-        /// Bytes of its columns, or more.
+        /// Bytes of the columns of its row; of its stored value where that was not read.
         row_bytes: u64,
         /// The limit.
-        limit_bytes: u64,
+        limit: ObjectLimit,
     },
+}
+
+/// What helps against an object of `row_bytes`.
+fn remedy(row_bytes: u64) -> String {
+    if row_bytes <= ObjectLimit::LARGEST.row_bytes() {
+        return "raise --max-object-bytes (max_object_bytes of the service)".to_owned();
+    }
+    format!(
+        "no export takes more than {} (--max-object-bytes); --on-bad-object skip or quarantine leaves it \
+         out",
+        ObjectLimit::LARGEST
+    )
 }

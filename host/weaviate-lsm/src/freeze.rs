@@ -94,15 +94,20 @@ impl Freezing<'_> {
     /// Lists, opens and lists again (`wal.md` 7). Two listings that agree rule out three losses,
     /// because each of them changes a name or an inode: inputs and result of a compaction listed at
     /// different moments, a segment replaced by one that was created after the listing, and a log
-    /// flushed into a segment that did not exist yet.
+    /// flushed into a segment that did not exist yet. Neither may have come to a name that was gone:
+    /// both may have missed the same data, under two names.
     fn attempt(&mut self) -> Result<Attempt, LsmError> {
         let at = Utc::now();
         let Some(directory) = self.bucket.open_directory()? else {
             return Ok(Attempt::Done(Frozen::Absent(at)));
         };
-        let listed = directory.list()?;
-        let before = FileSet::of(&listed);
-        let decision = leftovers::decide(listed);
+        let first = directory.list()?;
+        if first.changed {
+            self.leftover = None;
+            return Ok(Attempt::Changing);
+        }
+        let before = FileSet::of(&first.files);
+        let decision = leftovers::decide(first.files);
         if !self.is_settled(&decision, &before) {
             return Ok(Attempt::Changing);
         }
@@ -117,7 +122,8 @@ impl Freezing<'_> {
         let Some(files) = open_all(&directory, decision.chosen)? else {
             return Ok(self.changing(permits));
         };
-        if FileSet::of(&directory.list()?) != before {
+        let second = directory.list()?;
+        if second.changed || FileSet::of(&second.files) != before {
             return Ok(self.changing(permits));
         }
         let ignored = decision.ignored;

@@ -149,6 +149,22 @@ impl KeyTree {
         Ok(below.data.end)
     }
 
+    /// Offset of the data node of `key`; `None` if the tree names no such node.
+    ///
+    /// # Errors
+    /// As [`KeyTree::seek`].
+    pub(crate) fn find(&self, key: u128) -> Result<Option<u64>, LsmError> {
+        let mut below = self.whole();
+        while let Some(node) = self.root(&below)? {
+            if node.key == key {
+                return Ok(Some(node.start));
+            }
+            let (left, right) = children(&below, &node);
+            below = if key < node.key { left } else { right };
+        }
+        Ok(None)
+    }
+
     /// The root of a subtree, checked against the subtree's bounds.
     fn root(&self, subtree: &Subtree) -> Result<Option<TreeNode>, LsmError> {
         let data = &subtree.data;

@@ -13,9 +13,34 @@ pub enum Layout {
 impl Layout {
     /// The directory of a shard's objects bucket, relative to the data directory.
     pub(crate) fn bucket_path(self, class_directory: &str, shard: &str) -> String {
+        format!("{}/objects", self.store_path(class_directory, shard))
+    }
+
+    /// The folders of every shard from the top down, the last of them that of its objects bucket,
+    /// relative to the data directory.
+    pub(crate) fn folders(self, class_directory: &str, shard: &str) -> Vec<String> {
+        let inner =
+            [self.store_path(class_directory, shard), self.bucket_path(class_directory, shard)];
         match self {
-            Layout::Hierarchical => format!("{class_directory}/{shard}/lsm/objects"),
-            Layout::Flat => format!("{class_directory}_{shard}_lsm/objects"),
+            Layout::Hierarchical => {
+                [format!("{class_directory}/{shard}")].into_iter().chain(inner).collect()
+            }
+            Layout::Flat => inner.into(),
+        }
+    }
+
+    fn store_path(self, class_directory: &str, shard: &str) -> String {
+        match self {
+            Layout::Hierarchical => format!("{class_directory}/{shard}/lsm"),
+            Layout::Flat => format!("{class_directory}_{shard}_lsm"),
+        }
+    }
+
+    /// The file that counts a shard's document ids, relative to the data directory.
+    pub(crate) fn counter_path(self, class_directory: &str, shard: &str) -> String {
+        match self {
+            Layout::Hierarchical => format!("{class_directory}/{shard}/indexcount"),
+            Layout::Flat => format!("{class_directory}_{shard}.indexcount"),
         }
     }
 

@@ -99,18 +99,29 @@ impl FileSet {
     pub fn of(files: &[ListedFile]) -> FileSet {
         let mut kept: Vec<ListedFile> = files
             .iter()
-            .filter_map(|file| match Name::parse(&file.name) {
-                Name::Segment { .. } => Some(file.clone()),
-                Name::Log { .. } => Some(ListedFile { bytes: 0, ..file.clone() }),
-                Name::Temporary { ids } if ids.contains('_') => {
-                    Some(ListedFile { bytes: 0, ..file.clone() })
-                }
-                _ => None,
+            .filter(|file| may_hold_data(&file.name))
+            .map(|file| match Name::parse(&file.name) {
+                Name::Segment { .. } => file.clone(),
+                _ => ListedFile { bytes: 0, ..file.clone() },
             })
             .collect();
         kept.sort_by(|left, right| left.name.cmp(&right.name));
         FileSet(kept)
     }
+}
+
+/// Whether a name is that of a file with data, or of one that may become it.
+pub(crate) fn may_hold_data(name: &str) -> bool {
+    match Name::parse(name) {
+        Name::Segment { .. } | Name::Log { .. } => true,
+        Name::Temporary { ids } => ids.contains('_'),
+        Name::Superseded | Name::Sidecar | Name::Unknown => false,
+    }
+}
+
+/// Whether a name ends like that of a file with data.
+pub(crate) fn ends_like_data(name: &str) -> bool {
+    [".db", ".wal", ".db.tmp"].iter().any(|ending| name.ends_with(ending))
 }
 
 /// A file name, parsed.

@@ -8,6 +8,7 @@
 //! * [`layout`]: the paths of a shard's files.
 //! * [`leftovers`]: which files of a bucket hold its data.
 //! * [`bucket`]: listing, opening and reading those files.
+//! * [`emptiness`]: whether a shard without objects is an empty one.
 //! * [`descriptors`]: the budget of open files.
 //! * `freeze`: a consistent set of files while a server writes.
 //! * [`segment`], [`key_index`], [`wal`]: the formats of the files.
@@ -21,6 +22,7 @@ pub mod bucket;
 pub mod check;
 pub mod copies;
 pub mod descriptors;
+pub mod emptiness;
 mod error;
 mod freeze;
 pub mod key_index;
@@ -33,4 +35,4 @@ pub mod segment;
 pub mod snapshot;
 pub mod wal;
 
-pub use error::{LogFault, LsmError, ObjectFault, Place, SegmentFault};
+pub use error::{LogFault, Lost, LsmError, ObjectFault, Place, SegmentFault};

@@ -3,12 +3,16 @@
 //! The rule is described in `lsm-segment.md` 4, that for several copies in `data-directory.md` 8.
 use std::{cmp::Reverse, collections::BinaryHeap, ops::Range, sync::Arc};
 
+use offloom_rows::ObjectLimit;
+use uuid::Uuid;
+
 use crate::{
     bucket::BucketFile,
-    error::{LsmError, Place},
-    object::{self, MAX_VALUE_BYTES},
+    error::{LsmError, SegmentFault},
+    key_index::KeyTree,
+    object,
     ruling::{DifferenceCounts, Ruling, Verdict},
-    segment::{SegmentReader, TOMBSTONE_TIME_BYTES},
+    segment::{self, SegmentReader, TOMBSTONE_TIME_BYTES},
     snapshot::{Content, ShardSnapshot},
     wal::LogEntry,
 };
@@ -64,35 +68,44 @@ impl LogReader {
 /// One input of a merge: a part of a file, read in key order.
 #[derive(Debug)]
 enum Input {
-    Segment(SegmentReader),
+    /// With the key tree, if only that can prove what a tombstone deletes.
+    Segment(SegmentReader, Option<KeyTree>),
     Log(LogReader),
 }
 
 impl Input {
     fn key(&self) -> Option<u128> {
         match self {
-            Input::Segment(reader) => reader.key(),
+            Input::Segment(reader, _) => reader.key(),
             Input::Log(reader) => reader.entry().map(|entry| entry.key),
         }
     }
 
     fn is_tombstone(&self) -> bool {
         match self {
-            Input::Segment(reader) => reader.is_tombstone(),
+            Input::Segment(reader, _) => reader.is_tombstone(),
             Input::Log(reader) => reader.entry().is_some_and(|entry| entry.value_bytes().is_none()),
         }
     }
 
     fn advance(&mut self) -> Result<bool, LsmError> {
         match self {
-            Input::Segment(reader) => reader.advance(),
+            Input::Segment(reader, tree) => {
+                let more = reader.advance()?;
+                if let Some(tree) = tree
+                    && reader.is_tombstone()
+                {
+                    confirm_tombstone(reader, tree)?;
+                }
+                Ok(more)
+            }
             Input::Log(reader) => Ok(reader.advance()),
         }
     }
 
-    fn file(&self) -> &BucketFile {
+    fn file(&self) -> &Arc<BucketFile> {
         match self {
-            Input::Segment(reader) => reader.file(),
+            Input::Segment(reader, _) => reader.file(),
             Input::Log(reader) => &reader.file,
         }
     }
@@ -100,7 +113,7 @@ impl Input {
     /// Offset in the file of the current value, and its length.
     fn value_location(&self) -> (u64, u64) {
         match self {
-            Input::Segment(reader) => reader.value_location(),
+            Input::Segment(reader, _) => reader.value_location(),
             Input::Log(reader) => reader.entry().map_or((0, 0), |entry| {
                 let bytes = entry.value_bytes().unwrap_or_else(|| entry.tombstone_bytes());
                 (entry.value_offset, bytes)
@@ -144,10 +157,21 @@ impl Input {
     /// The current value, if it was read together with its key.
     fn buffered_value(&self) -> Option<&[u8]> {
         match self {
-            Input::Segment(reader) => reader.value(),
+            Input::Segment(reader, _) => reader.value(),
             Input::Log(_) => None,
         }
     }
+}
+
+/// Compares the key of a tombstone with the key tree. A live object holds its id a second time.
+fn confirm_tombstone(reader: &SegmentReader, tree: &KeyTree) -> Result<(), LsmError> {
+    let Some(key) = reader.key() else { return Ok(()) };
+    let start = reader.node_start();
+    if tree.find(key)? == Some(start) {
+        return Ok(());
+    }
+    let lacks = SegmentFault::TreeLacks { key: Uuid::from_u128(key) };
+    Err(segment::fault(reader.file(), start, lacks))
 }
 
 /// A live object as it is stored.
@@ -156,7 +180,7 @@ pub struct StoredRow<'a> {
     /// The object's id as a number.
     pub key: u128,
     /// The file that holds it.
-    pub place: &'a Place,
+    pub file: &'a Arc<BucketFile>,
     /// Offset of the value in the file.
     pub offset: u64,
     /// Length of the value.
@@ -177,6 +201,8 @@ pub struct Merge {
     copies: Option<CopiesMerge>,
     /// The winner's value, if its input did not buffer it.
     loaded: Vec<u8>,
+    /// Values with more bytes are not read.
+    max_value_bytes: u64,
 }
 
 /// The additional state of a merge of several copies of a shard.
@@ -197,12 +223,13 @@ struct CopiesMerge {
 const KEPT_VALUE_BYTES: usize = 1024 * 1024;
 
 impl Merge {
-    /// Opens the files that have data in the range, and reads the first node of each.
+    /// Opens the files that have data in the range, and reads the first node of each. The values of
+    /// objects beyond `limit` are not read.
     ///
     /// # Errors
     /// When a file cannot be read, or a node violates the format.
     // Over 60 lines: one constructor for both kinds of file and for copies.
-    pub fn open(range: &ShardRange) -> Result<Merge, LsmError> {
+    pub fn open(range: &ShardRange, limit: ObjectLimit) -> Result<Merge, LsmError> {
         let snapshot = &range.snapshot;
         let used = range.parts.iter().filter(|part| !part.is_empty()).count();
         let read_ahead = ALL_READ_AHEAD_BYTES
@@ -220,13 +247,16 @@ impl Merge {
             }
             let file = source.file.clone();
             inputs.push(match &source.content {
-                Content::Segment(layout) => Input::Segment(SegmentReader::new(
-                    file,
-                    layout.secondary_indices,
-                    part.clone(),
-                    range.keys.clone(),
-                    read_ahead,
-                )),
+                Content::Segment(layout) => Input::Segment(
+                    SegmentReader::new(
+                        file.clone(),
+                        layout,
+                        part.clone(),
+                        range.keys.clone(),
+                        read_ahead,
+                    ),
+                    (layout.version == 0).then(|| KeyTree::new(file, layout)),
+                ),
                 Content::Log(_) => Input::Log(LogReader {
                     snapshot: snapshot.clone(),
                     source: index,
@@ -245,7 +275,9 @@ impl Merge {
             candidates: Vec::new(),
             verdicts: Vec::new(),
         });
-        let mut merge = Merge { inputs, heads, winner: None, copies, loaded: Vec::new() };
+        let max_value_bytes = limit.value_bytes();
+        let loaded = Vec::new();
+        let mut merge = Merge { inputs, heads, winner: None, copies, loaded, max_value_bytes };
         for input in 0..used {
             merge.step(input)?;
         }
@@ -347,7 +379,7 @@ impl Merge {
     fn load(&mut self, winner: usize) -> Result<(), LsmError> {
         let Some(input) = self.inputs.get(winner) else { return Ok(()) };
         let (offset, bytes) = input.value_location();
-        if input.buffered_value().is_some() || bytes > MAX_VALUE_BYTES {
+        if input.buffered_value().is_some() || bytes > self.max_value_bytes {
             return Ok(());
         }
         if self.loaded.capacity() > KEPT_VALUE_BYTES {
@@ -367,10 +399,10 @@ impl Merge {
     pub fn row(&self) -> Option<StoredRow<'_>> {
         let input = self.inputs.get(self.winner?)?;
         let (offset, value_bytes) = input.value_location();
-        let loaded = || (value_bytes <= MAX_VALUE_BYTES).then_some(self.loaded.as_slice());
+        let loaded = || (value_bytes <= self.max_value_bytes).then_some(self.loaded.as_slice());
         Some(StoredRow {
             key: input.key()?,
-            place: &input.file().place,
+            file: input.file(),
             offset,
             value_bytes,
             value: input.buffered_value().or_else(loaded),

@@ -3,13 +3,11 @@
 //! The format is described in `object-binary.md`. All integers are little-endian.
 use std::ops::Range;
 
-use offloom_rows::MAX_ROW_BYTES;
+use offloom_rows::ObjectLimit;
 use uuid::Uuid;
 
 use crate::error::ObjectFault;
 
-/// The largest value that is read: twice the largest row, because some fields are not exported.
-pub(crate) const MAX_VALUE_BYTES: u64 = 2 * MAX_ROW_BYTES;
 /// The only marshaller version (`object-binary.md` 1).
 const MARSHALLER_VERSION: u8 = 1;
 /// Length of the fixed header, which ends with the update time (`object-binary.md` 1).
@@ -164,11 +162,13 @@ impl<'a> Fields<'a> {
 /// Decodes the value stored under `key`, and writes the names and places of its vectors to `entries`.
 ///
 /// # Errors
-/// When the value violates the format, or belongs to another key.
+/// When the value violates the format, or belongs to another key; when its vectors alone exceed
+/// `limit`.
 // Over 60 lines: it names the fields of the format in their order, once.
 pub fn decode<'a>(
     value: &'a [u8],
     key: u128,
+    limit: ObjectLimit,
     entries: &mut VectorEntries,
 ) -> Result<Object<'a>, FaultAt> {
     entries.names.clear();
@@ -224,13 +224,13 @@ pub fn decode<'a>(
         return Ok(object);
     }
     let VectorEntries { names, named, multi } = entries;
-    object.named_section = NAMED.read(&mut fields, names, named)?;
+    object.named_section = NAMED.read(&mut fields, limit, names, named)?;
     // Those of 1.24 to 1.27, and of 1.28.5 to 1.28.16, end here.
     if fields.rest.is_empty() {
         return Ok(object);
     }
     let at_multi = Fields { rest: fields.rest, value_bytes: value.len() };
-    object.multi_section = match MULTI.read(&mut fields, names, multi) {
+    object.multi_section = match MULTI.read(&mut fields, limit, names, multi) {
         Ok(section) => section,
         Err(_) if is_form_of_1_28_0(at_multi.rest) => {
             return Err(at_multi.fault(ObjectFault::MultiVectorsOf1280));
@@ -296,6 +296,7 @@ impl Section {
     fn read<'a>(
         &self,
         fields: &mut Fields<'a>,
+        limit: ObjectLimit,
         names: &mut String,
         entries: &mut Vec<Entry>,
     ) -> Result<&'a [u8], FaultAt> {
@@ -322,9 +323,8 @@ impl Section {
             // Several names may point at the same bytes, so the row could exceed the value by far.
             let entry_bytes = (body.len() as u64).saturating_add(name.len() as u64);
             row_bytes = row_bytes.saturating_add(entry_bytes);
-            if row_bytes > MAX_ROW_BYTES {
-                let limit_bytes = MAX_ROW_BYTES;
-                return Err(at_segment.fault(ObjectFault::TooLarge { row_bytes, limit_bytes }));
+            if row_bytes > limit.row_bytes() {
+                return Err(at_segment.fault(ObjectFault::TooLarge { row_bytes, limit }));
             }
             if entries.len() > usize::from(u16::MAX) {
                 return Err(at_offsets.fault(ObjectFault::TooManyNames));

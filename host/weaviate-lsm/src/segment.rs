@@ -19,9 +19,17 @@ const FOOTER_BYTES: u64 = 4;
 pub(crate) const NODE_BYTES: u64 = 52;
 /// Keys of the objects bucket are UUIDs (`lsm-segment.md` 2).
 pub(crate) const KEY_BYTES: u32 = 16;
+/// Bytes of a node before its value: tombstone flag and length (`lsm-segment.md` 1.3).
+const NODE_HEAD_BYTES: u64 = 9;
 /// Length of the value of a tombstone with a time: the byte 1, then Unix milliseconds
 /// (`lsm-segment.md` 1.3).
 pub(crate) const TOMBSTONE_TIME_BYTES: u64 = 9;
+
+/// Whether a tombstone can have a value of this length (`lsm-segment.md` 1.3). Another one means that the
+/// tombstone flag of an object was damaged.
+pub(crate) fn is_tombstone_value(value_bytes: u64) -> bool {
+    value_bytes == 0 || value_bytes == TOMBSTONE_TIME_BYTES
+}
 
 /// Where the parts of a segment lie, as offsets in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,6 +171,8 @@ impl SegmentLayout {
 pub(crate) struct SegmentReader {
     file: Arc<BucketFile>,
     secondary_indices: u16,
+    /// Whether a checksum has proved what the nodes say.
+    has_checksum: bool,
     buffer: Vec<u8>,
     /// The largest size of the buffer; the value of a larger node is not kept in it.
     buffer_bytes: usize,
@@ -192,14 +202,15 @@ impl SegmentReader {
     /// (the end is excluded).
     pub fn new(
         file: Arc<BucketFile>,
-        secondary_indices: u16,
+        layout: &SegmentLayout,
         range: Range<u64>,
         keys: Range<Option<u128>>,
         buffer_bytes: usize,
     ) -> SegmentReader {
         SegmentReader {
             file,
-            secondary_indices,
+            secondary_indices: layout.secondary_indices,
+            has_checksum: layout.version > 0,
             buffer: Vec::new(),
             buffer_bytes,
             unread: 0..0,
@@ -210,7 +221,7 @@ impl SegmentReader {
         }
     }
 
-    pub fn file(&self) -> &BucketFile {
+    pub fn file(&self) -> &Arc<BucketFile> {
         &self.file
     }
 
@@ -220,6 +231,11 @@ impl SegmentReader {
 
     pub fn is_tombstone(&self) -> bool {
         self.node.as_ref().is_some_and(|node| node.tombstone)
+    }
+
+    /// Offset in the file of the current node.
+    pub fn node_start(&self) -> u64 {
+        self.value_location().0.saturating_sub(NODE_HEAD_BYTES)
     }
 
     /// Offset in the file of the current value, and its length.
@@ -279,7 +295,11 @@ impl SegmentReader {
             None => self.keys = Some(u128::MAX)..Some(0),
         }
         // Upstream's readers disagree on other values than 0 and 1 (`lsm-segment.md` 1.3).
-        self.node = Some(Node { key, tombstone: tombstone != 0, value_offset, value_bytes, value });
+        let tombstone = tombstone != 0;
+        if tombstone && !self.has_checksum && !is_tombstone_value(value_bytes) {
+            return Err(fault(&self.file, start, SegmentFault::TombstoneValue { value_bytes }));
+        }
+        self.node = Some(Node { key, tombstone, value_offset, value_bytes, value });
         Ok(true)
     }
 

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     bucket::{Bucket, BucketFile},
     descriptors::{Descriptors, Permits},
+    emptiness::{self, Holding},
     error::{LogFault, LsmError, Place},
     freeze::{Frozen, FrozenFiles, freeze},
     key_index,
@@ -168,47 +169,27 @@ impl ShardSnapshot {
     /// many as it needs are free.
     ///
     /// # Errors
-    /// When a file cannot be read or violates its format, or no consistent set can be opened.
+    /// When a file cannot be read or violates its format, or no consistent set can be opened; when the
+    /// shard is neither an empty one nor holds an object.
     pub fn take(
         bucket: Bucket,
         shard_index: u32,
         descriptors: &Descriptors,
         room: Option<usize>,
     ) -> Result<Option<SnapshotResult>, LsmError> {
-        let frozen = match freeze(&bucket, descriptors, room)? {
-            Frozen::Files(frozen) => frozen,
-            Frozen::Absent(at) => {
-                let report = SnapshotReport::without_data(at, "no data on disk");
-                return Ok(Some(SnapshotResult { snapshot: None, report }));
-            }
-            Frozen::NoRoom => return Ok(None),
+        let read = || read(&bucket, shard_index, descriptors, room);
+        let holds_objects = |taken: &Option<SnapshotResult>| {
+            taken.as_ref().is_none_or(|taken| taken.snapshot.is_some())
         };
-        let FrozenFiles { at, ignored, files, permits } = frozen;
-        let mut report = SnapshotReport::without_data(at, "no data");
-        if let Some(version) = bucket.shard_version().filter(|version| *version > SHARD_VERSION) {
-            let place = bucket.place("");
-            report.warnings.push(ShardWarning::ShardVersion { place, version });
-        }
-        for (name, reason) in ignored {
-            if reason == IgnoredReason::UnknownName {
-                report.warnings.push(ShardWarning::UnknownFile { place: bucket.place(&name) });
-            }
-        }
-        let mut sources = Vec::with_capacity(files.len());
-        for (kind, file) in files {
-            let content = match kind {
-                SourceKind::Segment => report.check_segment(&file)?,
-                SourceKind::Log => report.index_log(&file)?,
-            };
-            sources.push(SourceFile { file: Arc::new(file), copy: 0, content });
-        }
-        if sources.iter().all(SourceFile::is_empty) {
-            return Ok(Some(SnapshotResult { snapshot: None, report }));
-        }
-        report.skip_reason = None;
-        let permits = vec![permits];
-        let snapshot = ShardSnapshot { bucket, shard_index, sources, permits, copies: None };
-        Ok(Some(SnapshotResult { snapshot: Some(snapshot), report }))
+        let (taken, holding) = emptiness::read_settled(&bucket, read, holds_objects)?;
+        let Some(mut taken) = taken else { return Ok(None) };
+        taken.report.skip_reason = match holding {
+            Holding::Objects => None,
+            Holding::Nothing => Some("no data"),
+            Holding::Dropped => Some("no data on disk"),
+            Holding::Lost(lost) => return Err(LsmError::Lost { place: bucket.place(""), lost }),
+        };
+        Ok(Some(taken))
     }
 
     /// Joins the snapshots of all copies, in their order; `None` stands for a copy without data.
@@ -231,6 +212,51 @@ impl ShardSnapshot {
     }
 }
 
+/// Reads a bucket's files once, as they are at one moment; `None` if it needs more descriptors than
+/// the room.
+fn read(
+    bucket: &Bucket,
+    shard_index: u32,
+    descriptors: &Descriptors,
+    room: Option<usize>,
+) -> Result<Option<SnapshotResult>, LsmError> {
+    let FrozenFiles { at, ignored, files, permits } = match freeze(bucket, descriptors, room)? {
+        Frozen::Files(frozen) => frozen,
+        Frozen::Absent(at) => {
+            return Ok(Some(SnapshotResult { snapshot: None, report: SnapshotReport::at(at) }));
+        }
+        Frozen::NoRoom => return Ok(None),
+    };
+    let mut report = SnapshotReport::at(at);
+    if let Some(version) = bucket.shard_version().filter(|version| *version > SHARD_VERSION) {
+        let place = bucket.place("");
+        report.warnings.push(ShardWarning::ShardVersion { place, version });
+    }
+    for (name, reason) in ignored {
+        if reason == IgnoredReason::UnknownName {
+            report.warnings.push(ShardWarning::UnknownFile { place: bucket.place(&name) });
+        }
+    }
+    let mut sources = Vec::with_capacity(files.len());
+    for (kind, file) in files {
+        let content = match kind {
+            SourceKind::Segment => report.check_segment(&file)?,
+            SourceKind::Log => report.index_log(&file)?,
+        };
+        sources.push(SourceFile { file: Arc::new(file), copy: 0, content });
+    }
+    let bucket = bucket.clone();
+    let permits = vec![permits];
+    let snapshot = (!sources.iter().all(SourceFile::is_empty)).then_some(ShardSnapshot {
+        bucket,
+        shard_index,
+        sources,
+        permits,
+        copies: None,
+    });
+    Ok(Some(SnapshotResult { snapshot, report }))
+}
+
 impl SourceFile {
     /// The whole file as positions: offsets of nodes in a segment, indexes of entries in a log.
     pub fn whole(&self) -> Range<u64> {
@@ -251,13 +277,12 @@ impl SourceFile {
 impl SnapshotReport {
     /// The report on a shard whose files are not read.
     pub fn not_read() -> SnapshotReport {
-        let cut_off = CutOff { at: Utc::now(), newest_segment: None, logs: Vec::new() };
-        SnapshotReport { cut_off, warnings: Vec::new(), skip_reason: None }
+        SnapshotReport::at(Utc::now())
     }
 
-    fn without_data(at: DateTime<Utc>, reason: &'static str) -> SnapshotReport {
+    fn at(at: DateTime<Utc>) -> SnapshotReport {
         let cut_off = CutOff { at, newest_segment: None, logs: Vec::new() };
-        SnapshotReport { cut_off, warnings: Vec::new(), skip_reason: Some(reason) }
+        SnapshotReport { cut_off, warnings: Vec::new(), skip_reason: None }
     }
 
     /// Checks header, checksum and trees; the data nodes are checked when they are read.

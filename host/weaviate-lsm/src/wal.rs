@@ -6,7 +6,7 @@ use crc32fast::Hasher;
 use crate::{
     bucket::{BucketFile, ForwardReader},
     error::{LogFault, LsmError},
-    segment::{KEY_BYTES, TOMBSTONE_TIME_BYTES},
+    segment::{KEY_BYTES, TOMBSTONE_TIME_BYTES, is_tombstone_value},
 };
 
 /// The latest record of one key.
@@ -184,6 +184,14 @@ impl Replay<'_> {
             Ok(entry) => entry,
             Err(fault) => return Ok(Err(fault)),
         };
+        // Key length and key end the node; no checksum proves the tombstone flag.
+        let value_end =
+            self.reader.position().saturating_sub(4_u64.saturating_add(KEY_BYTES.into()));
+        let value_bytes = value_end.saturating_sub(entry.value_offset);
+        if entry.value_bytes().is_none() && !is_tombstone_value(value_bytes) {
+            let reason = "a deletion with the value of an object";
+            return Ok(Err(LogFault::Implausible { reason }));
+        }
         let length: [u8; 4] = or_cut!(self.reader.take()?);
         let mut last_four = length;
         match u32::from_le_bytes(length) {

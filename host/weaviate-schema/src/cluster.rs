@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
 
 use crate::{
     definition::{ClassSettings, Definition, Property},
+    history::History,
     sharding::ShardState,
     warning::SchemaWarning,
 };
@@ -14,6 +15,8 @@ pub struct ClusterSchema {
     pub read_from: ReadFrom,
     /// By exact name.
     pub classes: BTreeMap<String, ClassState>,
+    /// The entries of RAFT's log, if the schema is RAFT's.
+    pub history: Option<History>,
     /// What was skipped, in the order of reading.
     pub warnings: Vec<SchemaWarning>,
 }
@@ -48,6 +51,9 @@ pub struct ClassState {
     pub properties: Vec<Property>,
     /// The shards (tenants) on all nodes, by name.
     pub shards: BTreeMap<String, ShardState>,
+    /// RAFT index of the last log entry that made or deleted shards, or of a later one; 0 if the
+    /// schema is not RAFT's.
+    pub shards_changed_at: u64,
 }
 
 impl ReadFrom {
@@ -95,6 +101,7 @@ impl ClassState {
             replication_factor: replication_factor(recorded_factor, &settings),
             properties: settings.properties,
             shards,
+            shards_changed_at: 0,
         }
     }
 }

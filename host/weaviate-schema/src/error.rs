@@ -84,6 +84,11 @@ pub enum SchemaError {
 }
 
 impl SchemaError {
+    /// Whether permission to read is denied. The remedy is to be allowed, and never to go without.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, SchemaError::Read { source, .. } if offloom_weaviate_access::is_denied(source))
+    }
+
     /// Whether a running server may have caused the error, so that reading again may succeed.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self, SchemaError::Changed { .. } | SchemaError::LogGap { .. })

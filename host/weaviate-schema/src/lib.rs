@@ -11,6 +11,7 @@
 //! * [`names`]: which names classes, shards and their directories may have.
 //! * `error`, `warning`: what can go wrong, and what was skipped.
 //! * `definition`, `sharding`: the two JSON documents that describe a class.
+//! * `history`: the entries of RAFT's log, to compare it with another node's.
 //! * `cluster`: the result, [`ClusterSchema`].
 //! * `schema_file`: the saved answer.
 //! * `regular_file`, `retry`, [`bbolt`]: how a file is read while a server writes to it.
@@ -21,6 +22,7 @@ pub mod bbolt;
 mod cluster;
 mod definition;
 mod error;
+mod history;
 pub mod names;
 pub mod raft;
 mod regular_file;
@@ -34,6 +36,7 @@ mod warning;
 pub use cluster::{ClassState, ClusterSchema, ReadFrom};
 pub use definition::Property;
 pub use error::{PageError, SchemaError};
+pub use history::{Agreement, Foreign, History, Position};
 pub use schema_file::{SchemaClass, SchemaFile, SchemaFileError, SchemaFileFault};
 pub use sharding::{Nodes, ShardState, ShardStatus};
 pub use warning::SchemaWarning;

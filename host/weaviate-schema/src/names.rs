@@ -13,7 +13,8 @@ pub fn is_class_name(name: &str) -> bool {
         && class.bytes().all(is_word)
 }
 
-/// The directory of the class `name`: its name in lower case. Two classes may not share one.
+/// The directory of the class `name`: its name in lower case. Classes whose names differ in case alone share one;
+/// current servers do not let a second one be created.
 pub fn class_directory(name: &str) -> String {
     name.to_ascii_lowercase()
 }

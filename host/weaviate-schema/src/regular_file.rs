@@ -2,12 +2,13 @@
 use std::{io, os::unix::fs::FileExt};
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use offloom_weaviate_access::explain;
 use rustix::fs::OFlags;
 
 use crate::error::SchemaError;
 
 /// Opens the file `name` in `directory` and returns it with its length, or `None` if there is none.
-/// `path` is its name in errors.
+/// `path` is its path in the data directory, which ends with `name`.
 pub(crate) fn open(
     directory: &Dir,
     name: &str,
@@ -25,7 +26,10 @@ pub(crate) fn open(
         Ok((file, metadata)) if metadata.is_file() => Ok(Some((file, metadata.len()))),
         Ok(_) => Err(failed(io::Error::other("not a regular file"))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed(error)),
+        Err(error) => {
+            let within = path.strip_suffix(name).unwrap_or_default().trim_end_matches('/');
+            Err(failed(explain(error, directory, within, name)))
+        }
     }
 }
 

@@ -102,6 +102,7 @@ pub fn read_database(database: &Database) -> Result<ClusterSchema, SchemaError> 
     Ok(ClusterSchema {
         read_from: ReadFrom::SchemaDb { version },
         classes: classes?,
+        history: None,
         warnings: Vec::new(),
     })
 }

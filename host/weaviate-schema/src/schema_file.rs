@@ -1,6 +1,6 @@
 //! A schema file: a saved answer of `GET /v1/schema` (`data-directory.md` 6, way 6.2).
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     io,
     path::{Path, PathBuf},
 };
@@ -65,13 +65,11 @@ pub enum SchemaFileFault {
         /// As in the file.
         name: String,
     },
-    /// Two names differ in case only.
-    #[error("classes {first} and {second} would share a directory")]
-    SharedDirectory {
-        /// Name of the first class.
-        first: String,
-        /// Name of the second class.
-        second: String,
+    /// Two classes have the same name.
+    #[error("class {name} occurs twice")]
+    Twice {
+        /// As in the file.
+        name: String,
     },
 }
 
@@ -120,7 +118,7 @@ impl SchemaFile {
 fn parse(text: &[u8]) -> Result<Vec<SchemaClass>, SchemaFileFault> {
     let document: Document<'_> = serde_json::from_slice(text).map_err(SchemaFileFault::Answer)?;
     let mut classes = Vec::new();
-    let mut seen: HashMap<String, String> = HashMap::new();
+    let mut seen = HashSet::new();
     for definition in document.classes {
         let fields: ClassFields = serde_json::from_str(definition.get())
             .map_err(|source| SchemaFileFault::Class { index: classes.len(), source })?;
@@ -128,8 +126,8 @@ fn parse(text: &[u8]) -> Result<Vec<SchemaClass>, SchemaFileFault> {
         if !names::is_class_name(&name) {
             return Err(SchemaFileFault::Name { name });
         }
-        if let Some(first) = seen.insert(names::class_directory(&name), name.clone()) {
-            return Err(SchemaFileFault::SharedDirectory { first, second: name });
+        if !seen.insert(name.clone()) {
+            return Err(SchemaFileFault::Twice { name });
         }
         classes.push(SchemaClass {
             name,
@@ -149,12 +147,13 @@ mod tests {
         let text = br#"{"classes": [
             {"class": "Article", "vectorizer":  "none"},
             {"class": "Shelf", "multiTenancyConfig": {"enabled": true}},
-            {"class": "Note", "multiTenancyConfig": null}
+            {"class": "Note", "multiTenancyConfig": null},
+            {"class": "NOTE"}
         ]}"#;
         let classes = parse(text).unwrap();
         let flags: Vec<_> =
             classes.iter().map(|class| (class.name.as_str(), class.multi_tenant)).collect();
-        assert_eq!(flags, [("Article", false), ("Shelf", true), ("Note", false)]);
+        assert_eq!(flags, [("Article", false), ("Shelf", true), ("Note", false), ("NOTE", false)]);
         assert_eq!(classes[0].definition, r#"{"class": "Article", "vectorizer":  "none"}"#);
     }
 
@@ -171,7 +170,7 @@ mod tests {
             (&br#"{"objects": []}"#[..], "GET /v1/schema"),
             (br#"{"classes": [{"class": "../x"}]}"#, "`../x` is not a class name"),
             (br#"{"classes": [{"name": "A"}]}"#, "class 0: missing field `class`"),
-            (br#"{"classes": [{"class": "Ab"}, {"class": "AB"}]}"#, "Ab and AB"),
+            (br#"{"classes": [{"class": "Ab"}, {"class": "Ab"}]}"#, "class Ab occurs twice"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

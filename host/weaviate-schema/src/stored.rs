@@ -18,3 +18,12 @@ pub fn read(data_directory: &Dir) -> Result<Option<ClusterSchema>, SchemaError> 
     let older = schema_db::read(data_directory)?;
     Ok(older.filter(|schema| !schema.classes.is_empty() || raft.is_none()).or(raft))
 }
+
+/// Reads RAFT's schema in `data_directory` as it was after log entry `last`: what follows in that
+/// log was never committed. `None` if there is no RAFT.
+///
+/// # Errors
+/// See [`SchemaError`].
+pub fn read_up_to(data_directory: &Dir, last: u64) -> Result<Option<ClusterSchema>, SchemaError> {
+    raft::read_up_to(data_directory, last)
+}

@@ -120,14 +120,6 @@ impl ClassWriter {
         Ok(ShardWriter { objects })
     }
 
-    /// Makes the directory of a tenant that was created but never loaded: nothing is in it.
-    ///
-    /// # Errors
-    /// The directory cannot be made.
-    pub fn empty_shard(&self, name: &str) -> Result<(), EncodeError> {
-        create_directory(&self.path.join(name), 0o755)
-    }
-
     /// Where the class lies.
     pub fn path(&self) -> &Path {
         &self.path

@@ -9,8 +9,11 @@
 
 mod directory;
 mod error;
+mod history;
+mod history_directory;
 mod node;
 mod object;
+mod scale;
 mod segment;
 mod tenant_directory;
 mod tree;
@@ -20,8 +23,11 @@ mod workload_directory;
 
 pub use directory::{ClassWriter, DirectoryWriter, NameStyle, ShardWriter, Sidecar};
 pub use error::EncodeError;
+pub use history::History;
+pub use history_directory::write_history;
 pub use node::Node;
 pub use object::{Generation, IntegerEncoding, Object, ObjectOptions};
+pub use scale::scale;
 pub use segment::{SegmentOptions, SegmentWriter};
 pub use tenant_directory::write_tenants;
 pub use tree::TreeOrder;

@@ -159,8 +159,9 @@ async fn encode(
         if failed.shards.len() == failed_before {
             return Err(WorkerError::Rows(error));
         }
+        let limit = class.reading.object_limit;
         let (again, others) = tokio::task::spawn_blocking(move || {
-            let others = Faults::find_failing_shards(&unit);
+            let others = Faults::find_failing_shards(&unit, limit);
             (unit, others)
         })
         .await?;

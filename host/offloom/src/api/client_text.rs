@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use offloom_weaviate_disk::without_owners;
 use url::Url;
 
 /// Variables that name files of this host which an error of a store may show.
@@ -61,9 +62,10 @@ impl ClientText {
         ClientText { paths: paths.into() }
     }
 
-    /// `text` without the paths.
+    /// `text` without the paths, and without the owners of files and the users of this host.
     pub fn of(&self, text: &str) -> String {
-        self.paths.iter().fold(text.to_owned(), |text, path| path.replaced_in(&text))
+        let text = without_owners(text);
+        self.paths.iter().fold(text, |text, path| path.replaced_in(&text))
     }
 }
 

@@ -160,7 +160,9 @@ impl From<PlanError> for ApiError {
     fn from(error: PlanError) -> ApiError {
         match error {
             PlanError::UnknownClass { .. } => ApiError::UnknownClass(error.to_string()),
-            PlanError::Stopped(_) => ApiError::Internal(error.to_string()),
+            PlanError::Stopped(_) | PlanError::Unreadable(_) => {
+                ApiError::Internal(error.to_string())
+            }
             PlanError::Scope(_) | PlanError::Nothing { .. } | PlanError::Guest(_) => {
                 ApiError::Invalid(error.to_string())
             }

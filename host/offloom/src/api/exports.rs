@@ -13,6 +13,7 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::model::{CreateBody, ExportBody, Place, StatusQuery};
 use super::state::ApiState;
+use crate::backend::BackendError;
 
 /// A status with more shards leaves them out, unless the query asks for them.
 const MAX_SHARDS_SHOWN: usize = 1_000;
@@ -69,7 +70,7 @@ pub async fn status(
     let (Path((backend, id)), Query(query)) = (path?, query?);
     let id = checked_id(&id)?;
     let place = Place { bucket: query.bucket, path: query.path };
-    let elsewhere = destination(&state, &backend, &place)?;
+    let elsewhere = elsewhere(&state, &backend, &place)?;
     let view = state.scheduler.view(&principal, &backend, &id, elsewhere, query.shards).await?;
     let shown = view.classes.iter().map(|class| class.shards.len()).sum::<usize>();
     let with_shards = query.shards || shown <= MAX_SHARDS_SHOWN;
@@ -85,7 +86,7 @@ pub async fn cancel(
 ) -> Result<StatusCode, ApiError> {
     let (Path((backend, id)), Query(place)) = (path?, query?);
     let id = checked_id(&id)?;
-    let elsewhere = destination(&state, &backend, &place)?;
+    let elsewhere = elsewhere(&state, &backend, &place)?;
     state.scheduler.cancel(&principal, &backend, &id, elsewhere).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -94,8 +95,23 @@ fn checked_id(id: &str) -> Result<ExportId, ApiError> {
     Ok(ExportId::parse(id)?)
 }
 
-fn destination(state: &ApiState, backend: &str, place: &Place) -> Result<Destination, ApiError> {
-    let destination =
-        state.backend.destination(backend, place.bucket.as_deref(), place.path.as_deref());
-    Ok(destination?)
+fn destination(
+    state: &ApiState,
+    backend: &str,
+    place: &Place,
+) -> Result<Destination, BackendError> {
+    state.backend.destination(backend, place.bucket.as_deref(), place.path.as_deref())
+}
+
+/// Where an export is looked for that this server did not take; `None` where nothing says a bucket: this
+/// server knows where its own exports are.
+fn elsewhere(
+    state: &ApiState,
+    backend: &str,
+    place: &Place,
+) -> Result<Option<Destination>, ApiError> {
+    match destination(state, backend, place) {
+        Err(BackendError::BucketNeeded { .. }) => Ok(None),
+        found => Ok(Some(found?)),
+    }
 }

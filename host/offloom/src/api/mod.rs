@@ -30,7 +30,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/.well-known/ready", get(health::ready))
         .fallback(|| async { ApiError::NoSuchPath })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
-        .layer(middleware::from_fn(server::within_time))
+        .layer(middleware::from_fn_with_state(state.request_timeout, server::within_time))
         .layer(middleware::from_fn_with_state(state.client_text.clone(), write_errors))
         .with_state(state)
 }

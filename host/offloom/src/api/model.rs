@@ -229,6 +229,8 @@ impl ExportBody {
             .into_iter()
             .map(|missing| Missing { reason: text.of(&missing.reason), ..missing })
             .collect();
+        // The list is known only where the manifest can be read.
+        let partial = end.as_ref().is_some_and(|end| end.partial);
         let completed_at = end.as_ref().map(|end| end.completed_at);
         // The difference of the times as they are shown, in whole milliseconds.
         let started_ms = view.started_at.timestamp_millis();
@@ -243,7 +245,7 @@ impl ExportBody {
             error: shown(end.and_then(|end| end.error)),
             classes: view.classes.iter().map(|class| class.name.clone()).collect(),
             progress,
-            partial: !missing.is_empty(),
+            partial,
             missing,
             shard_status,
             path: view.path,

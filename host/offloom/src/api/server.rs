@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use clap::{ArgAction, Args};
@@ -38,13 +38,17 @@ impl Default for ApiConfig {
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a request may take. Creating an export claims its id on the store, which may be slow.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Answers a request that takes too long.
-pub async fn within_time(request: Request, next: Next) -> Result<Response, ApiError> {
-    tokio::time::timeout(REQUEST_TIMEOUT, next.run(request))
+/// Answers a request that takes longer than `limit`.
+pub async fn within_time(
+    State(limit): State<Duration>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    tokio::time::timeout(limit, next.run(request))
         .await
-        .map_err(|_elapsed| ApiError::Timeout(REQUEST_TIMEOUT.as_secs()))
+        .map_err(|_elapsed| ApiError::Timeout(limit.as_secs()))
 }
 
 /// Serves until `stop` ends, then completes the requests that were accepted.

@@ -1,5 +1,6 @@
 //! What every handler uses.
 use std::sync::Arc;
+use std::time::Duration;
 
 use offloom_authz::Authorizer;
 
@@ -16,6 +17,8 @@ pub struct ApiState {
     pub backend: Arc<BackendConfig>,
     /// Whether quarantined objects may keep their stored bytes.
     pub quarantine_raw: bool,
+    /// How long a request may take.
+    pub request_timeout: Duration,
     /// Who may ask.
     pub authorizer: Arc<dyn Authorizer>,
     /// What clients may read of a text.

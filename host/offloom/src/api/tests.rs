@@ -15,6 +15,8 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 
 use super::client_text::ClientText;
+use super::error::ApiError;
+use super::server::REQUEST_TIMEOUT;
 use super::{ApiState, router};
 use crate::backend::BackendConfig;
 use crate::export_index::ExportIndex;
@@ -69,6 +71,15 @@ impl Service {
     }
 
     async fn over(fixture: Fixture, sources: Vec<PathBuf>, schema: Option<PathBuf>) -> Service {
+        Service::within(REQUEST_TIMEOUT, fixture, sources, schema).await
+    }
+
+    async fn within(
+        request_timeout: Duration,
+        fixture: Fixture,
+        sources: Vec<PathBuf>,
+        schema: Option<PathBuf>,
+    ) -> Service {
         let work = tempfile::tempdir().unwrap();
         let authorizer: Arc<dyn Authorizer> = Arc::new(Tokens);
         let config = SchedulerConfig {
@@ -97,6 +108,7 @@ impl Service {
             scheduler,
             backend: Arc::new(backend),
             quarantine_raw: false,
+            request_timeout,
             authorizer,
             client_text,
         });
@@ -157,7 +169,7 @@ impl Service {
 
 async fn guest(work: &TempDir) -> ExporterGuest {
     let cache_dir = Some(work.path().join("cache"));
-    guest::load(GuestConfig { guest: None, cache_dir }).await.unwrap()
+    guest::load(GuestConfig { cache_dir, ..GuestConfig::default() }).await.unwrap()
 }
 
 fn message(body: &Value) -> &str {
@@ -277,6 +289,18 @@ async fn a_denied_caller_leaves_nothing_on_the_store() {
         service.create("notes", json!({ "id": "a", "include": ["NotThere"] })).await;
     assert_eq!(status, 422, "{body}");
     assert!(service.out().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_has_the_documented_time() {
+    let fixture = unpack("basic").unwrap();
+    let sources = vec![fixture.data_dir()];
+    let service = Service::within(Duration::ZERO, fixture, sources, None).await;
+    let (status, body) = service.create("everybody", json!({ "id": "a" })).await;
+    assert_eq!((status, message(&body)), (504, "the request took longer than 0 s"));
+    let documented = ApiError::Timeout(REQUEST_TIMEOUT.as_secs()).to_string();
+    let docs = include_str!("../../../../docs/rest-api.md");
+    assert!(docs.contains(&format!("| 504 | `{documented}` |")), "{documented}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,6 +20,7 @@ use super::missing;
 use super::progress::Progress;
 use super::scope::ScopeArgs;
 use crate::guest::{self, GuestConfig};
+use crate::max_object_bytes::MaxObjectBytes;
 use crate::named_file::{self, MAX_SCHEMA_BYTES};
 use crate::signals::{StopSignal, stop_signal};
 use crate::terminal::{errln, outln};
@@ -54,6 +55,10 @@ pub struct ExportArgs {
     /// Where compiled guests are kept [default: $XDG_CACHE_HOME/offloom]
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
+    /// The largest object that is exported, such as 100MiB; at most 512 MiB. A guest may then take more
+    /// memory [default: 32MiB]
+    #[arg(long, env = "OFFLOOM_MAX_OBJECT_BYTES", value_name = "SIZE")]
+    max_object_bytes: Option<MaxObjectBytes>,
     /// How progress is shown on standard error
     #[arg(long, value_enum, default_value_t = Progress::Auto)]
     progress: Progress,
@@ -80,7 +85,12 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     for warning in directory.warnings() {
         errln!("warning: {warning}");
     }
-    let guest = guest::load(GuestConfig { guest: args.guest, cache_dir: args.cache_dir }).await?;
+    let config = GuestConfig {
+        guest: args.guest,
+        cache_dir: args.cache_dir,
+        max_object_bytes: args.max_object_bytes.unwrap_or_default(),
+    };
+    let guest = guest::load(config).await?;
     let authorizer = Anonymous::on_command_line();
     let principal = authorizer.authenticate(None)?;
     let request = Request { id, destination, scope, options: args.guest_options };

@@ -10,6 +10,7 @@ use offloom_weaviate_disk::{
 use serde_json::{Value, json};
 
 use super::check_progress::CheckProgress;
+use crate::terminal::{self, outln};
 
 /// What `offloom inspect` takes.
 #[derive(Debug, Args)]
@@ -32,6 +33,8 @@ pub struct InspectArgs {
 /// What was found in all classes.
 #[derive(Debug, Default)]
 struct Found {
+    /// Classes that cannot be exported, or not all of them, besides their shards.
+    broken_classes: u64,
     /// Shards that cannot be exported, as far as headers show.
     broken_shards: u64,
     /// Damaged places.
@@ -49,11 +52,11 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
     let mut classes = Vec::new();
     let mut found = Found::default();
     for class in directory.classes() {
-        let mut survey = directory.survey(class)?;
+        let mut survey = directory.survey(class);
         if args.check {
             check(&directory, class, &mut survey);
         }
-        found.add(&survey);
+        found.add(class, &survey);
         let shards = survey.shards;
         if args.json {
             classes.push(class_json(class, &shards));
@@ -71,20 +74,23 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
             "findings": args.check.then_some(found.findings),
             "warnings": warnings,
         });
-        println!("{shown:#}");
+        terminal::print_json(&shown);
     } else {
         for warning in directory.warnings() {
-            println!("note: {warning}");
+            outln!("note: {warning}");
         }
         if args.check {
             let objects = HumanCount(found.objects);
-            println!("checked: {objects} objects; damaged places: {}", found.findings);
+            outln!("checked: {objects} objects; damaged places: {}", found.findings);
         } else {
-            println!("headers were checked; --check reads checksums, key trees and objects too");
+            outln!("headers were checked; --check reads checksums, key trees and objects too");
         }
     }
     if found.findings > 0 {
         anyhow::bail!("the directory is damaged: {} places are listed above", found.findings);
+    }
+    if found.broken_classes > 0 {
+        anyhow::bail!("{} classes cannot be read: see BROKEN above", found.broken_classes);
     }
     if found.broken_shards > 0 {
         anyhow::bail!("{} shards cannot be exported: see BROKEN above", found.broken_shards);
@@ -93,7 +99,9 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
 }
 
 impl Found {
-    fn add(&mut self, survey: &Survey) {
+    fn add(&mut self, class: &Class, survey: &Survey) {
+        let is_broken = u64::from(!class.faults.is_empty());
+        self.broken_classes = self.broken_classes.saturating_add(is_broken);
         let broken = survey.shards.iter().filter(|shard| shard.fault().is_some()).count();
         self.broken_shards = self.broken_shards.saturating_add(broken as u64);
         let copies = survey.shards.iter().flat_map(|shard| &shard.copies);
@@ -120,9 +128,10 @@ fn print_directory(directory: &DataDirectory) {
             [name] => format!(", node {name}"),
             names => format!(", node {}", names.join(" or ")),
         };
-        println!("{}{called}: {}", node.path().display(), node.layout());
+        outln!("{}{called}: {}", node.path().display(), node.layout());
     }
-    println!("schema: {}\n", directory.schema_from());
+    outln!("schema: {}", directory.schema_from());
+    outln!("");
 }
 
 fn print_class(class: &Class, shards: &[ShardSurvey]) {
@@ -132,34 +141,40 @@ fn print_class(class: &Class, shards: &[ShardSurvey]) {
         ("shards", shards.len())
     };
     let sum = |of: fn(&ShardSurvey) -> u64| shards.iter().map(of).fold(0, u64::saturating_add);
-    println!(
+    outln!(
         "{}  ({kind}: {count}; at most {} objects, {})",
         class.name,
         HumanCount(sum(ShardSurvey::objects_estimate)),
         HumanBytes(sum(ShardSurvey::raw_bytes)),
     );
+    for fault in class.faults.iter() {
+        outln!("  BROKEN: {fault}");
+    }
     for shard in shards {
         print_shard(shard);
     }
-    println!();
+    outln!("");
 }
 
 fn print_shard(shard: &ShardSurvey) {
     let status = shard.status.as_ref().map(|status| format!("  {status}")).unwrap_or_default();
     if let Some(reason) = &shard.skip_reason {
-        println!("  {}{status}  left out: {reason}", shard.shard);
+        outln!("  {}{status}  left out: {reason}", shard.shard);
         return;
     }
-    println!(
+    outln!(
         "  {}{status}  at most {} objects, {}",
         shard.shard,
         HumanCount(shard.objects_estimate()),
         HumanBytes(shard.raw_bytes()),
     );
+    if let Some(fault) = &shard.not_found {
+        outln!("    BROKEN: {fault}");
+    }
     let several = shard.copies.len() > 1;
     for copy in &shard.copies {
         if several {
-            println!("    copy in {}", copy.directory.display());
+            outln!("    copy in {}", copy.directory.display());
         }
         print_copy(copy);
     }
@@ -167,7 +182,7 @@ fn print_shard(shard: &ShardSurvey) {
 
 fn print_copy(copy: &CopySurvey) {
     for segment in &copy.segments {
-        println!(
+        outln!(
             "    {}  {}, {} keys, level {}, {}{}",
             segment.name,
             HumanBytes(segment.bytes),
@@ -178,28 +193,23 @@ fn print_copy(copy: &CopySurvey) {
         );
     }
     for log in &copy.logs {
-        println!(
-            "    {}  {}, {} records",
-            log.name,
-            HumanBytes(log.bytes),
-            HumanCount(log.records)
-        );
+        outln!("    {}  {}, {} records", log.name, HumanBytes(log.bytes), HumanCount(log.records));
         if log.dropped_bytes > 0 {
-            println!("      torn: the last {} bytes are no record", log.dropped_bytes);
+            outln!("      torn: the last {} bytes are no record", log.dropped_bytes);
         }
     }
     for file in &copy.ignored {
-        println!("    {}  not read: {}", file.name, file.reason);
+        outln!("    {}  not read: {}", file.name, file.reason);
     }
     if let Some(fault) = &copy.fault {
-        println!("    BROKEN: {fault}");
+        outln!("    BROKEN: {fault}");
     }
     if let Some(Check { findings, more, .. }) = &copy.check {
         for finding in findings {
-            println!("    DAMAGED: {finding}");
+            outln!("    DAMAGED: {finding}");
         }
         if *more > 0 {
-            println!("    DAMAGED: {more} more places");
+            outln!("    DAMAGED: {more} more places");
         }
     }
 }
@@ -218,6 +228,7 @@ fn class_json(class: &Class, shards: &[ShardSurvey]) -> Value {
         "name": &*class.name,
         "directory": &*class.directory,
         "multiTenant": class.multi_tenant,
+        "faults": class.faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "shards": shards.iter().map(shard_json).collect::<Vec<_>>(),
     })
 }

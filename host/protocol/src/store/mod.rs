@@ -246,7 +246,7 @@ impl ExportFolder {
     ///
     /// # Errors
     /// [`StoreError::Failed`].
-    pub(crate) async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
+    pub async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
         let deleted = self.store.delete(&self.path(key)).await;
         deleted.map_err(|error| self.failed(Operation::Delete, key, &error))
     }

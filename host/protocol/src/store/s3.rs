@@ -160,6 +160,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_store_has_the_documented_time() {
+        let docs = include_str!("../../../../docs/rest-api.md");
+        let request = Patience::Export.client_options();
+        let request = request.get_config_value(&ClientConfigKey::Timeout).unwrap();
+        let request = request.strip_suffix(" seconds").unwrap();
+        assert!(
+            docs.contains(&format!("A store has {request} s to answer a request")),
+            "{request}"
+        );
+        let tries = Patience::Export.retry().retry_timeout.as_secs();
+        assert!(docs.contains(&format!("is tried again for {tries} s")), "{tries}");
+        // The variable that the same sentence names.
+        let slower = options(&[("AWS_TIMEOUT", "5 minutes")]);
+        let builder = AmazonS3Builder::new().with_client_options(Patience::Export.client_options());
+        let timeout = AmazonS3ConfigKey::Client(ClientConfigKey::Timeout);
+        assert_eq!(slower.apply(builder).get_config_value(&timeout).unwrap(), "300 seconds");
+    }
+
+    #[test]
     fn buckets_follow_the_rules_of_s3() {
         for good in ["abc", "my-export-bucket", "0.a-b.9", &"x".repeat(63)] {
             check_bucket(good).unwrap();

@@ -34,6 +34,8 @@ pub enum Fault {
     NoConditions,
     /// Nothing, but every part takes 50 ms.
     Slow,
+    /// The first part and the first two aborts: the store is overloaded.
+    Overloaded,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +61,13 @@ fn fault(kind: io::ErrorKind, text: &str) -> object_store::Error {
         store: "FaultyStore",
         source: Box::new(io::Error::new(kind, text.to_owned())),
     }
+}
+
+/// As the client words an answer of S3.
+fn overloaded() -> object_store::Error {
+    let text = "Server returned non-2xx status code: 503 Service Unavailable: <Error>\
+                <Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
+    object_store::Error::Generic { store: "FaultyStore", source: text.into() }
 }
 
 impl FaultyStore {
@@ -108,6 +117,9 @@ impl MultipartUpload for FaultyUpload {
             sizes.push(data.content_length());
             sizes.len() - 1
         };
+        if self.fault == Fault::Overloaded {
+            return futures::future::ready(Err(overloaded())).boxed();
+        }
         if self.fault == Fault::Part(number) {
             return futures::future::ready(Err(fault(
                 io::ErrorKind::StorageFull,
@@ -138,7 +150,10 @@ impl MultipartUpload for FaultyUpload {
     }
 
     async fn abort(&mut self) -> Result<()> {
-        self.seen.aborted.fetch_add(1, Ordering::SeqCst);
+        let aborted = self.seen.aborted.fetch_add(1, Ordering::SeqCst);
+        if self.fault == Fault::Overloaded && aborted < 2 {
+            return Err(overloaded());
+        }
         self.inner.abort().await
     }
 }

@@ -165,6 +165,20 @@ async fn a_completion_that_fails_aborts_the_upload() {
     assert!(folder.list(10).await.unwrap().is_empty());
 }
 
+/// The store is back when its client has given up: the parts are removed all the same.
+#[tokio::test]
+async fn an_abort_that_a_store_refuses_for_now_is_tried_again() {
+    let (store, folder) = faulty(Fault::Overloaded);
+    let mut upload = Upload::start(&folder, key(), 0);
+    upload.append(content(2 * PART_BYTES)).await.unwrap();
+    let error = upload.abort().await.unwrap_err();
+    assert!(matches!(&error, StoreError::Failed { operation: Operation::Abort, .. }), "{error}");
+    assert_eq!(error.cause(), Some(Cause::StoreFailing));
+    assert_eq!(store.counts(), (1, 1), "the caller does not wait for the next tries");
+    folder.wait_for_aborts().await;
+    assert_eq!(store.counts(), (1, 3));
+}
+
 #[tokio::test]
 async fn a_put_that_fails_leaves_nothing() {
     let (store, folder) = faulty(Fault::Put);

@@ -5,7 +5,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::WasmList;
 
 use crate::error::Breach;
-use crate::limits::{MAX_COMPRESS_BYTES, MAX_COMPRESS_LEVEL};
+use crate::limits::MAX_COMPRESS_LEVEL;
 use crate::state::State;
 use crate::v0_1::bindings::offloom::export::codec::Algorithm;
 use crate::v0_1::bindings::offloom::export::types::Error;
@@ -15,8 +15,9 @@ pub(crate) fn compress(
     mut store: StoreContextMut<'_, State>,
     (algorithm, level, input): (Algorithm, i32, WasmList<u8>),
 ) -> wasmtime::Result<(Result<Vec<u8>, Error>,)> {
-    if input.len() > MAX_COMPRESS_BYTES {
-        return Err(Breach::Compress { bytes: input.len(), limit: MAX_COMPRESS_BYTES }.into());
+    let limit = store.data().max_compress_bytes;
+    if input.len() > limit {
+        return Err(Breach::Compress { bytes: input.len(), limit }.into());
     }
     if !matches!(algorithm, Algorithm::Zstd) || !(1..=MAX_COMPRESS_LEVEL).contains(&level) {
         return Ok((Err(Error::Unsupported(format!(

@@ -1,18 +1,16 @@
 //! The effective schema: that of a schema file, else the newest stored in the data directories, else
 //! none (`data-directory.md` 6).
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap, btree_map},
     fmt,
     path::Path,
     sync::Arc,
 };
 
-use cap_std::fs::Dir;
-
 use super::warning::Warning;
 use crate::{
     error::DiskError,
-    schema::{ClusterSchema, ReadFrom, SchemaFile, ShardState, names, stored},
+    schema::{ClusterSchema, ReadFrom, SchemaFile, ShardState, names},
 };
 
 /// The source of class names, multi-tenancy and tenants.
@@ -42,6 +40,10 @@ pub(crate) struct EffectiveSchema {
     pub source: SchemaSource,
     /// By class directory.
     pub classes: BTreeMap<String, EffectiveClass>,
+    /// With a schema file: the names of the classes in the server's own schema, by class directory.
+    stored: BTreeMap<String, BTreeSet<String>>,
+    /// Whether these are all that the server has: a `schema.db` may be out of date.
+    stored_in_raft: bool,
 }
 
 /// A class of the effective schema.
@@ -53,66 +55,18 @@ pub(crate) struct EffectiveClass {
     pub definition: String,
     /// The shards on all nodes; `None` if the source does not list shards.
     pub shards: Option<BTreeMap<String, ShardState>>,
+    /// Why the class is not read although it is in the schema.
+    pub fault: Option<Arc<DiskError>>,
+    /// Further classes of the directory: their names differ in case alone.
+    pub namesakes: Vec<EffectiveClass>,
+    /// RAFT index of the last entry that made or deleted shards, or of a later one; 0 without RAFT.
+    pub shards_changed_at: u64,
 }
 
 impl EffectiveSchema {
-    /// Reads the stored schemas of all data directories, each given by path and handle, and uses the
-    /// newest. Also returns what each directory's own log says, in the same order. The classes of `file` take precedence over those of the stored schema.
-    ///
-    /// # Errors
-    /// If a stored schema cannot be read, no other directory has one, and there is no file. With a
-    /// file, only the status of tenants is lost, which is a warning. The objects do not replace a
-    /// stored schema: they include deleted classes, and tenants whose files are incomplete.
-    pub fn read<'a>(
-        directories: impl IntoIterator<Item = (&'a Path, &'a Dir)>,
-        file: Option<&SchemaFile>,
-        warnings: &mut Vec<Warning>,
-    ) -> Result<(EffectiveSchema, Vec<OwnSchema>), DiskError> {
-        let mut newest: Option<StoredSchema> = None;
-        let (mut unreadable, mut own) = (Vec::new(), Vec::<OwnSchema>::new());
-        for (path, root) in directories {
-            let index = own.len();
-            own.push(OwnSchema::default());
-            let schema = match stored::read(root) {
-                Ok(Some(schema)) => schema,
-                Ok(None) => continue,
-                Err(error) => {
-                    unreadable.push((path, error));
-                    continue;
-                }
-            };
-            let last_entry = schema.read_from.raft_index();
-            let (present, stored) = (newest.take(), (index, path, schema));
-            let (newer, older) = match present {
-                None => (stored, None),
-                Some(present) => newer(present, stored, warnings),
-            };
-            newest = Some(newer);
-            if let Some(own) = own.get_mut(index) {
-                own.last_entry = last_entry;
-            }
-            if let Some((index, _, schema)) = older
-                && let Some(own) = own.get_mut(index)
-            {
-                let schema = EffectiveSchema::new(Some(schema), None, &mut Vec::new());
-                own.older = Some(schema).filter(EffectiveSchema::lists_classes);
-            }
-        }
-        if newest.is_none() && file.is_none() && !unreadable.is_empty() {
-            let (path, source) = unreadable.swap_remove(0);
-            return Err(DiskError::ServerSchema { path: path.to_owned(), source });
-        }
-        let tenants_known = newest.is_some();
-        warnings.extend(unreadable.into_iter().map(|(path, error)| Warning::ServerSchema {
-            path: path.to_owned(),
-            reason: error.to_string(),
-            tenants_known,
-        }));
-        let newest = newest.map(|(_, _, schema)| schema);
-        Ok((EffectiveSchema::new(newest, file, warnings), own))
-    }
-
-    fn new(
+    /// That of `server`, which is the newest stored schema, and of `file`, whose classes take precedence
+    /// over those of the stored one.
+    pub fn new(
         server: Option<ClusterSchema>,
         file: Option<&SchemaFile>,
         warnings: &mut Vec<Warning>,
@@ -124,49 +78,96 @@ impl EffectiveSchema {
         });
         let Some(mut server) = server else {
             return match file {
-                Some(file) => EffectiveSchema::with_file(file, BTreeMap::new()),
-                None => EffectiveSchema { source: SchemaSource::Objects, classes: BTreeMap::new() },
+                Some(file) => EffectiveSchema::with_file(file, Vec::new(), false),
+                None => EffectiveSchema {
+                    source: SchemaSource::Objects,
+                    classes: BTreeMap::new(),
+                    stored: BTreeMap::new(),
+                    stored_in_raft: false,
+                },
             };
         };
         warnings.extend(std::mem::take(&mut server.warnings).into_iter().map(Warning::Schema));
-        let classes = server.classes.into_iter().map(|(name, class)| {
-            let class = EffectiveClass {
-                multi_tenant: class.multi_tenant,
-                definition: class.definition,
-                // Data from before sharding states lists no shard: then all on disk count.
-                shards: Some(class.shards)
-                    .filter(|shards| class.multi_tenant || !shards.is_empty()),
-                name,
-            };
-            (names::class_directory(&class.name), class)
+        let classes = server.classes.into_iter().map(|(name, class)| EffectiveClass {
+            multi_tenant: class.multi_tenant,
+            definition: class.definition,
+            // Data from before sharding states lists no shard: then all on disk count.
+            shards: Some(class.shards).filter(|shards| class.multi_tenant || !shards.is_empty()),
+            shards_changed_at: class.shards_changed_at,
+            name,
+            fault: None,
+            namesakes: Vec::new(),
         });
-        let classes = classes.collect();
+        let classes: Vec<EffectiveClass> = classes.collect();
         match file {
-            Some(file) => EffectiveSchema::with_file(file, classes),
-            None => EffectiveSchema { source: SchemaSource::Server(server.read_from), classes },
+            Some(file) => {
+                let is_raft = matches!(server.read_from, ReadFrom::Raft { .. });
+                EffectiveSchema::with_file(file, classes, is_raft)
+            }
+            None => EffectiveSchema {
+                source: SchemaSource::Server(server.read_from),
+                classes: by_directory(classes),
+                stored: BTreeMap::new(),
+                stored_in_raft: false,
+            },
         }
     }
 
     /// The classes of the file, with their shards in the stored schema.
-    fn with_file(
-        file: &SchemaFile,
-        mut stored: BTreeMap<String, EffectiveClass>,
-    ) -> EffectiveSchema {
-        let classes = file.classes().iter().map(|class| {
+    fn with_file(file: &SchemaFile, stored: Vec<EffectiveClass>, is_raft: bool) -> EffectiveSchema {
+        let mut stored_names = BTreeMap::<String, BTreeSet<String>>::new();
+        for class in &stored {
             let directory = names::class_directory(&class.name);
-            let stored = stored.remove(&directory).filter(|stored| stored.name == class.name);
-            let class = EffectiveClass {
+            stored_names.entry(directory).or_default().insert(class.name.clone());
+        }
+        let mut stored: HashMap<String, EffectiveClass> =
+            stored.into_iter().map(|class| (class.name.clone(), class)).collect();
+        let classes = file.classes().iter().map(|class| {
+            let stored = stored.remove(&class.name);
+            let shards_changed_at = stored.as_ref().map_or(0, |stored| stored.shards_changed_at);
+            let contradicts =
+                stored.as_ref().is_some_and(|stored| stored.multi_tenant != class.multi_tenant);
+            let fault = contradicts.then(|| DiskError::SchemaFileTenancy {
+                file: file.path().to_owned(),
+                class: class.name.clone(),
+                multi_tenant: class.multi_tenant,
+            });
+            EffectiveClass {
                 name: class.name.clone(),
                 multi_tenant: class.multi_tenant,
                 definition: class.definition.clone(),
                 shards: stored.and_then(|stored| stored.shards),
-            };
-            (directory, class)
+                shards_changed_at,
+                fault: fault.map(Arc::new),
+                namesakes: Vec::new(),
+            }
         });
         EffectiveSchema {
             source: SchemaSource::File(file.path().into()),
-            classes: classes.collect(),
+            classes: by_directory(classes),
+            // A store without classes is that of a server which has lost them.
+            stored_in_raft: is_raft && !stored_names.is_empty(),
+            stored: stored_names,
         }
+    }
+
+    /// Whether the server's RAFT store lists classes, and none with this directory: what lies there is
+    /// of a deleted class. Only where there is a schema file.
+    pub fn is_deleted(&self, directory: &str) -> bool {
+        self.stored_in_raft && !self.stored.contains_key(directory)
+    }
+
+    /// Whether the server's RAFT store has the class; `None` if that is not known. Only where there is
+    /// a schema file.
+    pub fn is_in_raft(&self, directory: &str, class: &str) -> Option<bool> {
+        let has_class = || self.stored.get(directory).is_some_and(|names| names.contains(class));
+        self.stored_in_raft.then(has_class)
+    }
+
+    /// The names of the classes with this directory in the server's own schema. Only where there is a
+    /// schema file.
+    pub fn stored_names(&self, directory: &str) -> impl Iterator<Item = &String> {
+        self.stored.get(directory).into_iter().flatten()
     }
 
     /// Whether a schema lists the classes. If not, the directories do.
@@ -181,13 +182,28 @@ impl EffectiveSchema {
 
     /// Whether the class of this directory has this shard.
     pub fn has_shard(&self, directory: &str, shard: &str) -> bool {
-        let shards = self.classes.get(directory).and_then(|class| class.shards.as_ref());
-        shards.is_some_and(|shards| shards.contains_key(shard))
+        self.shard(directory, shard).is_some()
+    }
+
+    /// This shard of a class of this directory.
+    pub fn shard(&self, directory: &str, shard: &str) -> Option<&ShardState> {
+        let mut classes = self.classes.get(directory).into_iter().flat_map(EffectiveClass::all);
+        classes.find_map(|class| class.shards.as_ref()?.get(shard))
+    }
+
+    /// All shards.
+    pub fn shards_mut(&mut self) -> impl Iterator<Item = &mut ShardState> {
+        let lists = self.classes.values_mut().flat_map(|class| {
+            let namesakes = class.namesakes.iter_mut().map(|class| &mut class.shards);
+            std::iter::once(&mut class.shards).chain(namesakes)
+        });
+        lists.flatten().flat_map(BTreeMap::values_mut)
     }
 
     /// The names of all nodes that hold a shard.
     pub fn node_names(&self) -> BTreeSet<Arc<str>> {
-        let shards = self.classes.values().filter_map(|class| class.shards.as_ref());
+        let classes = self.classes.values().flat_map(EffectiveClass::all);
+        let shards = classes.filter_map(|class| class.shards.as_ref());
         // Tenants share their lists of nodes.
         let mut seen = BTreeSet::new();
         let lists = shards.flat_map(BTreeMap::values).map(|shard| &shard.nodes);
@@ -196,34 +212,23 @@ impl EffectiveSchema {
     }
 }
 
-/// What a data directory's own log says.
-#[derive(Debug, Default)]
-pub(crate) struct OwnSchema {
-    /// RAFT index of its last entry.
-    pub last_entry: Option<u64>,
-    /// Its schema, if it is older than the one that counts.
-    pub older: Option<EffectiveSchema>,
+impl EffectiveClass {
+    /// The class and those that share its directory.
+    pub fn all(&self) -> impl Iterator<Item = &EffectiveClass> {
+        std::iter::once(self).chain(&self.namesakes)
+    }
 }
 
-/// A stored schema, and the index and path of its data directory.
-type StoredSchema<'a> = (usize, &'a Path, ClusterSchema);
-
-/// The schema with the higher RAFT index, or `left` if they are equal, and the other one if it
-/// differs. RAFT is newer than `schema.db`.
-fn newer<'a>(
-    left: StoredSchema<'a>,
-    right: StoredSchema<'a>,
-    warnings: &mut Vec<Warning>,
-) -> (StoredSchema<'a>, Option<StoredSchema<'a>>) {
-    let right_is_newer = right.2.read_from.raft_index() > left.2.read_from.raft_index();
-    let (newer, older) = if right_is_newer { (right, left) } else { (left, right) };
-    if newer.2.classes == older.2.classes {
-        return (newer, None);
+/// The classes by directory.
+fn by_directory(
+    classes: impl IntoIterator<Item = EffectiveClass>,
+) -> BTreeMap<String, EffectiveClass> {
+    let mut sorted = BTreeMap::<String, EffectiveClass>::new();
+    for class in classes {
+        match sorted.entry(names::class_directory(&class.name)) {
+            btree_map::Entry::Vacant(entry) => drop(entry.insert(class)),
+            btree_map::Entry::Occupied(mut entry) => entry.get_mut().namesakes.push(class),
+        }
     }
-    warnings.push(Warning::SchemasDiffer {
-        path: older.1.to_owned(),
-        source: older.2.read_from.clone(),
-        newer: newer.2.read_from.clone(),
-    });
-    (newer, Some(older))
+    sorted
 }

@@ -5,9 +5,10 @@ use std::{
 };
 
 use super::{
-    class::{Shard, ShardLocation, SkipReason},
+    class::{Attribution, Shard, ShardLocation, SkipReason},
     effective_schema::EffectiveClass,
     node::Node,
+    stored_schemas::OwnSchema,
     warning::{Examples, Warning},
 };
 use crate::schema::{ShardState, ShardStatus};
@@ -15,7 +16,10 @@ use crate::schema::{ShardState, ShardStatus};
 /// Matches the shards of a class, and collects those where schema and directories disagree.
 pub(super) struct Matching<'a> {
     class: &'a EffectiveClass,
+    directory: &'a str,
     nodes: &'a [Node],
+    /// By node.
+    own: &'a [OwnSchema],
     /// On disk, not in the schema.
     unknown: Examples,
     /// On disk, and placed on other nodes by the schema.
@@ -29,15 +33,25 @@ pub(super) struct Matching<'a> {
     /// Placed on nodes whose directories were not given.
     elsewhere: Examples,
     other_nodes: BTreeSet<Arc<str>>,
-    /// With files of an older life on a node that was down when they were made again.
+    /// With files of an older life on a node that was down when they were deleted.
     older_lives: Examples,
+    /// With files of which no log says whether they are of an older life.
+    unknown_lives: Examples,
 }
 
 impl Matching<'_> {
-    pub fn new<'a>(class: &'a EffectiveClass, nodes: &'a [Node]) -> Matching<'a> {
+    /// `directory` is the class's; `own` has the own schema of each node.
+    pub fn new<'a>(
+        class: &'a EffectiveClass,
+        directory: &'a str,
+        nodes: &'a [Node],
+        own: &'a [OwnSchema],
+    ) -> Matching<'a> {
         Matching {
             class,
+            directory,
             nodes,
+            own,
             unknown: Examples::default(),
             misplaced: Examples::default(),
             misplaced_copies: Examples::default(),
@@ -46,6 +60,7 @@ impl Matching<'_> {
             elsewhere: Examples::default(),
             other_nodes: BTreeSet::new(),
             older_lives: Examples::default(),
+            unknown_lives: Examples::default(),
         }
     }
 
@@ -67,18 +82,25 @@ impl Matching<'_> {
     }
 
     fn without_directory(&mut self, name: &str, state: &ShardState) -> Option<Shard> {
-        if !self.nodes.iter().any(|node| node.should_hold(state)) {
+        let holders: Vec<(&Node, &OwnSchema)> =
+            self.nodes.iter().zip(self.own).filter(|(node, _)| node.should_hold(state)).collect();
+        if holders.is_empty() {
             let may_be_here = self.nodes.iter().any(|node| node.may_hold(state));
             if is_readable(&state.status) && !may_be_here {
-                self.elsewhere.add(name);
-                self.other_nodes.extend(state.nodes.iter().cloned());
+                self.add_elsewhere(name, state);
             }
+            return None;
+        }
+        let is_made_later = holders.iter().all(|(node, own)| self.is_made_later(node, own, name));
+        if is_made_later && is_readable(&state.status) && self.add_elsewhere(name, state) {
             return None;
         }
         let skip_reason = if !is_readable(&state.status) {
             SkipReason::Status(state.status.clone())
         } else if self.class.multi_tenant {
             SkipReason::TenantWithoutData
+        } else if is_made_later {
+            SkipReason::MadeLater
         } else {
             self.missing.add(name);
             SkipReason::NoData
@@ -87,8 +109,23 @@ impl Matching<'_> {
             name: name.into(),
             status: Some(state.status.clone()),
             skip_reason: Some(skip_reason),
+            fault: None,
+            attribution: Attribution::Schema,
             locations: Box::default(),
         })
+    }
+
+    /// Adds the shard, if the schema places it on nodes whose directories were not given; returns
+    /// whether it does.
+    fn add_elsewhere(&mut self, name: &str, state: &ShardState) -> bool {
+        let is_given = |name: &Arc<str>| self.nodes.iter().any(|node| node.names().contains(name));
+        let others: Vec<Arc<str>> =
+            state.nodes.iter().filter(|name| !is_given(name)).cloned().collect();
+        if !others.is_empty() {
+            self.elsewhere.add(name);
+        }
+        self.other_nodes.extend(others.iter().cloned());
+        !others.is_empty()
     }
 
     fn with_directory(
@@ -99,6 +136,10 @@ impl Matching<'_> {
     ) -> Option<Shard> {
         let state = known.get(&name);
         let (skip_reason, locations) = match state {
+            None if locations.iter().all(|at| self.was_known(at.node, &name)) => {
+                self.older_lives.add(&name);
+                (Some(SkipReason::OlderLife), Vec::new())
+            }
             None => {
                 self.unknown.add(&name);
                 (Some(SkipReason::NotInSchema), Vec::new())
@@ -108,38 +149,57 @@ impl Matching<'_> {
             }
             Some(state) => match self.placed_here(&name, state, locations) {
                 placed if placed.is_empty() => {
-                    let shard = self.without_directory(&name, state)?;
-                    return Some(Shard { skip_reason: Some(SkipReason::OlderLife), ..shard });
+                    self.add_elsewhere(&name, state);
+                    (Some(SkipReason::OlderLife), placed)
                 }
                 placed => (None, placed),
             },
         };
         let status = state.map(|state| state.status.clone());
-        Some(Shard { name: name.into(), status, skip_reason, locations: locations.into() })
+        Some(Shard {
+            name: name.into(),
+            status,
+            skip_reason,
+            fault: None,
+            attribution: Attribution::Schema,
+            locations: locations.into(),
+        })
     }
 
     /// The locations on the nodes that the schema places the shard on. Any other location is used
     /// only if there is none of these: the files there may be an unfinished copy. Files of an older
-    /// life are never used.
+    /// life are never used, and those that may be are used only if there are no others.
     fn placed_here(
         &mut self,
         name: &str,
         state: &ShardState,
         mut locations: Vec<ShardLocation>,
     ) -> Vec<ShardLocation> {
-        let nodes = self.nodes;
+        let (nodes, own, changed_at) = (self.nodes, self.own, self.class.shards_changed_at);
         let may_hold =
             |at: &ShardLocation| nodes.get(at.node).is_some_and(|node| node.may_hold(state));
-        let exists = |node: usize| locations.iter().any(|at| at.node == node);
-        let lacks_copy =
-            nodes.iter().enumerate().any(|(index, node)| node.should_hold(state) && !exists(index));
+        let lacks_copy = nodes.iter().zip(own).enumerate().any(|(index, (node, own))| {
+            node.should_hold(state)
+                && !locations.iter().any(|at| at.node == index)
+                && !self.is_made_later(node, own, name)
+        });
         if lacks_copy {
             self.missing_copies.add(name);
         }
+        let life = |at: &ShardLocation| {
+            own.get(at.node).map_or(Life::Unknown, |own| life(own, state, changed_at))
+        };
         let found = locations.len();
-        locations.retain(|at| !nodes.get(at.node).is_some_and(|node| node.has_older_life(state)));
+        locations.retain(|at| life(at) != Life::Older);
         if locations.len() < found {
             self.older_lives.add(name);
+        }
+        if locations.iter().any(|at| life(at) == Life::Unknown) {
+            if locations.iter().any(|at| life(at) == Life::Present && may_hold(at)) {
+                locations.retain(|at| life(at) == Life::Present);
+            } else {
+                self.unknown_lives.add(name);
+            }
         }
         let placed: Vec<ShardLocation> = locations.iter().copied().filter(may_hold).collect();
         if placed.len() == locations.len() {
@@ -151,6 +211,18 @@ impl Matching<'_> {
         }
         self.misplaced_copies.add(name);
         placed
+    }
+
+    /// Whether the shard was made, or came to the node, after the last entry of the node's log.
+    fn is_made_later(&self, node: &Node, own: &OwnSchema, name: &str) -> bool {
+        let Some(older) = &own.older else { return false };
+        !older.shard(self.directory, name).is_some_and(|shard| node.may_hold(shard))
+    }
+
+    /// Whether the node's own, older schema has this shard.
+    fn was_known(&self, node: usize, name: &str) -> bool {
+        let older = self.own.get(node).and_then(|own| own.older.as_ref());
+        older.is_some_and(|older| older.has_shard(self.directory, name))
     }
 
     /// Adds the warnings on what was collected; `has_directory` is whether the class has one.
@@ -166,6 +238,9 @@ impl Matching<'_> {
         if let Some(shards) = not_empty(&self.older_lives) {
             warnings.push(Warning::OlderLives { class: class(), shards });
         }
+        if let Some(shards) = not_empty(&self.unknown_lives) {
+            warnings.push(Warning::LivesUnknown { class: class(), shards });
+        }
         if let Some(shards) = not_empty(&self.misplaced) {
             warnings.push(Warning::ShardsMisplaced { class: class(), shards });
         }
@@ -179,6 +254,29 @@ impl Matching<'_> {
             let nodes = self.other_nodes.iter().map(ToString::to_string).collect();
             warnings.push(Warning::ShardsElsewhere { class: class(), shards, nodes });
         }
+    }
+}
+
+/// Which life of a shard a node's files are of (`data-directory.md` 5.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// The one in the schema.
+    Present,
+    /// One that ended when the shard was deleted.
+    Older,
+    /// No log says.
+    Unknown,
+}
+
+/// The life that a node with this own schema has files of. Its class was last changed by log entry
+/// `changed_at`.
+fn life(own: &OwnSchema, state: &ShardState, changed_at: u64) -> Life {
+    match own.last_entry {
+        Some(last) if last < state.made_again_at => Life::Older,
+        Some(last) if own.is_continued || changed_at <= last => Life::Present,
+        Some(_) => Life::Unknown,
+        None if state.made_again_at == 0 => Life::Present,
+        None => Life::Unknown,
     }
 }
 

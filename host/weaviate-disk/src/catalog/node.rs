@@ -6,6 +6,7 @@ use cap_std::{
     fs::{Dir, MetadataExt},
 };
 
+use offloom_weaviate_access::explain_path;
 use offloom_weaviate_lsm::layout::Layout;
 
 use super::listing::Listing;
@@ -19,7 +20,6 @@ pub struct Node {
     pub(super) root: Arc<Dir>,
     layout: Layout,
     names: Arc<[Arc<str>]>,
-    last_entry: Option<u64>,
 }
 
 impl Node {
@@ -38,12 +38,6 @@ impl Node {
     /// on disk; none without a schema that places shards.
     pub fn names(&self) -> &[Arc<str>] {
         &self.names
-    }
-
-    /// Whether the node's files of the shard were written before the shard was deleted and made
-    /// again: the node's own log ends before that.
-    pub(crate) fn has_older_life(&self, shard: &ShardState) -> bool {
-        self.last_entry.is_some_and(|last| last < shard.made_again_at)
     }
 
     /// Whether the schema places the shard here under every name that the node may have.
@@ -67,22 +61,24 @@ pub(crate) struct OpenedNode {
 
 impl OpenedNode {
     pub fn open(path: &Path) -> Result<OpenedNode, DiskError> {
-        let failed = |source| DiskError::OpenDirectory { path: path.to_owned(), source };
+        let failed = |error| {
+            let source = explain_path(error, path);
+            DiskError::OpenDirectory { path: path.to_owned(), source }
+        };
         let root = Arc::new(Dir::open_ambient_dir(path, ambient_authority()).map_err(failed)?);
         let listing = Listing::read(&root, path)?;
         Ok(OpenedNode { path: path.into(), root, listing })
     }
 
-    /// Whether a server has used the directory, even without a class.
+    /// Whether a server has used the directory, even without a class. What cannot be examined is there.
     pub fn is_used_by_server(&self) -> bool {
-        let exists = |name: &str| self.root.try_exists(name).unwrap_or(false);
+        let exists = |name: &str| self.root.try_exists(name).unwrap_or(true);
         self.listing.is_marked || exists("raft") || exists("schema.db")
     }
 
-    /// The node with the names that it may have in the schema, and the RAFT index of the last entry
-    /// of its own log, if it has one.
-    pub fn named(self, names: Arc<[Arc<str>]>, last_entry: Option<u64>) -> Node {
-        Node { path: self.path, root: self.root, layout: self.listing.layout, names, last_entry }
+    /// The node with the names that it may have in the schema.
+    pub fn named(self, names: Arc<[Arc<str>]>) -> Node {
+        Node { path: self.path, root: self.root, layout: self.listing.layout, names }
     }
 }
 

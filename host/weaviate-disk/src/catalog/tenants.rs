@@ -42,7 +42,10 @@ impl Class {
             return Err(TenantError::NoneNamed { class: class() });
         }
         let known: BTreeSet<&str> = self.shards.iter().map(|shard| &*shard.name).collect();
-        if let Some(tenant) = tenants.iter().find(|tenant| !known.contains(tenant.as_str())) {
+        // What cannot be listed may hold it.
+        let all_known = self.faults.is_empty();
+        let unknown = tenants.iter().find(|tenant| all_known && !known.contains(tenant.as_str()));
+        if let Some(tenant) = unknown {
             return Err(TenantError::UnknownTenant { class: class(), tenant: tenant.clone() });
         }
         let named = self.shards.iter().filter(|shard| tenants.contains(&*shard.name));

@@ -66,8 +66,16 @@ pub enum Warning {
         /// Those shards.
         shards: Examples,
     },
-    /// Shards were deleted and made again while a node was down; its files of them are left out.
+    /// Shards were deleted while a node was down, and some made again; its files of them are left out.
     OlderLives {
+        /// Exact class name.
+        class: String,
+        /// Those shards.
+        shards: Examples,
+    },
+    /// Shards lie on a node whose log ends so early that none says whether they were deleted since and
+    /// made again; they are read.
+    LivesUnknown {
         /// Exact class name.
         class: String,
         /// Those shards.
@@ -168,8 +176,14 @@ impl fmt::Display for Warning {
             ),
             Warning::OlderLives { class, shards } => write!(
                 formatter,
-                "class {class}: {shards} on a node that was down when they were deleted and made \
-                 again under the same names; that node's files of them are left out"
+                "class {class}: {shards} in the directory of a node that was down when they were \
+                 deleted, or deleted and made again; its files of them are left out"
+            ),
+            Warning::LivesUnknown { class, shards } => write!(
+                formatter,
+                "class {class}: {shards} in the directory of a node of which no RAFT log says whether \
+                 they were deleted and made again since it was down: deleted objects may be among their \
+                 rows; start the node with its cluster once to be sure"
             ),
             Warning::ShardsMissing { class, has_directory, shards } => write!(
                 formatter,
@@ -268,6 +282,7 @@ impl Warning {
             | Warning::MultiTenancyGuessed { class, .. }
             | Warning::ShardsNotInSchema { class, .. }
             | Warning::OlderLives { class, .. }
+            | Warning::LivesUnknown { class, .. }
             | Warning::ShardsMissing { class, .. }
             | Warning::ShardsMisplaced { class, .. }
             | Warning::ShardsElsewhere { class, .. }
@@ -303,6 +318,7 @@ mod tests {
             multi_tenant: false,
             definition: None,
             shards: Arc::new([]),
+            faults: Arc::new([]),
         }
     }
 
@@ -328,6 +344,7 @@ mod tests {
                 reason: "r".to_owned(),
             }),
             Warning::OlderLives { class: name(), shards: shards() },
+            Warning::LivesUnknown { class: name(), shards: shards() },
             Warning::NoShards { directory: directory() },
             Warning::UnknownDirectory { directory: format!("{}/a b", directory()) },
         ]

@@ -6,6 +6,7 @@ use offloom_weaviate_lsm::{
     bucket::{Bucket, BucketFile},
     check::{self, Check},
     descriptors::Descriptors,
+    emptiness::{self, Holding},
     leftovers::{self, IgnoredReason, SourceKind},
     segment::SegmentLayout,
     wal::LogIndex,
@@ -35,6 +36,8 @@ pub struct ShardSurvey {
     pub status: Option<ShardStatus>,
     /// Why its files were not read and will not be exported, if so.
     pub skip_reason: Option<SkipReason>,
+    /// Why its files cannot be found, if so.
+    pub not_found: Option<Arc<LsmError>>,
     /// The shard in each data directory that holds it.
     pub copies: Vec<CopySurvey>,
 }
@@ -53,7 +56,8 @@ impl ShardSurvey {
 
     /// Why the shard cannot be exported, as far as the survey shows.
     pub fn fault(&self) -> Option<&LsmError> {
-        self.copies.iter().find_map(|copy| copy.fault.as_ref())
+        let of_copies = || self.copies.iter().find_map(|copy| copy.fault.as_ref());
+        self.not_found.as_deref().or_else(of_copies)
     }
 }
 
@@ -120,9 +124,9 @@ pub struct IgnoredFile {
 }
 
 /// Surveys every shard of `class`, whose files lie in the directories of `nodes`.
-pub(crate) fn survey(class: &Class, nodes: &[Node]) -> Result<Survey, LsmError> {
+pub(crate) fn survey(class: &Class, nodes: &[Node]) -> Survey {
     let shards = class.shards.iter().map(|shard| ShardSurvey::read(class, shard, nodes));
-    Ok(Survey { shards: shards.collect::<Result<_, _>>()? })
+    Survey { shards: shards.collect() }
 }
 
 impl Survey {
@@ -153,35 +157,64 @@ impl Survey {
 }
 
 impl ShardSurvey {
-    fn read(class: &Class, shard: &Shard, nodes: &[Node]) -> Result<ShardSurvey, LsmError> {
-        let copies = class.buckets(shard, nodes).map(|bucket| CopySurvey::read(&bucket));
-        Ok(ShardSurvey {
+    fn read(class: &Class, shard: &Shard, nodes: &[Node]) -> ShardSurvey {
+        let is_lost = shard.skip_reason == Some(SkipReason::NoData);
+        let not_found = if is_lost {
+            Some(Arc::new(class.lost(shard)))
+        } else {
+            shard.fault.clone().filter(|_| shard.skip_reason.is_none())
+        };
+        let buckets = class.buckets(shard, nodes).filter(|_| not_found.is_none());
+        ShardSurvey {
             shard: shard.name.to_string(),
             status: shard.status.clone(),
-            skip_reason: shard.skip_reason.clone(),
-            copies: copies.collect::<Result<_, _>>()?,
-        })
+            skip_reason: shard.skip_reason.clone().filter(|_| !is_lost),
+            copies: buckets.map(|bucket| CopySurvey::read(&bucket)).collect(),
+            not_found,
+        }
     }
 }
 
 impl CopySurvey {
-    fn read(bucket: &Bucket) -> Result<CopySurvey, LsmError> {
-        let mut survey = CopySurvey {
+    fn read(bucket: &Bucket) -> CopySurvey {
+        let read = || CopySurvey::read_once(bucket);
+        let settled = emptiness::read_settled(bucket, read, CopySurvey::holds_objects);
+        let (mut survey, fault) = match settled {
+            Ok((survey, Holding::Lost(lost))) => {
+                (survey, Some(LsmError::Lost { place: bucket.place(""), lost }))
+            }
+            Ok((survey, _)) => (survey, None),
+            Err(error) => (CopySurvey::of(bucket, Vec::new()), Some(error)),
+        };
+        survey.fault = survey.fault.or(fault);
+        survey
+    }
+
+    fn of(bucket: &Bucket, ignored: Vec<IgnoredFile>) -> CopySurvey {
+        CopySurvey {
             directory: bucket.directory.clone(),
             objects_estimate: 0,
             raw_bytes: 0,
             segments: Vec::new(),
             logs: Vec::new(),
-            ignored: Vec::new(),
+            ignored,
             fault: None,
             check: None,
-        };
+        }
+    }
+
+    /// Whether there are objects or deletions in it, or a fault that hides them.
+    fn holds_objects(&self) -> bool {
+        self.fault.is_some()
+            || self.segments.iter().any(|segment| segment.keys > 0)
+            || self.logs.iter().any(|log| log.records > 0)
+    }
+
+    fn read_once(bucket: &Bucket) -> Result<CopySurvey, LsmError> {
         let decision = leftovers::decide(bucket.list()?.unwrap_or_default());
-        survey.ignored = decision
-            .ignored
-            .into_iter()
-            .map(|(name, reason)| IgnoredFile { name, reason })
-            .collect();
+        let ignored = decision.ignored.into_iter();
+        let ignored = ignored.map(|(name, reason)| IgnoredFile { name, reason }).collect();
+        let mut survey = CopySurvey::of(bucket, ignored);
         survey.fault =
             decision.refused.map(|file| LsmError::Compaction { place: bucket.place(&file) });
         for chosen in decision.chosen {

@@ -2,7 +2,7 @@
 use std::collections::HashMap;
 
 use offloom_rows::{
-    Batch, Column, MAX_ROW_BYTES, MultiVectorMap, RowBatch, ShardRun, Values, VariableWidth,
+    Batch, Column, MultiVectorMap, ObjectLimit, RowBatch, ShardRun, Values, VariableWidth,
     VectorMap,
 };
 
@@ -181,12 +181,15 @@ impl RowBuilder {
         self.row_count
     }
 
-    /// Bytes of a row in the columns, offsets and names included.
+    /// Bytes of a row in the columns, offsets and names included. Against `limit`, components of named
+    /// and multi vectors count one and a half times: exporters write them as text, for which a guest
+    /// needs that much more memory than for other columns.
     pub fn row_bytes(
         &self,
         object: &Object<'_>,
         entries: &VectorEntries,
         origin: Origin<'_>,
+        limit: ObjectLimit,
     ) -> Result<u64, ObjectFault> {
         let mut bytes = FIXED_ROW_BYTES
             .saturating_add(object.vector.len() as u64)
@@ -194,18 +197,22 @@ impl RowBuilder {
         if self.tenants.is_some() {
             bytes = bytes.saturating_add(origin.shard.len() as u64).saturating_add(4);
         }
+        let mut text_bytes = 0_u64;
         for (name, components) in entries.named(object) {
+            text_bytes = text_bytes.saturating_add(components.len() as u64);
             let entry = (name.len() as u64).saturating_add(components.len() as u64);
             bytes = bytes.saturating_add(entry).saturating_add(ENTRY_BYTES);
         }
         for (name, list) in entries.multi(object) {
             bytes = bytes.saturating_add(name.len() as u64).saturating_add(ENTRY_BYTES);
             for vector in list {
+                text_bytes = text_bytes.saturating_add(vector.len() as u64);
                 bytes = bytes.saturating_add(vector.len() as u64).saturating_add(4);
             }
         }
-        if bytes > MAX_ROW_BYTES {
-            return Err(ObjectFault::TooLarge { row_bytes: bytes, limit_bytes: MAX_ROW_BYTES });
+        let row_bytes = bytes.saturating_add(text_bytes / 2);
+        if row_bytes > limit.row_bytes() {
+            return Err(ObjectFault::TooLarge { row_bytes, limit });
         }
         Ok(bytes)
     }

@@ -1,7 +1,7 @@
 //! Reads the rows of a unit: shard after shard, merged, decoded, filtered, in flat columns.
 use std::collections::BTreeMap;
 
-use offloom_rows::{Batch, BatchLimits, Cursor, CursorError, MAX_ROW_BYTES, Schema};
+use offloom_rows::{Batch, BatchLimits, Cursor, CursorError, Schema};
 use offloom_weaviate_lsm::{
     ObjectFault,
     merge::{Merge, StoredRow},
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     columns::{Capacity, Origin, RowBuilder},
-    faults::{BadObject, Faults, OnBadObject, ReadOptions},
+    faults::{BadObject, Faults, OnBadObject, ReadOptions, StoredValue},
 };
 use crate::{error::DiskError, unit::Unit};
 
@@ -106,7 +106,7 @@ impl UnitCursor {
         loop {
             if self.merge.is_none() {
                 let Some(range) = self.unit.ranges().get(self.range) else { return Ok(false) };
-                self.merge = Some(Merge::open(range)?);
+                self.merge = Some(Merge::open(range, self.options.object_limit)?);
             }
             if let Some(merge) = &mut self.merge
                 && merge.advance()?
@@ -141,15 +141,22 @@ impl UnitCursor {
         };
         let shard = range.snapshot.shard_index;
         let origin = Origin { shard: &range.snapshot.bucket.shard, shard_index: shard };
-        let read = read_row(&row, &self.options, &mut self.entries, &mut self.kept);
+        let of_class = |named: &[u8]| self.unit.has_object(shard, named);
+        let read = read_row(&row, &self.options, of_class, &mut self.entries, &mut self.kept);
+        let read = match read {
+            Ok(Some(object)) => Ok(object),
+            Ok(None) => return Ok(true),
+            Err(fault) => Err(fault),
+        };
         let sized = read.and_then(|object| {
-            let bytes = builder.row_bytes(&object, &self.entries, origin);
+            let limit = self.options.object_limit;
+            let bytes = builder.row_bytes(&object, &self.entries, origin, limit);
             bytes.map(|bytes| (object, bytes)).map_err(|fault| FaultAt { offset: 0, fault })
         });
         let (object, row_bytes) = match sized {
             Ok(sized) => sized,
             Err(fault) => {
-                leave_out(&row, fault, shard, &self.options, &mut self.report.faults)?;
+                leave_out(&row, fault, shard, &self.unit, &self.options, &mut self.report.faults)?;
                 return Ok(true);
             }
         };
@@ -164,21 +171,26 @@ impl UnitCursor {
     }
 }
 
-/// Decodes and filters a stored object.
+/// Decodes and filters a stored object; `None` if it is not the class's, which `of_class` says by the
+/// class that it names.
 fn read_row<'a>(
     row: &StoredRow<'a>,
     options: &ReadOptions,
+    of_class: impl Fn(&[u8]) -> Result<bool, ObjectFault>,
     entries: &mut VectorEntries,
     kept: &'a mut Vec<u8>,
-) -> Result<Object<'a>, FaultAt> {
+) -> Result<Option<Object<'a>>, FaultAt> {
     let Some(value) = row.value else {
-        let (row_bytes, limit_bytes) = (row.value_bytes, MAX_ROW_BYTES);
-        return Err(FaultAt { offset: 0, fault: ObjectFault::TooLarge { row_bytes, limit_bytes } });
+        let (row_bytes, limit) = (row.value_bytes, options.object_limit);
+        return Err(FaultAt { offset: 0, fault: ObjectFault::TooLarge { row_bytes, limit } });
     };
-    let mut object = object::decode(value, row.key, entries)?;
-    let filtered = options.filter.apply(&mut object, entries, kept);
-    filtered.map_err(|fault| FaultAt { offset: 0, fault })?;
-    Ok(object)
+    let mut object = object::decode(value, row.key, options.object_limit, entries)?;
+    let at_start = |fault| FaultAt { offset: 0, fault };
+    if !of_class(object.class_name).map_err(at_start)? {
+        return Ok(None);
+    }
+    options.filter.apply(&mut object, entries, kept).map_err(at_start)?;
+    Ok(Some(object))
 }
 
 /// Treats a bad object as `options` require.
@@ -186,21 +198,23 @@ fn leave_out(
     row: &StoredRow<'_>,
     FaultAt { offset, fault }: FaultAt,
     shard: u32,
+    unit: &Unit,
     options: &ReadOptions,
     faults: &mut Faults,
 ) -> Result<(), DiskError> {
-    let (place, id) = (row.place.clone(), Uuid::from_u128(row.key));
+    let (place, id) = (row.file.place.clone(), Uuid::from_u128(row.key));
     let offset = row.offset.saturating_add(offset);
+    let too_large = matches!(fault, ObjectFault::TooLarge { .. });
     match options.on_bad_object {
         OnBadObject::Fail => return Err(DiskError::Object { place, offset, id, fault }),
         OnBadObject::Skip => {}
         OnBadObject::Quarantine => {
             let (reason, value_bytes) = (fault.to_string(), row.value_bytes);
-            let object = BadObject { id, place, offset, reason, value_bytes, raw: None };
-            faults.list_with(object, row.value.filter(|_| options.keep_raw));
+            let stored = options.keep_raw.then(|| StoredValue::new(unit, row));
+            faults.list(BadObject { id, place, offset, reason, value_bytes, stored });
         }
     }
-    faults.object_left_out(shard);
+    faults.object_left_out(shard, too_large);
     Ok(())
 }
 

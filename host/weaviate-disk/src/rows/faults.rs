@@ -1,18 +1,20 @@
 //! Data that cannot be read: bad objects are left out, counted and listed; shards fail.
 use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use offloom_weaviate_lsm::{Place, merge::Merge};
+use offloom_rows::ObjectLimit;
+use offloom_weaviate_lsm::{
+    Place,
+    bucket::BucketFile,
+    merge::{Merge, StoredRow},
+};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use uuid::Uuid;
 
 use super::filter::RowFilter;
-use crate::unit::Unit;
+use crate::{error::DiskError, unit::Unit};
 
 /// Most bad objects that are listed one by one; further ones are only counted.
 pub const MAX_LISTED_OBJECTS: usize = 10_000;
-/// Most stored bytes that are kept of all listed objects together; further objects are listed without.
-pub const MAX_RAW_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What happens to an object that violates its format.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,12 +53,53 @@ pub struct ReadOptions {
     pub filter: Arc<RowFilter>,
     /// What happens to an object that violates its format.
     pub on_bad_object: OnBadObject,
-    /// Whether a listed object keeps its stored bytes. They bypass every filter.
+    /// Whether the stored bytes of a listed object can be read. They bypass every filter.
     pub keep_raw: bool,
+    /// Larger objects are bad ones.
+    pub object_limit: ObjectLimit,
 }
 
-/// An object that was left out. As JSON: `id`, `class`, `shard`, `file`, `offset`, `reason`,
-/// `valueBytes`, and `raw` (Base64) where the stored bytes were kept.
+/// The stored bytes of an object, still in the files of its unit, which stay open for it.
+#[derive(Debug, Clone)]
+pub struct StoredValue {
+    /// Holds the files open, and their permits.
+    _unit: Unit,
+    file: Arc<BucketFile>,
+    offset: u64,
+    bytes: u64,
+}
+
+impl StoredValue {
+    pub(super) fn new(unit: &Unit, row: &StoredRow<'_>) -> StoredValue {
+        let (file, offset, bytes) = (row.file.clone(), row.offset, row.value_bytes);
+        StoredValue { _unit: unit.clone(), file, offset, bytes }
+    }
+
+    /// Number of its bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Fills `buffer` with the bytes from `start` on, of which there must be enough. Blocking.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read_at(&self, buffer: &mut [u8], start: u64) -> Result<(), DiskError> {
+        Ok(self.file.read_exact_at(buffer, self.offset.saturating_add(start))?)
+    }
+}
+
+impl PartialEq for StoredValue {
+    fn eq(&self, other: &StoredValue) -> bool {
+        let of = |value: &StoredValue| (value.file.place.clone(), value.offset, value.bytes);
+        of(self) == of(other)
+    }
+}
+
+impl Eq for StoredValue {}
+
+/// An object that was left out. As JSON: `id`, `class`, `shard`, `file`, `offset`, `reason` and
+/// `valueBytes`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadObject {
     /// The key under which it is stored.
@@ -69,14 +112,13 @@ pub struct BadObject {
     pub reason: String,
     /// Length of its stored value.
     pub value_bytes: u64,
-    /// Its stored value, if it was to be kept and did not exceed [`MAX_RAW_BYTES`].
-    pub raw: Option<Vec<u8>>,
+    /// Its stored value, if [`ReadOptions::keep_raw`] is set.
+    pub stored: Option<StoredValue>,
 }
 
 impl Serialize for BadObject {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let fields = if self.raw.is_some() { 8 } else { 7 };
-        let mut json = serializer.serialize_struct("BadObject", fields)?;
+        let mut json = serializer.serialize_struct("BadObject", 7)?;
         json.serialize_field("id", &self.id.to_string())?;
         json.serialize_field("class", &*self.place.class)?;
         json.serialize_field("shard", &*self.place.shard)?;
@@ -84,9 +126,6 @@ impl Serialize for BadObject {
         json.serialize_field("offset", &self.offset)?;
         json.serialize_field("reason", &self.reason)?;
         json.serialize_field("valueBytes", &self.value_bytes)?;
-        if let Some(raw) = &self.raw {
-            json.serialize_field("raw", &STANDARD.encode(raw))?;
-        }
         json.end()
     }
 }
@@ -96,6 +135,8 @@ impl Serialize for BadObject {
 pub struct ShardFaults {
     /// Number of bad objects that were left out.
     pub objects_left_out: u64,
+    /// Those of them that exceed [`ReadOptions::object_limit`].
+    pub objects_too_large: u64,
     /// Number of rows whose stored object has bytes after its last field. Those bytes are ignored, as
     /// by Weaviate itself (`object-binary.md` 1).
     pub rows_with_trailing_bytes: u64,
@@ -112,7 +153,6 @@ pub struct Faults {
     pub listed: Vec<BadObject>,
     /// Number of bad objects that were to be listed and are only counted.
     pub unlisted: u64,
-    raw_bytes: u64,
 }
 
 impl Faults {
@@ -121,6 +161,8 @@ impl Faults {
         for (index, faults) in next.shards {
             let shard = self.shards.entry(index).or_default();
             shard.objects_left_out = shard.objects_left_out.saturating_add(faults.objects_left_out);
+            shard.objects_too_large =
+                shard.objects_too_large.saturating_add(faults.objects_too_large);
             shard.rows_with_trailing_bytes =
                 shard.rows_with_trailing_bytes.saturating_add(faults.rows_with_trailing_bytes);
             shard.error = shard.error.take().or(faults.error);
@@ -136,12 +178,13 @@ impl Faults {
         self.shards.entry(index).or_default().error.get_or_insert(reason);
     }
 
-    /// Reads all nodes of `unit` without building rows, and records every shard that cannot be read.
-    /// Blocking. After one shard has failed, this finds the others at once.
-    pub fn find_failing_shards(unit: &Unit) -> Faults {
+    /// Reads all nodes of `unit` without building rows, and records every shard that cannot be read;
+    /// values beyond `limit` are passed over. Blocking. After one shard has failed, this finds the
+    /// others at once.
+    pub fn find_failing_shards(unit: &Unit, limit: ObjectLimit) -> Faults {
         let mut faults = Faults::default();
         for range in unit.ranges() {
-            let read = Merge::open(range).and_then(|mut merge| {
+            let read = Merge::open(range, limit).and_then(|mut merge| {
                 while merge.advance()? {}
                 Ok(())
             });
@@ -152,9 +195,10 @@ impl Faults {
         faults
     }
 
-    pub(super) fn object_left_out(&mut self, shard: u32) {
+    pub(super) fn object_left_out(&mut self, shard: u32, too_large: bool) {
         let shard = self.shards.entry(shard).or_default();
         shard.objects_left_out = shard.objects_left_out.saturating_add(1);
+        shard.objects_too_large = shard.objects_too_large.saturating_add(u64::from(too_large));
     }
 
     pub(super) fn trailing_bytes(&mut self, shard: u32) {
@@ -162,27 +206,12 @@ impl Faults {
         shard.rows_with_trailing_bytes = shard.rows_with_trailing_bytes.saturating_add(1);
     }
 
-    /// Lists an object; `raw` is copied only if it will be kept.
-    pub(super) fn list_with(&mut self, object: BadObject, raw: Option<&[u8]>) {
-        let room = MAX_RAW_BYTES.saturating_sub(self.raw_bytes);
-        let fits = |raw: &&[u8]| raw.len() as u64 <= room && self.listed.len() < MAX_LISTED_OBJECTS;
-        let raw = raw.filter(fits).map(<[u8]>::to_vec);
-        self.list(BadObject { raw, ..object });
-    }
-
-    fn list(&mut self, mut object: BadObject) {
+    pub(super) fn list(&mut self, object: BadObject) {
         if self.listed.len() >= MAX_LISTED_OBJECTS {
             self.unlisted = self.unlisted.saturating_add(1);
-            return;
-        }
-        let raw_bytes = object.raw.as_ref().map_or(0, |raw| raw.len() as u64);
-        let sum = self.raw_bytes.saturating_add(raw_bytes);
-        if sum > MAX_RAW_BYTES {
-            object.raw = None;
         } else {
-            self.raw_bytes = sum;
+            self.listed.push(object);
         }
-        self.listed.push(object);
     }
 }
 
@@ -190,7 +219,7 @@ impl Faults {
 mod tests {
     use super::*;
 
-    fn bad(number: u32, raw: Option<usize>) -> BadObject {
+    fn bad(number: u32) -> BadObject {
         BadObject {
             id: Uuid::from_u128(number.into()),
             place: Place {
@@ -202,29 +231,26 @@ mod tests {
             offset: 25,
             reason: "the \"value\" is empty".to_owned(),
             value_bytes: 3,
-            raw: raw.map(|bytes| vec![7; bytes]),
+            stored: None,
         }
     }
 
     fn unit(objects: impl IntoIterator<Item = BadObject>) -> Faults {
         let mut faults = Faults::default();
         for object in objects {
-            faults.object_left_out(0);
-            let raw = object.raw.clone();
-            faults.list_with(BadObject { raw: None, ..object }, raw.as_deref());
+            faults.object_left_out(0, false);
+            faults.list(object);
         }
         faults
     }
 
     #[test]
     fn a_listed_object_is_one_line_of_json() {
-        let line = serde_json::to_string(&bad(1, None)).unwrap();
+        let line = serde_json::to_string(&bad(1)).unwrap();
         assert_eq!(
             line,
             r#"{"id":"00000000-0000-0000-0000-000000000001","class":"Article","shard":"s","file":"f.db","offset":25,"reason":"the \"value\" is empty","valueBytes":3}"#
         );
-        let with_raw = serde_json::to_value(bad(1, Some(3))).unwrap();
-        assert_eq!(with_raw["raw"], "BwcH");
     }
 
     #[test]
@@ -232,7 +258,7 @@ mod tests {
         let mut class = Faults::default();
         for number in 0..10 {
             let first = number * 100_000;
-            class.add(unit((first..first + 100_000).map(|number| bad(number, None))));
+            class.add(unit((first..first + 100_000).map(bad)));
         }
         assert_eq!(class.shards[&0].objects_left_out, 1_000_000);
         assert_eq!(class.listed.len(), MAX_LISTED_OBJECTS);
@@ -243,20 +269,6 @@ mod tests {
     }
 
     #[test]
-    fn raw_bytes_are_kept_up_to_their_bound_and_the_objects_listed_all_the_same() {
-        let mib = 1 << 20;
-        let first = unit([bad(1, Some(10 * mib)), bad(2, Some(10 * mib)), bad(3, Some(6 * mib))]);
-        let kept = |faults: &Faults| -> Vec<bool> {
-            faults.listed.iter().map(|object| object.raw.is_some()).collect()
-        };
-        assert_eq!(kept(&first), [true, false, true]);
-        let mut class = first;
-        class.add(unit([bad(4, Some(1))]));
-        assert_eq!(kept(&class), [true, false, true, false]);
-        assert_eq!((class.listed.len(), class.unlisted), (4, 0));
-    }
-
-    #[test]
     fn the_first_reason_of_a_shard_counts_and_units_add_up() {
         let mut class = Faults::default();
         class.trailing_bytes(3);
@@ -264,15 +276,16 @@ mod tests {
         let mut next = Faults::default();
         next.trailing_bytes(3);
         next.shard_failed(3, "second".to_owned());
-        next.object_left_out(4);
+        next.object_left_out(4, true);
         class.add(next);
         let expected = ShardFaults {
             objects_left_out: 0,
+            objects_too_large: 0,
             rows_with_trailing_bytes: 2,
             error: Some("first".to_owned()),
         };
         assert_eq!(class.shards[&3], expected);
-        assert_eq!(class.shards[&4].objects_left_out, 1);
+        assert_eq!((class.shards[&4].objects_left_out, class.shards[&4].objects_too_large), (1, 1));
     }
 
     #[test]

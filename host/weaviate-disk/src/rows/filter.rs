@@ -367,6 +367,7 @@ mod tests {
             multi_tenant: false,
             definition: definition.map(Into::into),
             shards: Vec::new().into(),
+            faults: Vec::new().into(),
         }
     }
 

@@ -7,7 +7,9 @@ pub(crate) mod units;
 use std::{collections::BTreeSet, sync::Arc};
 
 use offloom_rows::Schema;
-use offloom_weaviate_lsm::merge::ShardRange;
+use offloom_weaviate_lsm::{ObjectFault, merge::ShardRange};
+
+use crate::catalog::class::Shard;
 
 /// Key ranges of one or several shards, whose rows fill about one block. Their files stay open until
 /// the unit and all its clones are dropped. Cheap to clone.
@@ -20,6 +22,8 @@ pub(super) struct UnitParts {
     pub number: u64,
     pub raw_bytes: u64,
     pub schema: Arc<Schema>,
+    /// All shards of the class.
+    pub shards: Arc<[Shard]>,
     pub ranges: Vec<ShardRange>,
 }
 
@@ -52,8 +56,20 @@ impl Unit {
             number: self.0.number,
             raw_bytes: self.0.raw_bytes,
             schema: self.0.schema.clone(),
+            shards: self.0.shards.clone(),
             ranges: self.0.ranges.iter().filter(remains).cloned().collect(),
         })
+    }
+
+    /// Whether an object that names the class `named` is a row of this shard, by index.
+    ///
+    /// # Errors
+    /// When it may be of another class, which does not read the shard.
+    pub(crate) fn has_object(&self, shard: u32, named: &[u8]) -> Result<bool, ObjectFault> {
+        match self.0.shards.get(shard as usize) {
+            Some(shard) => shard.attribution.reads(&self.0.schema.class_name, named),
+            None => Ok(true),
+        }
     }
 
     pub(crate) fn ranges(&self) -> &[ShardRange] {

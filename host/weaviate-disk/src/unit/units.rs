@@ -12,7 +12,7 @@ use offloom_weaviate_lsm::{
 
 use super::{Unit, UnitParts, cutter::ShardCutter};
 use crate::catalog::{
-    class::{Class, Shard},
+    class::{Class, Shard, SkipReason},
     node::Node,
 };
 
@@ -46,6 +46,21 @@ pub struct ShardSummary {
     /// Its copies in the order of the data directories, where several are read together.
     /// [`Self::cut_off`] then has only the earliest time.
     pub copies: Option<Vec<ShardCopy>>,
+}
+
+impl ShardSummary {
+    /// A shard whose files cannot be found.
+    fn unread(shard: &str, index: u32, error: Arc<LsmError>) -> ShardSummary {
+        ShardSummary {
+            shard: shard.to_owned(),
+            index,
+            cut_off: None,
+            skip_reason: None,
+            error: Some(error),
+            warnings: Vec::new(),
+            copies: None,
+        }
+    }
 }
 
 /// The units of a class, in order: shards in byte order of their names, each by key range. A shard
@@ -109,7 +124,14 @@ impl Units {
     /// first.
     fn start_shard(&mut self, shard: &Shard) -> ShardStart {
         let index = u32::try_from(self.next_shard).unwrap_or(u32::MAX);
+        if let (None, Some(fault)) = (&shard.skip_reason, &shard.fault) {
+            self.next_shard = self.next_shard.saturating_add(1);
+            self.shards.push(ShardSummary::unread(&shard.name, index, fault.clone()));
+            return ShardStart::Started(None);
+        }
         let taken = match &shard.skip_reason {
+            // Servers make the shards of a class together with it.
+            Some(SkipReason::NoData) => Err(self.class.lost(shard)),
             Some(_) => Ok(Some(TakenShard {
                 snapshot: None,
                 report: SnapshotReport::not_read(),
@@ -145,6 +167,7 @@ impl Units {
             }
             Ok(None) => return ShardStart::NoRoom,
             Err(error) => {
+                summary.skip_reason = None;
                 summary.error = Some(Arc::new(error));
                 None
             }
@@ -208,6 +231,7 @@ impl Units {
             number: self.number,
             raw_bytes: std::mem::take(&mut self.ranges_bytes),
             schema: self.schema.clone(),
+            shards: self.class.shards.clone(),
             ranges: std::mem::take(&mut self.ranges),
         };
         self.number = self.number.saturating_add(1);

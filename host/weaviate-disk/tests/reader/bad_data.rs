@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use offloom_encoder::{
     DirectoryWriter, NameStyle, Node, ObjectOptions, SegmentOptions, ShardWriter, WalVersion,
 };
-use offloom_rows::{BatchLimits, Cursor, CursorError};
+use offloom_rows::{BatchLimits, Cursor, CursorError, ObjectLimit};
 use offloom_weaviate_disk::{
-    DataDirectory, DiskError, Faults, LsmError, OnBadObject, ReadOptions, ReadReport, SegmentFault,
-    Unit, UnitCursor, UnitOptions,
+    BadObject, DataDirectory, DiskError, Faults, LsmError, OnBadObject, ReadOptions, ReadReport,
+    SegmentFault, Unit, UnitCursor, UnitOptions,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -88,9 +88,19 @@ fn a_quarantined_object_is_listed_with_its_place_and_reason() {
             // The version is the first byte of the value.
             let offset = bad.offset as usize;
             assert_eq!(stored[offset..offset + broken(number).value.len()], broken(number).value);
-            assert_eq!(bad.raw, None);
+            assert_eq!(bad.stored, None);
         }
     }
+}
+
+/// All stored bytes of a bad object, read in pieces.
+fn stored_bytes(bad: &BadObject) -> Vec<u8> {
+    let stored = bad.stored.as_ref().unwrap();
+    let mut bytes = vec![0; stored.bytes() as usize];
+    for (number, piece) in bytes.chunks_mut(1 << 20).enumerate() {
+        stored.read_at(piece, (number << 20) as u64).unwrap();
+    }
+    bytes
 }
 
 #[test]
@@ -100,7 +110,7 @@ fn stored_bytes_are_kept_only_where_that_is_asked_for() {
     let cursor = UnitCursor::open(&shard.unit(), &keep);
     let (rows, report) = rows::read_reported(cursor, LIMITS);
     rows.unwrap();
-    let raw: Vec<_> = report.faults.listed.into_iter().map(|bad| bad.raw.unwrap()).collect();
+    let raw: Vec<_> = report.faults.listed.iter().map(stored_bytes).collect();
     assert_eq!(raw, [broken(2).value, broken(4).value]);
 }
 
@@ -132,18 +142,19 @@ fn a_shard_of_bad_objects_alone_has_no_rows_and_no_error() {
 }
 
 #[test]
-fn an_object_too_large_to_be_read_is_left_out_without_its_bytes() {
+fn an_object_too_large_to_be_read_is_left_out_and_its_bytes_can_be_read() {
     let shard = Shard::new();
     let text = format!(r#"{{"t":"{}"}}"#, "x".repeat(3 * (32 << 20)));
     let large = Node::live(&object(2, &text), &ObjectOptions::default()).unwrap();
-    let value_bytes = large.value.len() as u64;
+    let value = large.value.clone();
     shard.segment(7, SegmentOptions::default(), &[put(1, "{}"), large, put(3, "{}")]);
     let keep = ReadOptions { keep_raw: true, ..options(OnBadObject::Quarantine) };
     let cursor = UnitCursor::open(&shard.unit(), &keep);
     let (rows, mut report) = rows::read_reported(cursor, LIMITS);
     assert_eq!(ids(&rows.unwrap()), [1, 3]);
     let bad = report.faults.listed.remove(0);
-    assert_eq!((bad.value_bytes, bad.raw), (value_bytes, None));
+    assert_eq!(bad.value_bytes, value.len() as u64);
+    assert!(stored_bytes(&bad) == value);
     assert!(bad.reason.contains("more than the 33554432"), "{}", bad.reason);
 }
 
@@ -265,7 +276,7 @@ fn a_unit_is_read_again_without_the_shards_that_break() {
     assert!(error.to_string().contains("shard b"), "{error}");
 
     // The others that break are found at once.
-    let failing = Faults::find_failing_shards(&unit);
+    let failing = Faults::find_failing_shards(&unit, ObjectLimit::DEFAULT);
     let failing: BTreeSet<u32> = failing.shards.into_keys().collect();
     assert_eq!(failing, [1, 3].into());
     let rest = unit.without(&failing);

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::{
     log::Log,
     rows::{self, LIMITS},
-    shard::{add, schema},
+    shard::{add, put_one, schema},
 };
 
 /// A data directory with a RAFT log.
@@ -30,6 +30,11 @@ impl Server {
 
     pub fn add(&self, class: &str, shard: &str) {
         add(self.root.path(), class, shard, class);
+    }
+
+    /// Adds an object with this number to a shard, instead of what it had.
+    pub fn put(&self, class: &str, shard: &str, number: u8) {
+        put_one(self.root.path(), class, shard, number);
     }
 
     fn open(&self) -> DataDirectory {
@@ -107,7 +112,7 @@ fn tenants_are_skipped_by_their_status_and_those_without_directory_are_reported(
     assert_eq!(directory.warnings(), [dropped]);
 
     // What is skipped is in the survey, and adds nothing to it.
-    let survey = directory.survey(shelf).unwrap();
+    let survey = directory.survey(shelf);
     let objects: Vec<_> = survey
         .shards
         .iter()
@@ -123,7 +128,8 @@ fn tenants_are_skipped_by_their_status_and_those_without_directory_are_reported(
         r#"{"classes": [{"class": "Shelf", "multiTenancyConfig": {"enabled": true}}]}"#,
     );
     let described = DataDirectory::open(node.root.path(), Some(file)).unwrap();
-    assert_eq!(described.classes()[0].shards, directory.classes()[0].shards);
+    let shards = |directory: &DataDirectory| format!("{:?}", directory.classes()[0].shards);
+    assert_eq!(shards(&described), shards(&directory));
 }
 
 #[test]
@@ -180,11 +186,15 @@ fn classes_are_those_of_raft_and_both_sides_of_a_disagreement_are_reported() {
             "directory deleted is left out: the schema has no such class",
         ]
     );
-    let reason = |text: &str| Some(text.to_owned());
-    let expected =
-        [("s1", None), ("s2", reason("no data on disk")), ("s9", reason("not in the schema"))];
-    let expected = expected.map(|(shard, reason)| (shard.to_owned(), reason));
-    assert_eq!(skipped(&directory, "Article"), expected);
+    let article = rows::class(&directory, "Article");
+    let reasons: Vec<_> = article.shards.iter().map(|shard| shard.skip_reason.clone()).collect();
+    assert_eq!(reasons, [None, Some(SkipReason::NoData), Some(SkipReason::NotInSchema)]);
+    assert_eq!(SkipReason::NotInSchema.to_string(), "not in the schema");
+    let error = rows::read(&directory, article, 1 << 20, LIMITS).err().unwrap().to_string();
+    assert!(
+        error.starts_with("class Article, shard s2: it is in the schema and has no"),
+        "{error}"
+    );
     assert_eq!(skipped(&directory, "Moved"), [("s7".to_owned(), None)]);
 }
 

@@ -86,10 +86,33 @@ fn a_schema_decides_names_tenancy_and_which_classes_there_are() {
     let directory = DataDirectory::open(&data, Some(schema)).unwrap();
     assert_eq!(
         named(&directory),
-        [("EmptyMT", true, 0), ("NOTE", false, 1), ("Nowhere", false, 0), ("Shelf", true, 1),]
+        [
+            ("EmptyMT", true, 0),
+            ("Forgotten", false, 0),
+            ("NOTE", false, 1),
+            ("Nowhere", false, 0),
+            ("Shelf", true, 1),
+        ]
     );
-    let forgotten = Warning::ClassNotInSchema { directory: "forgotten".to_owned() };
-    assert_eq!(directory.warnings(), [forgotten]);
+    assert_eq!(directory.warnings(), []);
+    let faults = |class: &offloom_weaviate_disk::Class| -> Vec<String> {
+        let faults = class.faults.iter().map(|fault| format!("{}: {fault}", class.name));
+        faults.collect()
+    };
+    let file = root.path().join("schema.json").display().to_string();
+    assert_eq!(
+        directory.classes().iter().flat_map(faults).collect::<Vec<_>>(),
+        [
+            format!(
+                "Forgotten: schema file {file} does not fit the data directory: it lacks class \
+                 Forgotten, whose directory is forgotten; save a fresh answer of GET /v1/schema"
+            ),
+            format!(
+                "Nowhere: schema file {file} does not fit the data directory: it has class Nowhere, \
+                 of which the directory holds nothing; save a fresh answer of GET /v1/schema"
+            ),
+        ]
+    );
     let definition = rows::class(&directory, "NOTE").definition.as_deref();
     assert_eq!(definition, Some(r#"{"class": "NOTE"}"#));
     for name in ["EmptyMT", "Nowhere"] {
@@ -145,7 +168,7 @@ fn directories_that_are_not_weaviates_are_refused() {
     assert!(other.to_string().contains("PERSISTENCE_DATA_PATH"), "{other}");
     // A server without classes is one.
     fs::create_dir(root.path().join("raft")).unwrap();
-    assert_eq!(DataDirectory::open(root.path(), None).unwrap().classes(), []);
+    assert!(DataDirectory::open(root.path(), None).unwrap().classes().is_empty());
 }
 
 #[test]
@@ -156,20 +179,30 @@ fn links_out_of_the_directory_are_not_followed() {
     let bucket = add(&data, "Note", SHARD, "Note");
     let elsewhere = add(&outside, "Other", SHARD, "Other");
 
-    symlink(outside.join("other"), data.join("other")).unwrap();
-    let error = DataDirectory::open(&data, None).unwrap_err();
-    assert!(matches!(&error, DiskError::Link { entry, .. } if entry == "./other"), "{error}");
-    fs::remove_file(data.join("other")).unwrap();
-
-    symlink(outside.join("other").join(SHARD), data.join("note/bbbbbbbbbbbb")).unwrap();
-    let error = DataDirectory::open(&data, None).unwrap_err();
-    assert!(matches!(&error, DiskError::Link { .. }), "{error}");
-    fs::remove_file(data.join("note/bbbbbbbbbbbb")).unwrap();
-
     let read = || {
         let directory = DataDirectory::open(&data, None).unwrap();
         rows::read(&directory, rows::class(&directory, "Note"), 1 << 20, LIMITS)
     };
+    symlink(outside.join("other"), data.join("other")).unwrap();
+    let directory = DataDirectory::open(&data, None).unwrap();
+    assert_eq!(named(&directory), [("Note", false, 1), ("Other", false, 0)]);
+    let [fault] = &*rows::class(&directory, "Other").faults else { panic!("{directory:?}") };
+    assert!(matches!(&**fault, DiskError::List { entry, .. } if entry == "other"), "{fault}");
+    assert_eq!(read().unwrap().all().len(), 1);
+    fs::remove_file(data.join("other")).unwrap();
+
+    symlink(outside.join("other").join(SHARD), data.join("note/bbbbbbbbbbbb")).unwrap();
+    let directory = DataDirectory::open(&data, None).unwrap();
+    let note = rows::class(&directory, "Note");
+    let faults: Vec<_> = note.shards.iter().map(|shard| shard.fault.is_some()).collect();
+    assert_eq!(faults, [false, true]);
+    let mut units =
+        directory.units(note, offloom_weaviate_disk::UnitOptions { block_bytes: 1 << 20 });
+    assert_eq!(units.by_ref().count(), 1);
+    let error = units.shards()[1].error.as_ref().unwrap().to_string();
+    assert!(error.contains("cannot list note/bbbbbbbbbbbb"), "{error}");
+    fs::remove_file(data.join("note/bbbbbbbbbbbb")).unwrap();
+
     assert_eq!(read().unwrap().all().len(), 1);
     let name = "segment-0000000000000000002.wal";
     let log = elsewhere.join("segment-0000000000000000001.wal");
@@ -192,7 +225,7 @@ fn a_shard_without_data_is_reported_with_its_reason() {
     let data = root.path().join("data");
     let mut writer = DirectoryWriter::create(&data).unwrap();
     let class = writer.class(CLASS, true).unwrap();
-    class.empty_shard("a").unwrap();
+    class.shard("a").unwrap();
     class.shard("b").unwrap();
     let empty_log = class.shard("c").unwrap();
     empty_log.wal(1).unwrap().finish().unwrap();
@@ -202,6 +235,8 @@ fn a_shard_without_data_is_reported_with_its_reason() {
     let empty = class.shard("e").unwrap();
     empty.segment(1, NameStyle::Long, SegmentOptions::default()).unwrap().finish().unwrap();
     let directory = DataDirectory::open(&data, None).unwrap();
+    // Dropped before it is read.
+    fs::remove_dir_all(class.path().join("a")).unwrap();
     let class = rows::class(&directory, "Article");
     let read = rows::read(&directory, class, 1 << 20, LIMITS).unwrap();
     let shards: Vec<_> = read
@@ -268,7 +303,7 @@ fn a_survey_shows_files_counts_and_what_was_decided() {
     fs::write(shard.file("segment-0000000000000000006.db.tmp"), b"x").unwrap();
     let directory = shard.open();
     let class = rows::class(&directory, CLASS);
-    let survey = directory.survey(class).unwrap();
+    let survey = directory.survey(class);
     let [shard_survey] = survey.shards.as_slice() else { panic!("{survey:?}") };
     let [CopySurvey { objects_estimate, raw_bytes, segments, logs, ignored, fault, .. }] =
         shard_survey.copies.as_slice()
@@ -299,7 +334,7 @@ fn a_survey_shows_files_counts_and_what_was_decided() {
     assert!(estimate.raw_bytes >= *raw_bytes);
     // Damage is part of the survey, and does not end it.
     fs::write(shard.file("segment-0000000000000000007.db"), b"too short").unwrap();
-    let survey = directory.survey(class).unwrap();
+    let survey = directory.survey(class);
     assert_eq!(survey.shards[0].copies[0].segments.len(), 2);
     let fault = survey.shards[0].fault().unwrap().to_string();
     assert!(fault.contains("segment-0000000000000000007.db"), "{fault}");

@@ -1,4 +1,6 @@
 //! Logs: versions, torn tails, and their place among the segments.
+use std::collections::BTreeMap;
+
 use offloom_encoder::{Node, Object, ObjectOptions, SegmentOptions, WalVersion, tear};
 use offloom_rows::BatchLimits;
 use offloom_weaviate_disk::{LogFault, ReadOptions, ShardWarning, UnitCursor, UnitOptions};
@@ -157,6 +159,51 @@ fn a_log_that_overwrites_one_key_again_and_again_keeps_the_last() {
         pairs(&shard.found()),
         [(0, r#"{"n":149997}"#), (1, r#"{"n":149998}"#), (2, r#"{"n":149999}"#)]
     );
+}
+
+/// Superseded records are dropped several times while so long a log is indexed.
+#[test]
+fn a_log_of_two_hundred_thousand_records_loses_no_key() {
+    const RECORDS: u32 = 200_000;
+    let number_of = |id: u32, change: u32| {
+        let mut object = Object::new([0; 16], CLASS);
+        object.uuid[..4].copy_from_slice(&id.to_be_bytes());
+        object.properties = Some(format!(r#"{{"n":{change}}}"#).into_bytes());
+        object
+    };
+    let live = |object: &Object| Node::live(object, &ObjectOptions::default()).unwrap();
+    // Ids come in another order than that of the file; those in the upper half are written once.
+    let new_id = |number: u32| number.wrapping_mul(2_654_435_761);
+    let mut model = BTreeMap::new();
+    let shard = Shard::new();
+    let older: BTreeMap<u32, u32> = (0..2_000).map(|at| (new_id(at * 75), u32::MAX)).collect();
+    let nodes: Vec<Node> =
+        older.iter().map(|(id, change)| live(&number_of(*id, *change))).collect();
+    shard.segment(1, SegmentOptions::default(), &nodes);
+    let mut log = shard.writer.wal(2).unwrap();
+    let mut new = 0;
+    for change in 0..RECORDS {
+        let again = (change % 4 == 3).then(|| new_id(new / 3)).filter(|id| *id < 1 << 31);
+        let id = again.unwrap_or_else(|| {
+            new += 1;
+            new_id(new - 1)
+        });
+        let object = number_of(id, change);
+        let delete = change % 7 == 0;
+        let node = if delete { Node::tombstone(object.uuid, None) } else { live(&object) };
+        log.append(&node, WalVersion::V1).unwrap();
+        model.insert(id, (!delete).then_some(change));
+    }
+    log.finish().unwrap();
+    assert!(model.len() > 2 * 65_536 && model.len() + 10_000 < RECORDS as usize);
+    let expected: Vec<([u8; 16], Vec<u8>)> = model
+        .into_iter()
+        .filter_map(|(id, change)| Some(number_of(id, change?)))
+        .map(|object| (object.uuid, object.properties.unwrap()))
+        .collect();
+    let found = shard.rows().into_iter().map(|row| (row.id, row.properties.unwrap()));
+    let found: Vec<_> = found.collect();
+    assert!(found == expected, "{} rows of {}", found.len(), expected.len());
 }
 
 #[test]

@@ -8,6 +8,7 @@
 )]
 mod allocations;
 mod bad_data;
+mod batches;
 #[allow(dead_code, reason = "the schema's own tests use the rest")]
 #[path = "../../../weaviate-schema/tests/schema/bbolt_file.rs"]
 mod bbolt_file;
@@ -16,19 +17,26 @@ mod cutting;
 mod damage;
 mod descriptors;
 mod directory;
+mod emptiness;
 mod filters;
 mod flat;
 mod leftovers;
+mod listings;
 mod live;
 #[allow(dead_code, reason = "the schema's own tests use the rest")]
 #[path = "../../../weaviate-schema/tests/schema/log.rs"]
 mod log;
 mod logs;
+mod missing;
 mod model;
 mod nodes;
 mod objects;
+mod one_cluster;
 mod real;
 mod rows;
 mod shard;
+mod stale;
+mod stale_logs;
 mod tenants;
 mod untouched;
+mod wrong_rows;

@@ -7,7 +7,12 @@ use offloom_encoder::{
 };
 use offloom_rows::BatchLimits;
 use offloom_weaviate_disk::{DataDirectory, SchemaFile};
-use proptest::{collection::vec, option, prelude::*, sample::select};
+use proptest::{
+    collection::{btree_map, vec},
+    option,
+    prelude::*,
+    sample::select,
+};
 
 use crate::rows::{self, LIMITS, Row};
 
@@ -28,14 +33,17 @@ pub enum Source {
     Log(Vec<([u8; 16], Change, WalVersion)>),
 }
 
-fn key() -> impl Strategy<Value = [u8; 16]> {
-    // Few enough that sources meet on the same keys; both ends of the order are among them.
-    let key = |number: u8| match number {
+/// One of `count` keys, which include both ends of the order.
+fn key(count: u16) -> impl Strategy<Value = [u8; 16]> {
+    (0..count).prop_map(|number| match number {
         0 => [0; 16],
-        47 => [255; 16],
-        _ => [number.wrapping_mul(89); 16],
-    };
-    (0..48_u8).prop_map(key)
+        1 => [255; 16],
+        _ => {
+            // In another order than that of the numbers.
+            let bytes = number.wrapping_mul(40_503).to_be_bytes();
+            std::array::from_fn(|at| bytes[at % 2])
+        }
+    })
 }
 
 fn vector() -> impl Strategy<Value = Vec<f32>> {
@@ -112,7 +120,7 @@ fn change() -> impl Strategy<Value = Change> {
 
 fn source() -> impl Strategy<Value = Source> {
     let segment_options =
-        (0..3_u16, 0..2_u16, 1..3_u16, select(vec![TreeOrder::Level, TreeOrder::VanEmdeBoas]))
+        (0..3_u16, 0..2_u16, 0..7_u16, select(vec![TreeOrder::Level, TreeOrder::VanEmdeBoas]))
             .prop_map(|(level, version, secondary_keys, tree_order)| SegmentOptions {
                 level,
                 version,
@@ -120,13 +128,17 @@ fn source() -> impl Strategy<Value = Source> {
                 tree_order,
             });
     let style = select(vec![NameStyle::Short, NameStyle::Long]);
-    let changes = proptest::collection::btree_map(key(), change(), 0..24);
+    // Few keys, so that sources meet on the same ones; or many in one segment.
+    let changes = prop_oneof![
+        9 => btree_map(key(48), change(), 0..24),
+        1 => btree_map(key(1_000), change(), 48..160),
+    ];
     let version = select(vec![WalVersion::V0, WalVersion::V1, WalVersion::V1]);
     prop_oneof![
         3 => (style, segment_options, changes).prop_map(|(style, options, changes)| {
             Source::Segment { style, options, changes }
         }),
-        1 => vec((key(), change(), version), 0..24).prop_map(Source::Log),
+        1 => vec((key(48), change(), version), 0..24).prop_map(Source::Log),
     ]
 }
 
@@ -138,6 +150,18 @@ fn node(id: [u8; 16], change: &Change) -> Node {
         }
         Change::Delete { deleted_ms } => Node::tombstone(id, *deleted_ms),
     }
+}
+
+/// A node as a segment with so many slots for secondary keys has it: keys of many lengths, in some slots
+/// none, and in some nodes fewer keys than slots.
+fn with_secondary_keys(node: Node, slots: u16) -> Node {
+    let seed = node.key.iter().fold(node.value.len(), |sum, byte| sum + usize::from(*byte));
+    let filled = if seed % 3 == 0 { slots / 2 } else { slots };
+    let key = |slot: usize| match (seed + slot) % 4 {
+        0 => Vec::new(),
+        length => vec![seed as u8; length * (slot + 1) * 7],
+    };
+    node.with_secondary_keys((0..usize::from(filled)).map(key).collect())
 }
 
 /// The row that an object becomes.
@@ -183,7 +207,8 @@ fn write(shards: &[(&str, Vec<Source>)], root: &Path) -> Vec<Row> {
                 Source::Segment { style, options, changes } => {
                     let mut writer = shard.segment(file, *style, options.clone()).unwrap();
                     for (id, change) in changes {
-                        writer.append(&node(*id, change)).unwrap();
+                        let slots = options.secondary_keys;
+                        writer.append(&with_secondary_keys(node(*id, change), slots)).unwrap();
                         apply(*id, change);
                     }
                     writer.finish().unwrap();

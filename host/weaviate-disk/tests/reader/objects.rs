@@ -1,6 +1,6 @@
 //! Stored objects that break their format, and those at the borders of what it allows.
 use offloom_encoder::{Generation, Node, Object, ObjectOptions, SegmentOptions, WalVersion};
-use offloom_rows::{BatchLimits, MAX_ROW_BYTES};
+use offloom_rows::{BatchLimits, ObjectLimit};
 use offloom_weaviate_disk::{
     DiskError, LsmError, ObjectFault, ReadOptions, SegmentFault, UnitCursor, UnitOptions,
 };
@@ -213,7 +213,7 @@ fn text(bytes: usize) -> String {
 
 #[test]
 fn a_row_of_nearly_32_mib_is_read_and_a_larger_one_is_an_error() {
-    let limit = MAX_ROW_BYTES as usize;
+    let limit = ObjectLimit::DEFAULT.row_bytes() as usize;
     for in_log in [false, true] {
         let shard = |bytes: usize| {
             let shard = Shard::new();
@@ -243,6 +243,7 @@ fn a_row_of_nearly_32_mib_is_read_and_a_larger_one_is_an_error() {
             };
             assert_eq!(key, Uuid::from_bytes(id(3)));
             assert!(error.to_string().contains("more than the 33554432"), "{error}");
+            assert!(error.to_string().contains("raise --max-object-bytes"), "{error}");
             // What writes the test's own file is the largest.
             assert!(largest <= 4 * bytes);
         }
@@ -250,9 +251,41 @@ fn a_row_of_nearly_32_mib_is_read_and_a_larger_one_is_an_error() {
 }
 
 #[test]
+fn the_limit_of_an_export_decides_which_objects_are_too_large() {
+    for in_log in [false, true] {
+        let shard = Shard::new();
+        let large = text(40 << 20);
+        let nodes = [object(1, "{}"), object(2, &large), object(3, "{}")]
+            .map(|object| Node::live(&object, &ObjectOptions::default()).unwrap());
+        if in_log {
+            shard.log(7, &nodes, WalVersion::V1);
+        } else {
+            shard.segment(7, SegmentOptions::default(), &nodes);
+        }
+        let read = |bytes: u64| {
+            let object_limit = ObjectLimit::new(bytes).unwrap();
+            let options = ReadOptions { object_limit, ..ReadOptions::default() };
+            let directory = shard.open();
+            let class = rows::class(&directory, CLASS);
+            let units = directory.units(class, UnitOptions { block_bytes: 1 << 20 });
+            let read = |unit| rows::read_cursor(UnitCursor::open(&unit, &options), rows::LIMITS);
+            units.map(read).collect::<Result<Vec<_>, _>>().map(|units| units.concat())
+        };
+        let rows = read(41 << 20).unwrap();
+        assert_eq!(rows.len(), 3);
+        assert!(rows[1].properties.as_deref() == Some(large.as_bytes()));
+        // A limit above half of it reads the value and refuses the row, a lower one does not read it.
+        for bytes in [39 << 20, 2 << 20] {
+            let error = read(bytes).unwrap_err().to_string();
+            assert!(error.contains(&format!("more than the {bytes} that one may have")), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_value_too_large_to_be_read_does_no_harm_where_it_is_replaced() {
     let shard = Shard::new();
-    let large = object(1, &text(3 * MAX_ROW_BYTES as usize));
+    let large = object(1, &text(3 * ObjectLimit::DEFAULT.row_bytes() as usize));
     let large = Node::live(&large, &ObjectOptions::default()).unwrap();
     let small = Node::live(&object(2, "{}"), &ObjectOptions::default()).unwrap();
     shard.segment(1, SegmentOptions::default(), &[large, small]);

@@ -209,7 +209,8 @@ fn the_classes_are_those_of_the_server_with_a_schema_file_and_without() {
             assert_eq!(directory.warnings(), [], "{name}");
         }
         for (class, known) in directory.classes().iter().zip(described.classes()) {
-            assert_eq!(class.shards, known.shards, "{name}");
+            let (found, expected) = (format!("{:?}", class.shards), format!("{:?}", known.shards));
+            assert_eq!(found, expected, "{name}");
         }
     }
 }

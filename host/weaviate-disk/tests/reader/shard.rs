@@ -118,10 +118,22 @@ pub fn delete(number: u8) -> Node {
 
 /// Adds an object of `class_name` to a shard of the class that lies in `directory`; the bucket.
 pub fn add(data: &Path, directory: &str, shard: &str, class_name: &str) -> PathBuf {
+    add_object(
+        data,
+        directory,
+        shard,
+        Object { class_name: class_name.to_owned(), ..object(1, "{}") },
+    )
+}
+
+/// Adds the object with this number to a shard of a class.
+pub fn put_one(data: &Path, class: &str, shard: &str, number: u8) {
+    add_object(data, class, shard, Object { class_name: class.to_owned(), ..object(number, "{}") });
+}
+
+fn add_object(data: &Path, directory: &str, shard: &str, object: Object) -> PathBuf {
     let mut writer = DirectoryWriter::create(data).unwrap();
     let shard = writer.class(directory, false).unwrap().shard(shard).unwrap();
-    let mut object = object(1, "{}");
-    object.class_name = class_name.to_owned();
     let node = Node::live(&object, &Default::default()).unwrap();
     let mut log = shard.wal(1).unwrap();
     log.append(&node, WalVersion::V1).unwrap();

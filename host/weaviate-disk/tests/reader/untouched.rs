@@ -34,7 +34,7 @@ fn read_all(data: &Path, schema: Option<&Path>) -> usize {
     for schema in [None, schema.map(|path| SchemaFile::parse(path, std::fs::read(path)).unwrap())] {
         let Ok(directory) = DataDirectory::open(data, schema) else { continue };
         for class in directory.classes() {
-            directory.survey(class).unwrap();
+            directory.survey(class);
             directory.estimate(class);
             let rows = rows::read(&directory, class, 100_000, LIMITS);
             count += rows.map_or(0, |rows| rows.all().len());

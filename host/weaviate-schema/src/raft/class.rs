@@ -22,13 +22,20 @@ pub(super) struct Class {
     /// Replication factor of the sharding state, or 0.
     recorded_factor: u32,
     pub shards: BTreeMap<String, ShardState>,
+    /// RAFT index of the last entry that made or deleted shards, or of a later one.
+    pub shards_changed_at: u64,
     /// Tenants on their way to or from cold storage.
     pub transfers: Transfers,
 }
 
 impl Class {
-    /// A class of this definition and these shards.
-    pub fn new(definition: Definition, sharding: ShardingState) -> Result<Class, Refusal> {
+    /// A class of this definition and these shards, which log entry `changed_at` or an earlier one
+    /// made.
+    pub fn new(
+        definition: Definition,
+        sharding: ShardingState,
+        changed_at: u64,
+    ) -> Result<Class, Refusal> {
         let settings = definition.settings()?;
         if !names::is_class_name(&settings.name) {
             return Err(Refusal::Name { name: settings.name });
@@ -38,6 +45,7 @@ impl Class {
             settings,
             recorded_factor: sharding.replication_factor(),
             shards: sharding.into_shards(),
+            shards_changed_at: changed_at,
             transfers: Transfers::default(),
         })
     }
@@ -129,8 +137,8 @@ impl Class {
     /// Name and state of the class.
     pub fn finish(self) -> (String, ClassState) {
         let name = self.settings.name.clone();
-        let state =
-            ClassState::new(&self.definition, self.settings, self.recorded_factor, self.shards);
-        (name, state)
+        let (factor, changed_at) = (self.recorded_factor, self.shards_changed_at);
+        let state = ClassState::new(&self.definition, self.settings, factor, self.shards);
+        (name, ClassState { shards_changed_at: changed_at, ..state })
     }
 }

@@ -33,6 +33,8 @@ pub(super) enum Command {
     ProcessTenants,
     /// Replica movement.
     MoveReplica,
+    /// Gives the cluster its id, once.
+    SetClusterId,
     /// A known command that does not change the schema: shard status, aliases, roles, users,
     /// namespaces, the progress of replication and of distributed tasks.
     Unrelated,
@@ -55,8 +57,9 @@ impl Command {
             18 => Command::DeleteTenants,
             19 => Command::ProcessTenants,
             212 => Command::MoveReplica,
-            10 | 40..=42 | 60..=64 | 80..=85 | 90..=94 | 99 => Command::Unrelated,
-            200..=211 | 213 | 220..=225 | 300..=309 | 400 => Command::Unrelated,
+            400 => Command::SetClusterId,
+            10 | 40..=42 | 60..=65 | 80..=85 | 90..=94 | 99 => Command::Unrelated,
+            200..=211 | 213 | 220..=225 | 300..=309 => Command::Unrelated,
             _ => return None,
         })
     }
@@ -77,6 +80,7 @@ impl Command {
             Command::DeleteTenants => "DELETE_TENANT",
             Command::ProcessTenants => "TENANT_PROCESS",
             Command::MoveReplica => "REPLICATION_REPLICATE_ADD_REPLICA_TO_SHARD",
+            Command::SetClusterId => "CLUSTER_ID_SET",
             Command::Unrelated => "UNRELATED",
         }
     }
@@ -142,6 +146,13 @@ pub(super) struct UpdateTenantsPayload {
 pub(super) struct DeleteTenantsPayload {
     #[prost(string, repeated, tag = "1")]
     pub tenants: Vec<String>,
+}
+
+/// Payload of CLUSTER_ID_SET.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct ClusterIdPayload {
+    #[prost(string, tag = "1")]
+    pub cluster_id: String,
 }
 
 /// Payload of TENANT_PROCESS: a node's progress with moving tenants to or from cold storage.

@@ -1,22 +1,36 @@
 //! The format of an entry of the RAFT log: MessagePack as hashicorp's library writes it
 //! (`data-directory.md` 5.1).
+use crc::{CRC_64_XZ, Crc, Table};
 use prost::Message;
 use rmp::{
     Marker,
-    decode::{RmpRead, read_map_len, read_marker},
+    decode::{RmpRead, read_array_len, read_map_len, read_marker},
 };
 
-use crate::raft::command::ApplyRequest;
+use crate::{history::Mark, raft::command::ApplyRequest};
 
-/// The type of an entry that has a command.
+/// The types of entries that are read.
 const COMMAND: u64 = 0;
+const CONFIGURATION: u64 = 5;
+
+static CONTENT: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
 
 /// The fields of an entry that are read.
 #[derive(Debug)]
 pub(super) struct LogEntry {
     pub index: u64,
-    /// `None` for RAFT's own types of entries: 1 noop, 4 barrier, 5 configuration.
-    pub command: Option<ApplyRequest>,
+    pub mark: Mark,
+    pub content: Content,
+}
+
+/// What an entry is for.
+#[derive(Debug)]
+pub(super) enum Content {
+    Command(ApplyRequest),
+    /// The nodes of the cluster by name.
+    Configuration(Vec<String>),
+    /// RAFT's own: 1 noop, 4 barrier.
+    Other,
 }
 
 /// A value in the map of an entry, which is flat.
@@ -39,7 +53,8 @@ impl LogEntry {
     /// # Errors
     /// What is wrong with the entry.
     pub fn parse(mut value: &[u8]) -> Result<LogEntry, String> {
-        let (mut index, mut kind, mut data) = (None, None, None);
+        let (mut index, mut term, mut kind, mut data) = (None, None, None, None);
+        let mut appended_at = None;
         let fields =
             read_map_len(&mut value).map_err(|error| format!("it is not a map: {error}"))?;
         for _ in 0..fields {
@@ -47,20 +62,77 @@ impl LogEntry {
             let field = scalar(&mut value).ok_or("it is truncated, or not a flat map")?;
             match (name, field) {
                 (Scalar::Bytes(b"Index"), Scalar::Integer(stated)) => index = Some(stated),
+                (Scalar::Bytes(b"Term"), Scalar::Integer(stated)) => term = Some(stated),
                 (Scalar::Bytes(b"Type"), Scalar::Integer(stated)) => kind = Some(stated),
                 (Scalar::Bytes(b"Data"), Scalar::Bytes(stated)) => data = Some(stated),
+                (Scalar::Bytes(b"AppendedAt"), Scalar::Bytes(stated)) => {
+                    appended_at = time(stated);
+                }
                 _ => {}
             }
         }
         let index = index.ok_or("it has no Index")?;
-        if kind.ok_or("it has no Type")? != COMMAND {
-            return Ok(LogEntry { index, command: None });
-        }
-        match ApplyRequest::decode(data.ok_or("it has no Data")?) {
-            Ok(command) => Ok(LogEntry { index, command: Some(command) }),
-            Err(error) => Err(format!("its Data is not a command: {error}")),
+        let kind = kind.ok_or("it has no Type")?;
+        let mark = Mark {
+            term: term.unwrap_or(0),
+            content: (kind != CONFIGURATION).then(|| checksum(kind, data.unwrap_or_default())),
+            appended_at,
+        };
+        let content = match kind {
+            COMMAND => {
+                let command = ApplyRequest::decode(data.ok_or("it has no Data")?);
+                Content::Command(
+                    command.map_err(|error| format!("its Data is not a command: {error}"))?,
+                )
+            }
+            // Which nodes there are is a hint only.
+            CONFIGURATION => {
+                servers(data.unwrap_or_default()).map_or(Content::Other, Content::Configuration)
+            }
+            _ => Content::Other,
+        };
+        Ok(LogEntry { index, mark, content })
+    }
+}
+
+fn checksum(kind: u64, data: &[u8]) -> u64 {
+    let mut digest = CONTENT.digest();
+    digest.update(&kind.to_be_bytes());
+    digest.update(data);
+    digest.finalize()
+}
+
+/// Seconds and nanoseconds of a time as Go writes it: a byte for the version, they, and the time
+/// zone. `None` for the zero time, which the first entry has, and for any other form.
+fn time(stated: &[u8]) -> Option<[u8; 12]> {
+    /// 1 January of year 1, UTC.
+    const ZERO: [u8; 12] = [0; 12];
+    if !matches!(stated.len(), 15 | 16) {
+        return None;
+    }
+    let time = stated.get(1..13)?.try_into().ok()?;
+    Some(time).filter(|time| *time != ZERO)
+}
+
+/// The names in a configuration: a map with the list `Servers`, each a map with `Suffrage`, `ID` and
+/// `Address`.
+fn servers(mut data: &[u8]) -> Option<Vec<String>> {
+    let mut servers = Vec::new();
+    for _ in 0..read_map_len(&mut data).ok()? {
+        let Scalar::Bytes(b"Servers") = scalar(&mut data)? else {
+            scalar(&mut data)?;
+            continue;
+        };
+        for _ in 0..read_array_len(&mut data).ok()? {
+            for _ in 0..read_map_len(&mut data).ok()? {
+                let (name, field) = (scalar(&mut data)?, scalar(&mut data)?);
+                if let (Scalar::Bytes(b"ID"), Scalar::Bytes(id)) = (name, field) {
+                    servers.push(String::from_utf8_lossy(id).into_owned());
+                }
+            }
         }
     }
+    Some(servers)
 }
 
 /// Takes the next value from `rest`; `None` if it is truncated or of a type that no entry has.

@@ -6,6 +6,7 @@ use prost::Message;
 
 use crate::{
     cluster::ClassState,
+    names,
     raft::command::{AddTenantsPayload, ApplyRequest, Command, DeleteTenantsPayload},
 };
 
@@ -13,7 +14,7 @@ use crate::{
 /// in the log precedes is not recorded.
 #[derive(Debug, Default)]
 pub(super) struct Lives {
-    /// By exact class name.
+    /// By directory of the class.
     classes: BTreeMap<String, ClassLives>,
 }
 
@@ -48,25 +49,26 @@ impl Lives {
     /// Records the command of log entry `index`.
     pub fn record(&mut self, index: u64, request: &ApplyRequest) {
         let payload = request.payload.as_slice();
+        let directory = || names::class_directory(&request.class);
         match Command::from_number(request.number) {
             // Its tenants are deleted with it.
             Some(Command::DeleteClass) => {
                 let deleted = ClassLives { class: Life::Deleted, tenants: BTreeMap::new() };
-                self.classes.insert(request.class.clone(), deleted);
+                self.classes.insert(directory(), deleted);
             }
             Some(Command::AddClass | Command::RestoreClass) => {
-                if let Some(lives) = self.classes.get_mut(&request.class) {
+                if let Some(lives) = self.classes.get_mut(&directory()) {
                     lives.class.create(index);
                 }
             }
             Some(Command::DeleteTenants) => {
                 let Ok(payload) = DeleteTenantsPayload::decode(payload) else { return };
-                let lives = self.classes.entry(request.class.clone()).or_default();
+                let lives = self.classes.entry(directory()).or_default();
                 let deleted = payload.tenants.into_iter().map(|name| (name, Life::Deleted));
                 lives.tenants.extend(deleted);
             }
             Some(Command::AddTenants) => {
-                let Some(lives) = self.classes.get_mut(&request.class) else { return };
+                let Some(lives) = self.classes.get_mut(&directory()) else { return };
                 let Ok(payload) = AddTenantsPayload::decode(payload) else { return };
                 let is_again = matches!(lives.class, Life::Again(_));
                 for tenant in payload.tenants {
@@ -81,7 +83,7 @@ impl Lives {
 
     /// Sets [`crate::ShardState::made_again_at`] of the shards of class `name`.
     pub fn mark(&self, name: &str, class: &mut ClassState) {
-        let Some(lives) = self.classes.get(name) else { return };
+        let Some(lives) = self.classes.get(&names::class_directory(name)) else { return };
         for (shard, state) in &mut class.shards {
             let life = lives.tenants.get(shard).copied().unwrap_or_default();
             state.made_again_at = match (life, lives.class) {

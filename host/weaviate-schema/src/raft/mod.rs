@@ -19,8 +19,13 @@ mod transfers;
 use std::{io, ops::RangeInclusive};
 
 use cap_std::fs::Dir;
+use offloom_weaviate_access::explain;
 
-use self::{entry::LogEntry, replay::Replay, snapshot::Snapshot};
+use self::{
+    entry::{Content, LogEntry},
+    replay::Replay,
+    snapshot::Snapshot,
+};
 use crate::{
     bbolt::Database,
     cluster::{ClusterSchema, ReadFrom},
@@ -41,11 +46,23 @@ const LOG_BUCKET: &[u8] = b"logs";
 /// See [`SchemaError`]. An unusable snapshot is a warning; it is an error if the log is incomplete
 /// without it.
 pub fn read(data_directory: &Dir) -> Result<Option<ClusterSchema>, SchemaError> {
+    read_up_to(data_directory, u64::MAX)
+}
+
+/// The same without the log entries after `last`.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_up_to(
+    data_directory: &Dir,
+    last: u64,
+) -> Result<Option<ClusterSchema>, SchemaError> {
     retry::while_transient(|| {
         let raft = match data_directory.open_dir(DIRECTORY) {
             Ok(raft) => raft,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => {
+            Err(error) => {
+                let source = explain(error, data_directory, "", DIRECTORY);
                 return Err(SchemaError::Read { file: DIRECTORY.to_owned(), source });
             }
         };
@@ -57,7 +74,7 @@ pub fn read(data_directory: &Dir) -> Result<Option<ClusterSchema>, SchemaError> 
         if log.is_none() && snapshot.is_none() && warnings.is_empty() {
             return Ok(None);
         }
-        let mut schema = replay(snapshot, log.as_ref())?;
+        let mut schema = replay(snapshot, log.as_ref(), last)?;
         warnings.append(&mut schema.warnings);
         schema.warnings = warnings;
         Ok(Some(schema))
@@ -69,30 +86,34 @@ pub fn read(data_directory: &Dir) -> Result<Option<ClusterSchema>, SchemaError> 
 /// # Errors
 /// See [`SchemaError`].
 pub fn read_database(log: &Database) -> Result<ClusterSchema, SchemaError> {
-    replay(None, Some(log))
+    replay(None, Some(log), u64::MAX)
 }
 
 fn replay(
     snapshot: Option<Snapshot>,
     log: Option<&Database>,
+    last: u64,
 ) -> Result<ClusterSchema, SchemaError> {
-    let (snapshot, index, classes) = match snapshot {
-        Some(snapshot) => (Some(snapshot.name), snapshot.index, snapshot.classes),
-        None => (None, 0, Vec::new()),
-    };
-    let mut replay = Replay::new(classes);
+    let mut replay = Replay::default();
+    let (mut name, mut index) = (None, 0);
+    if let Some(snapshot) = snapshot {
+        name = Some(snapshot.name.clone());
+        index = snapshot.last.index;
+        replay = Replay::of_snapshot(snapshot);
+    }
     let entries = match log {
-        Some(log) => replay_log(log, index, &mut replay)?,
+        Some(log) => replay_log(log, index, last, &mut replay)?,
         None => None,
     };
-    Ok(replay.finish(ReadFrom::Raft { snapshot, entries }))
+    Ok(replay.finish(ReadFrom::Raft { snapshot: name, entries }))
 }
 
-/// Applies the entries after `snapshot_index`, none of which may be missing, and returns their
-/// indexes.
+/// Applies the entries after `snapshot_index`, none of which may be missing, up to `last`, and returns
+/// their indexes.
 fn replay_log(
     log: &Database,
     snapshot_index: u64,
+    last: u64,
     replay: &mut Replay,
 ) -> Result<Option<RangeInclusive<u64>>, SchemaError> {
     let mut replayed: Option<RangeInclusive<u64>> = None;
@@ -106,27 +127,31 @@ fn replay_log(
         if found == 0 {
             return Err(invalid(format!("its key {key:02x?} is not an index")));
         }
-        if found <= snapshot_index {
-            // The snapshot has its effect. It does not have which entry made a shard.
-            if let Some(request) = LogEntry::parse(value).map_err(invalid)?.command {
-                replay.record(found, &request);
-            }
+        if found > last {
             return Ok(());
         }
-        let last = replayed.as_ref().map_or(snapshot_index, |replayed| *replayed.end());
-        let expected = last.saturating_add(1);
-        if found != expected {
+        let is_new = found > snapshot_index;
+        let previous = replayed.as_ref().map_or(snapshot_index, |replayed| *replayed.end());
+        let expected = previous.saturating_add(1);
+        if is_new && found != expected {
             return Err(SchemaError::LogGap { file: file(), expected, found });
         }
         let entry = LogEntry::parse(value).map_err(invalid)?;
-        if entry.index != found {
+        if is_new && entry.index != found {
             return Err(invalid(format!("it states index {}", entry.index)));
         }
-        if let Some(request) = entry.command {
-            replay.apply(found, &request);
+        replay.add(found, entry.mark);
+        match entry.content {
+            Content::Command(request) if is_new => replay.apply(found, &request),
+            // The snapshot has its effect. It does not have which entry made a shard.
+            Content::Command(request) => replay.record(found, &request),
+            Content::Configuration(servers) if is_new => replay.configure(servers),
+            Content::Configuration(_) | Content::Other => {}
         }
-        let first = replayed.as_ref().map_or(found, |replayed| *replayed.start());
-        replayed = Some(first..=found);
+        if is_new {
+            let first = replayed.as_ref().map_or(found, |replayed| *replayed.start());
+            replayed = Some(first..=found);
+        }
         Ok(())
     })?;
     Ok(replayed)

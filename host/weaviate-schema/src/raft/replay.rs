@@ -6,31 +6,46 @@ use serde::Deserialize;
 
 use crate::{
     cluster::{ClusterSchema, ReadFrom},
+    history::{History, Mark},
     names,
     raft::{
         class::Class,
-        command::{ApplyRequest, ClassPayload, Command},
+        command::{ApplyRequest, ClassPayload, ClusterIdPayload, Command},
         lives::Lives,
         refusal::Refusal,
+        snapshot::Snapshot,
     },
     warning::SchemaWarning,
 };
 
 /// The classes, as of some entry of the log.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Replay {
     /// By directory: two classes may not share one.
     classes: BTreeMap<String, Class>,
     lives: Lives,
+    history: History,
     warnings: Vec<SchemaWarning>,
 }
 
 impl Replay {
-    /// Starts with the classes of a snapshot, or with none.
-    pub fn new(classes: Vec<Class>) -> Replay {
+    /// Starts with the classes of a snapshot.
+    pub fn of_snapshot(snapshot: Snapshot) -> Replay {
         let directory = |class: &Class| names::class_directory(class.name());
-        let classes = classes.into_iter().map(|class| (directory(&class), class)).collect();
-        Replay { classes, lives: Lives::default(), warnings: Vec::new() }
+        let classes = snapshot.classes.into_iter().map(|class| (directory(&class), class));
+        let Snapshot { last, servers, cluster_id, .. } = snapshot;
+        let history = History::of_snapshot(last, servers, cluster_id);
+        Replay { classes: classes.collect(), history, ..Replay::default() }
+    }
+
+    /// Adds log entry `index` to the history, whatever it is for.
+    pub fn add(&mut self, index: u64, mark: Mark) {
+        self.history.add(index, mark);
+    }
+
+    /// A later configuration of the cluster replaces the one before.
+    pub fn configure(&mut self, servers: Vec<String>) {
+        self.history.servers = servers;
     }
 
     /// Records the lives in log entry `index`, whose command a snapshot includes.
@@ -46,7 +61,7 @@ impl Replay {
             self.pass_over(index, request.number);
             return;
         };
-        if let Err(refusal) = self.apply_command(command, request) {
+        if let Err(refusal) = self.apply_command(index, command, request) {
             let (command, reason) = (command.name(), refusal.to_string());
             self.warnings.push(SchemaWarning::NotApplied { index, command, class, reason });
         }
@@ -79,23 +94,27 @@ impl Replay {
             (name, state)
         };
         let classes = self.classes.into_values().map(marked).collect();
-        ClusterSchema { read_from, classes, warnings: self.warnings }
+        let (history, warnings) = (Some(self.history), self.warnings);
+        ClusterSchema { read_from, classes, history, warnings }
     }
 
-    fn apply_command(&mut self, command: Command, request: &ApplyRequest) -> Result<(), Refusal> {
+    fn apply_command(
+        &mut self,
+        index: u64,
+        command: Command,
+        request: &ApplyRequest,
+    ) -> Result<(), Refusal> {
         let payload = request.payload.as_slice();
         match command {
-            Command::AddClass | Command::RestoreClass => self.add_class(json(payload)?)?,
+            Command::AddClass | Command::RestoreClass => self.add_class(index, json(payload)?)?,
             Command::UpdateClass => {
                 let payload: ClassPayload = json(payload)?;
                 let name = payload.class.settings()?.name;
                 self.class(&name)?.update(payload)?;
             }
-            // A class that does not exist is ignored.
+            // A class that does not exist is ignored. The case of the name does not matter.
             Command::DeleteClass => {
-                if self.class(&request.class).is_ok() {
-                    self.classes.remove(&names::class_directory(&request.class));
-                }
+                self.classes.remove(&names::class_directory(&request.class));
             }
             Command::AddProperty => self.class(&request.class)?.add_properties(json(payload)?)?,
             Command::UpdateProperty => {
@@ -108,16 +127,28 @@ impl Replay {
                 self.class(&request.class)?.delete_replica(&json(payload)?)?
             }
             Command::AddTenants => {
-                self.multi_tenant(&request.class)?.add_tenants(Message::decode(payload)?)?;
+                let class = self.multi_tenant(&request.class)?;
+                class.add_tenants(Message::decode(payload)?)?;
+                class.shards_changed_at = index;
             }
             Command::UpdateTenants => {
                 self.multi_tenant(&request.class)?.update_tenants(Message::decode(payload)?)?;
             }
             Command::DeleteTenants => {
-                self.multi_tenant(&request.class)?.delete_tenants(Message::decode(payload)?);
+                let class = self.multi_tenant(&request.class)?;
+                class.delete_tenants(Message::decode(payload)?);
+                class.shards_changed_at = index;
             }
             Command::ProcessTenants => {
                 self.multi_tenant(&request.class)?.process_tenants(Message::decode(payload)?)?;
+            }
+            Command::SetClusterId => {
+                // Set once: a later one is ignored.
+                if let Ok(ClusterIdPayload { cluster_id }) = Message::decode(payload)
+                    && !cluster_id.is_empty()
+                {
+                    self.history.cluster_id.get_or_insert(cluster_id);
+                }
             }
             Command::Unrelated => {}
         }
@@ -125,8 +156,9 @@ impl Replay {
     }
 
     /// Refuses a class whose name differs from another's in case only: both would share a directory.
-    fn add_class(&mut self, payload: ClassPayload) -> Result<(), Refusal> {
-        let class = Class::new(payload.class, payload.state.ok_or(Refusal::NoShardingState)?)?;
+    fn add_class(&mut self, index: u64, payload: ClassPayload) -> Result<(), Refusal> {
+        let sharding = payload.state.ok_or(Refusal::NoShardingState)?;
+        let class = Class::new(payload.class, sharding, index)?;
         match self.classes.entry(names::class_directory(class.name())) {
             Entry::Occupied(present) => {
                 Err(Refusal::ClassExists { name: present.get().name().to_owned() })

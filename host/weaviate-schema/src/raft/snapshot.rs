@@ -4,11 +4,13 @@ use std::{borrow::Cow, collections::BTreeMap, io};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use cap_std::fs::Dir;
 use crc::{CRC_64_XZ, Crc, Table};
+use offloom_weaviate_access::explain;
 use serde::Deserialize;
 
 use crate::{
     definition::Definition,
     error::SchemaError,
+    history::Position,
     raft::{
         class::Class,
         command::{Progress, Transfer},
@@ -38,8 +40,12 @@ static CHECKSUM: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
 pub(super) struct Snapshot {
     /// Name of its directory.
     pub name: String,
-    /// RAFT index of the last log entry that it includes.
-    pub index: u64,
+    /// The last log entry that it includes.
+    pub last: Position,
+    /// Names of the nodes in the cluster's configuration.
+    pub servers: Vec<String>,
+    /// Since 1.40.
+    pub cluster_id: Option<String>,
     pub classes: Vec<Class>,
 }
 
@@ -70,11 +76,27 @@ enum SnapshotError {
 struct Meta {
     #[serde(rename = "Index")]
     index: u64,
+    #[serde(rename = "Term", default)]
+    term: u64,
+    #[serde(rename = "Configuration")]
+    configuration: Option<Configuration>,
     #[serde(rename = "Size")]
     state_bytes: u64,
     /// Base64 of 8 bytes, big-endian.
     #[serde(rename = "CRC")]
     checksum: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Configuration {
+    #[serde(rename = "Servers")]
+    servers: Option<Vec<Server>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Server {
+    #[serde(rename = "ID")]
+    id: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,6 +106,7 @@ struct State<'s> {
     schema: Option<Cow<'s, str>>,
     /// The same map without base64, in snapshots of the first versions.
     classes: Option<BTreeMap<String, ClassRecord>>,
+    cluster_id: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -92,6 +115,9 @@ struct ClassRecord {
     definition: Definition,
     #[serde(rename = "Sharding", default)]
     sharding: ShardingState,
+    /// RAFT index of the last entry that made or deleted shards, or changed the status of one.
+    #[serde(rename = "ShardVersion", default)]
+    shard_version: u64,
     /// By tenant and direction, then by node.
     #[serde(rename = "ShardProcesses")]
     transfers: Option<BTreeMap<String, BTreeMap<String, ReportRecord>>>,
@@ -110,12 +136,16 @@ struct TenantRecord {
     status: String,
 }
 
-/// Reads the newest usable snapshot in `raft`. Unusable ones become warnings.
+/// Reads the newest usable snapshot in `raft`. Unusable ones become warnings, unless permission to read
+/// one is denied: that is no damage, and its remedy is another.
 pub(super) fn newest(
     raft: &Dir,
     warnings: &mut Vec<SchemaWarning>,
 ) -> Result<Option<Snapshot>, SchemaError> {
-    let failed = |source| SchemaError::Read { file: PATH.to_owned(), source };
+    let failed = |error| {
+        let source = explain(error, raft, "raft", DIRECTORY);
+        SchemaError::Read { file: PATH.to_owned(), source }
+    };
     let directory = match raft.open_dir(DIRECTORY) {
         Ok(directory) => directory,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -129,7 +159,8 @@ pub(super) fn newest(
     found.sort();
     for (_, name) in found.into_iter().rev() {
         match load(&directory, &name) {
-            Ok((index, classes)) => return Ok(Some(Snapshot { name, index, classes })),
+            Ok(snapshot) => return Ok(Some(snapshot)),
+            Err(SnapshotError::Read(error)) if error.is_denied() => return Err(error),
             Err(error) => {
                 let reason = error.to_string();
                 warnings.push(SchemaWarning::SnapshotSkipped { snapshot: name, reason });
@@ -146,7 +177,7 @@ fn age(name: &str) -> Option<[u64; 3]> {
     numbers.next().is_none().then_some(age)
 }
 
-fn load(snapshots: &Dir, name: &str) -> Result<(u64, Vec<Class>), SnapshotError> {
+fn load(snapshots: &Dir, name: &str) -> Result<Snapshot, SnapshotError> {
     let meta = read(snapshots, name, META, MAX_META_BYTES)?;
     let meta: Meta = serde_json::from_slice(&meta)
         .map_err(|source| SnapshotError::Json { file: META, source })?;
@@ -159,7 +190,16 @@ fn load(snapshots: &Dir, name: &str) -> Result<(u64, Vec<Class>), SnapshotError>
     if computed != meta.checksum {
         return Err(SnapshotError::Checksum { computed, stated: meta.checksum });
     }
-    Ok((meta.index, classes(&state)?))
+    let failed = |source| SnapshotError::Json { file: STATE, source };
+    let state: State<'_> = serde_json::from_slice(&state).map_err(failed)?;
+    let servers = meta.configuration.and_then(|configuration| configuration.servers);
+    Ok(Snapshot {
+        name: name.to_owned(),
+        last: Position { term: meta.term, index: meta.index },
+        servers: servers.unwrap_or_default().into_iter().map(|server| server.id).collect(),
+        cluster_id: state.cluster_id.clone().filter(|id| !id.is_empty()),
+        classes: classes(state, meta.index)?,
+    })
 }
 
 fn read(
@@ -180,22 +220,24 @@ fn read(
     Ok(regular_file::read_whole(&opened, file_bytes, &path)?)
 }
 
-fn classes(state: &[u8]) -> Result<Vec<Class>, SnapshotError> {
-    let failed = |source| SnapshotError::Json { file: STATE, source };
-    let State { schema, classes } = serde_json::from_slice(state).map_err(failed)?;
-    let records: BTreeMap<String, ClassRecord> = match (schema, classes) {
+fn classes(state: State<'_>, index: u64) -> Result<Vec<Class>, SnapshotError> {
+    let records: BTreeMap<String, ClassRecord> = match (state.schema, state.classes) {
         (Some(schema), _) => {
             let schema = STANDARD.decode(schema.as_bytes())?;
-            serde_json::from_slice(&schema).map_err(failed)?
+            serde_json::from_slice(&schema)
+                .map_err(|source| SnapshotError::Json { file: STATE, source })?
         }
         (None, Some(classes)) => classes,
         (None, None) => return Err(SnapshotError::NoSchema),
     };
-    records.into_iter().map(|(name, record)| class(name, record)).collect()
+    records.into_iter().map(|(name, record)| class(name, record, index)).collect()
 }
 
-fn class(name: String, record: ClassRecord) -> Result<Class, SnapshotError> {
-    let class = match Class::new(record.definition, record.sharding) {
+/// The class in a snapshot whose last entry is `index`.
+fn class(name: String, record: ClassRecord, index: u64) -> Result<Class, SnapshotError> {
+    // The first versions do not have it.
+    let changed_at = if record.shard_version > 0 { record.shard_version } else { index };
+    let class = match Class::new(record.definition, record.sharding, changed_at) {
         Ok(class) if class.name() == name => class,
         Ok(class) => {
             return Err(SnapshotError::OtherClass { name, defined: class.name().to_owned() });

@@ -347,7 +347,7 @@ fn a_tenant_is_restored_from_cold_storage_to_the_current_nodes() {
 #[test]
 fn unrelated_commands_are_ignored_and_unknown_ones_are_warnings() {
     let unrelated =
-        [10, 40, 42, 60, 64, 80, 85, 90, 94, 99, 200, 211, 213, 220, 225, 300, 309, 400];
+        [10, 40, 42, 60, 64, 65, 80, 85, 90, 94, 99, 200, 211, 213, 220, 225, 300, 309, 400];
     let mut log = article();
     for number in unrelated {
         log = log.command(number, "Article", b"anything");
@@ -355,10 +355,10 @@ fn unrelated_commands_are_ignored_and_unknown_ones_are_warnings() {
     let log = log.entry(4, None).entry(0, Some(b"")).command(7, "Article", b"?");
     let log = log.command(7, "Article", b"?");
     let warnings =
-        [SchemaWarning::UnknownCommands { numbers: [0, 7].into(), entries: 3, first: 23 }];
+        [SchemaWarning::UnknownCommands { numbers: [0, 7].into(), entries: 3, first: 24 }];
     let schema = log.read();
     assert_eq!(schema.warnings, warnings);
-    assert_eq!(schema.read_from, ReadFrom::Raft { snapshot: None, entries: Some(1..=25) });
+    assert_eq!(schema.read_from, ReadFrom::Raft { snapshot: None, entries: Some(1..=26) });
 }
 
 #[test]
@@ -406,4 +406,12 @@ fn a_shard_remembers_the_entry_that_made_it_after_a_deletion() {
         .command(3, "Article", b"") // 4
         .add_class(&definition("Article", &json!([])), &shards(&[("s2", &["n1"])])); // 5
     assert_eq!(made_again(&single.read(), "Article"), expected(&[("s2", 5)]));
+}
+
+#[test]
+fn a_class_is_deleted_whatever_the_case_of_its_name() {
+    let log = article().command(3, "ARTICLE", b""); // 4
+    assert!(log.read().classes.is_empty());
+    let log = log.add_class(&definition("Article", &json!([])), &shards(&[("s2", &["n1"])])); // 5
+    assert_eq!(made_again(&log.read(), "Article"), expected(&[("s2", 5)]));
 }

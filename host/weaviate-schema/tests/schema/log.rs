@@ -5,15 +5,47 @@ use serde_json::{Value, json};
 use crate::bbolt_file::{self, Node, SHAPE, Tree};
 
 /// A log, entry by entry.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Log {
     entries: Vec<Vec<u8>>,
+    /// Of the entries that follow.
+    term: u8,
+    /// A byte of the time in the entries that follow.
+    clock: u8,
 }
 
 impl Log {
     /// A new cluster's: RAFT's own configuration and the first leader's noop.
     pub fn new() -> Log {
-        Log::default().entry(5, Some(b"\x81\xa7Servers\x90")).entry(1, None)
+        Log::of_servers(&[])
+    }
+
+    /// The same with these nodes in the configuration.
+    pub fn of_servers(names: &[&str]) -> Log {
+        let mut servers = b"\x81\xa7Servers".to_vec();
+        servers.push(0x90 | u8::try_from(names.len()).unwrap());
+        for name in names {
+            servers.extend(b"\x83\xa7Address\xaelocalhost:8300\xa2ID");
+            servers.extend(raw(name.as_bytes()));
+            servers.extend(b"\xa8Suffrage\x00");
+        }
+        let log = Log { entries: Vec::new(), term: 2, clock: 0x18 };
+        log.entry(5, Some(&servers)).entry(1, None)
+    }
+
+    /// The entries that follow are of another term.
+    pub fn in_term(self, term: u8) -> Log {
+        Log { term, ..self }
+    }
+
+    /// The entries that follow were appended at another time.
+    pub fn at_time(self, clock: u8) -> Log {
+        Log { clock, ..self }
+    }
+
+    /// The number of entries, which is the RAFT index of the last one.
+    pub fn last(&self) -> u64 {
+        self.entries.len() as u64
     }
 
     /// Appends an entry of RAFT.
@@ -21,7 +53,9 @@ impl Log {
         let index = u8::try_from(self.entries.len() + 1).unwrap();
         let mut entry = vec![0x86];
         entry.extend(raw(b"AppendedAt"));
-        entry.extend(raw(b"\x01\0\0\0\x0e\xe2\x95\xb8\x90\x18\xdfFj\xff\xff"));
+        let mut appended_at = *b"\x01\0\0\0\x0e\xe2\x95\xb8\x90\0\xdfFj\xff\xff";
+        appended_at[9] = self.clock;
+        entry.extend(raw(&appended_at));
         entry.extend(raw(b"Data"));
         entry.extend(data.map_or_else(|| vec![0xC0], raw));
         entry.extend(raw(b"Extensions"));
@@ -29,7 +63,7 @@ impl Log {
         entry.extend(raw(b"Index"));
         entry.extend([0xCC, index]);
         entry.extend(raw(b"Term"));
-        entry.push(2);
+        entry.push(self.term);
         entry.extend(raw(b"Type"));
         entry.push(kind);
         self.entries.push(entry);

@@ -13,6 +13,8 @@ mod bbolt;
 mod bbolt_file;
 mod commands;
 mod damage;
+mod histories;
+#[allow(dead_code, reason = "the reader's tests use the rest")]
 mod log;
 mod real;
 mod schema_db;

@@ -12,7 +12,6 @@ fn classes_tenants_and_files_are_where_servers_put_them() {
     let root = tempfile::tempdir().unwrap();
     let mut directory = DirectoryWriter::create(root.path()).unwrap();
     let shelf = directory.class("MyShelf", true).unwrap();
-    shelf.empty_shard("never-Loaded").unwrap();
     let tenant = shelf.shard("a_B").unwrap();
     directory.class("NoTenants", true).unwrap();
     for (style, level) in [(NameStyle::Short, 0), (NameStyle::Long, 3)] {
@@ -26,7 +25,6 @@ fn classes_tenants_and_files_are_where_servers_put_them() {
 
     assert!(root.path().join("migration1.22.fs.hierarchy").is_file());
     assert_eq!(fs::read_dir(root.path().join("notenants")).unwrap().count(), 0);
-    assert_eq!(fs::read_dir(root.path().join("myshelf/never-Loaded")).unwrap().count(), 0);
     let bucket = root.path().join("myshelf/a_B/lsm/objects");
     assert_eq!(bucket, tenant.path());
     assert_eq!(fs::metadata(&bucket).unwrap().permissions().mode() & 0o777, 0o700);

@@ -44,6 +44,8 @@ impl Shard {
         let root = tempfile::tempdir().unwrap();
         let bucket = root.path().join(format!("{DIRECTORY}/{SHARD}/lsm/objects"));
         fs::create_dir_all(&bucket).unwrap();
+        // Empty, so that a shard without objects is an empty one.
+        fs::write(root.path().join(format!("{DIRECTORY}/{SHARD}/indexcount")), b"").unwrap();
         Shard { root, bucket }
     }
 

@@ -143,7 +143,8 @@ fn entry(index: u64, number: u8, class: &[u8], payload: &[u8]) -> Vec<u8> {
         request.extend(varint(bytes.len()));
         request.extend(bytes);
     }
-    let mut entry = vec![0x83, 0xA5];
+    let mut entry = vec![0x84, 0xA4];
+    entry.extend(b"Term\x02\xA5");
     entry.extend(b"Index\xCF");
     entry.extend(index.to_be_bytes());
     entry.extend(b"\xA4Type\x00\xA4Data\xDB");
@@ -172,7 +173,7 @@ pub fn raft_snapshot(input: &[u8]) {
     };
     let checksum = Crc::<u64>::new(&CRC_64_XZ).checksum(&state).to_be_bytes();
     let checksum = STANDARD.encode(checksum);
-    let meta = format!(r#"{{"Index":7,"Size":{},"CRC":"{checksum}"}}"#, state.len());
+    let meta = format!(r#"{{"Index":7,"Term":2,"Size":{},"CRC":"{checksum}"}}"#, state.len());
 
     let root = tempfile::tempdir().unwrap();
     let snapshot = root.path().join("raft/snapshots/2-7-1700000000000");

@@ -1,6 +1,7 @@
 //! Takes snapshots in a loop while a writer is at work, and reads each of them wholly.
-use std::{env, path::Path, thread, time::Duration};
+use std::{path::Path, thread, time::Duration};
 
+use offloom_encoder::scale;
 use offloom_weaviate_disk::{DataDirectory, LsmError, SchemaFile, Unit, UnitOptions};
 
 use super::{
@@ -11,11 +12,6 @@ use crate::{
     rows::{self, LIMITS},
     shard::{CLASS, Shard},
 };
-
-/// How many snapshots each writer's work is looked at with; `OFFLOOM_TEST_SNAPSHOTS` asks for more.
-fn snapshots_wanted() -> u64 {
-    env::var("OFFLOOM_TEST_SNAPSHOTS").map_or(400, |count| count.parse().unwrap())
-}
 
 /// One writer is looked at so often; then it is killed, and another one begins. Some are looked at
 /// for long, so that they come to compactions of compactions; some are killed soon.
@@ -66,7 +62,8 @@ fn check_snapshot(directory: &DataDirectory, root: &Path, number: u64) -> bool {
 }
 
 fn snapshots_of(mode: Mode) {
-    let wanted = snapshots_wanted();
+    // With each mode of the writer.
+    let wanted = scale(400, 2_000);
     let (mut good, mut busy) = (0, 0);
     let mut seed = 0;
     while good < wanted {
@@ -93,7 +90,9 @@ fn snapshots_of(mode: Mode) {
         good += 1;
         seed += 1;
     }
-    println!("{good} snapshots of {seed} writers ({mode:?}), none wrong; {busy} times too busy");
+    println!(
+        "soak: {good} snapshots of {seed} writers ({mode:?}), none wrong; {busy} times too busy"
+    );
     assert!(busy * 10 < good, "{busy} times too busy for {good} snapshots");
 }
 

@@ -1,0 +1,320 @@
+//! Every setting of the server by its documented variable, observed at a running server.
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use offloom_encoder::{Workload, write_workload};
+use offloom_fixtures::{Fixture, unpack};
+use offloom_test_parts::{Keys, Proxy, SeaweedFs};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::bad_data::Damaged;
+use crate::guests::ids_guest;
+use crate::program::{offloom, program, root};
+use crate::s3;
+use crate::server::Server;
+
+/// One test for each key, called like it, with the variable that belongs to the key.
+macro_rules! observed {
+    ($($key:ident),* $(,)?) => {
+        const OBSERVED: &[&str] = &[$(stringify!($key)),*];
+
+        mod by_its_variable {
+            $(#[test]
+            fn $key() {
+                super::$key(&super::variable(stringify!($key)));
+            })*
+        }
+    };
+}
+
+observed! {
+    allowed_buckets, bucket, cache_dir, config, data_dir, filesystem_root, guest, listen, log,
+    max_exports, path, quarantine_raw, schema, shutdown_grace_seconds, state_dir, workers,
+}
+
+/// As `docs/rest-api.md` has it: `OFFLOOM_<KEY>`.
+fn variable(key: &str) -> String {
+    format!("OFFLOOM_{}", key.to_uppercase())
+}
+
+/// The first column of the table of settings.
+fn documented() -> BTreeSet<String> {
+    let docs = std::fs::read_to_string(root().join("docs/rest-api.md")).unwrap();
+    let (_, section) = docs.split_once("\n## Settings\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| row.split_once('`').unwrap().0.to_owned()).collect()
+}
+
+#[test]
+fn every_documented_setting_is_observed_and_has_its_variable_in_the_help() {
+    let mut expected = documented();
+    let help = offloom(["serve", "--help"]).expect_success().out;
+    let shown = |key: &String| help.contains(&format!("[env: {}=", variable(key)));
+    let hidden: Vec<_> = expected.iter().filter(|key| !shown(key)).collect();
+    assert!(hidden.is_empty(), "{hidden:?} {help}");
+    // The file itself, and the log (`docs/guests.md`).
+    expected.extend(["config", "log"].map(str::to_owned));
+    assert_eq!(help.matches("[env: OFFLOOM_").count(), expected.len() - 1, "{help}");
+    assert_eq!(OBSERVED.iter().map(|key| (*key).to_owned()).collect::<BTreeSet<_>>(), expected);
+}
+
+/// A directory to export, and a place for the rest.
+struct Trial {
+    fixture: Fixture,
+    work: TempDir,
+}
+
+impl Trial {
+    fn new() -> Trial {
+        Trial { fixture: unpack("basic").unwrap(), work: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.work.path().join(name)
+    }
+
+    /// `offloom serve` with this variable; the settings that it cannot do without are flags.
+    fn command(&self, variable: &str, value: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = program();
+        command.arg("serve").env(variable, value);
+        for (key, needed) in [
+            ("data_dir", self.fixture.data_dir()),
+            ("filesystem_root", self.path("out")),
+            ("listen", "127.0.0.1:0".into()),
+            ("state_dir", self.path("state")),
+        ] {
+            if variable != self::variable(key) {
+                command.arg(format!("--{}", key.replace('_', "-"))).arg(needed);
+            }
+        }
+        command
+    }
+
+    fn serve(&self, variable: &str, value: impl AsRef<std::ffi::OsStr>) -> Server {
+        Server::start(&mut self.command(variable, value))
+    }
+
+    fn serve_s3(&self, variable: &str, value: &str, bucket: Option<&str>) -> Server {
+        let mut command = self.command(variable, value);
+        command.envs(SeaweedFs::shared().environment(Keys::ReadWrite));
+        command.args(bucket.map(|name| format!("--bucket={name}")));
+        Server::start(&mut command)
+    }
+}
+
+/// Exports one small class, and returns the last status.
+fn export(server: &Server, backend: &str, place: &Value) -> Value {
+    let body = json!({ "id": "tried", "include": ["Target"], "config": place });
+    server.post(&format!("/v1/export/{backend}"), &body).ok();
+    let ended = server.wait(backend, "tried");
+    assert_eq!(ended["status"], "SUCCESS", "{ended:#}");
+    ended
+}
+
+fn data_dir(variable: &str) {
+    let trial = Trial::new();
+    let server = trial.serve(variable, trial.fixture.data_dir());
+    export(&server, "filesystem", &json!({}));
+}
+
+fn filesystem_root(variable: &str) {
+    let trial = Trial::new();
+    let server = trial.serve(variable, trial.path("elsewhere"));
+    export(&server, "filesystem", &json!({}));
+    assert!(trial.path("elsewhere/tried/Target.parquet").exists());
+}
+
+fn listen(variable: &str) {
+    let trial = Trial::new();
+    let server = trial.serve(variable, "127.0.0.2:0");
+    assert!(server.authority().starts_with("127.0.0.2:"), "{}", server.authority());
+}
+
+fn state_dir(variable: &str) {
+    let trial = Trial::new();
+    let _server = trial.serve(variable, trial.path("remembered"));
+    assert!(trial.path("remembered/exports.redb").exists());
+}
+
+/// A file that holds all that is needed.
+fn config(variable: &str) {
+    let trial = Trial::new();
+    let file = trial.path("offloom.toml");
+    let text = format!(
+        "data_dir = {:?}\nlisten = '127.0.0.1:0'\nfilesystem_root = {:?}\nstate_dir = {:?}\n",
+        trial.fixture.data_dir(),
+        trial.path("of-file"),
+        trial.path("state"),
+    );
+    std::fs::write(&file, text).unwrap();
+    let server = Server::start(program().arg("serve").env(variable, file));
+    export(&server, "filesystem", &json!({}));
+    assert!(trial.path("of-file/tried/Target.parquet").exists());
+}
+
+fn schema(variable: &str) {
+    let trial = Trial::new();
+    let server = trial.serve(variable, trial.fixture.schema_file());
+    export(&server, "filesystem", &json!({}));
+    let manifest = std::fs::read(trial.path("out/tried/export_metadata.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let from = manifest["source"]["schemaFrom"].as_str().unwrap();
+    assert!(from.contains(trial.fixture.schema_file().to_str().unwrap()), "{from}");
+}
+
+fn guest(variable: &str) {
+    let trial = Trial::new();
+    let server = trial.serve(variable, ids_guest());
+    export(&server, "filesystem", &json!({}));
+    assert!(trial.path("out/tried/Target.ids").exists());
+}
+
+/// A guest that is small, because it is compiled anew.
+fn cache_dir(variable: &str) {
+    let trial = Trial::new();
+    let mut command = trial.command(variable, trial.path("compiled"));
+    let _server = Server::start(command.arg("--guest").arg(ids_guest()));
+    let names: Vec<String> = std::fs::read_dir(trial.path("compiled"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(names.len() == 1 && names[0].ends_with(".guest"), "{names:?}");
+}
+
+fn quarantine_raw(variable: &str) {
+    let damaged = Damaged::new("basic");
+    damaged.break_object("note");
+    for (value, kept) in [("true", true), ("false", false)] {
+        let work = damaged.to.path().join(value);
+        let mut command = crate::server::serve_filesystem(&damaged.data_dir(), &work);
+        let server = Server::start(command.env(variable, value));
+        let body = json!({ "id": "tried", "include": ["Note"], "onBadObject": "quarantine" });
+        server.post("/v1/export/filesystem", &body).ok();
+        assert_eq!(server.wait("filesystem", "tried")["status"], "SUCCESS");
+        let lines = std::fs::read(work.join("out/tried/quarantine/Note.jsonl")).unwrap();
+        let line: Value = serde_json::from_slice(&lines).unwrap();
+        assert_eq!(line.get("raw").is_some(), kept, "{line}");
+    }
+}
+
+/// Each worker may run on a thread of its own.
+fn workers(variable: &str) {
+    for wanted in [3, 5] {
+        let trial = Trial::new();
+        let server = trial.serve(variable, wanted.to_string());
+        let tasks = format!("/proc/{}/task", server.process_id());
+        let names = std::fs::read_dir(tasks).unwrap().map(|task| {
+            std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default()
+        });
+        assert_eq!(names.filter(|name| name.trim() == "guest").count(), wanted);
+    }
+}
+
+fn bucket(variable: &str) {
+    let (trial, bucket) = (Trial::new(), s3::bucket("set-bucket"));
+    let server = trial.serve_s3(variable, bucket, None);
+    assert_eq!(export(&server, "s3", &json!({}))["path"], "s3://set-bucket/tried/");
+}
+
+fn allowed_buckets(variable: &str) {
+    let buckets = ["set-allowed-a", "set-allowed-b"].map(s3::bucket);
+    for bucket in buckets {
+        let trial = Trial::new();
+        let server = trial.serve_s3(variable, &buckets.join(","), None);
+        let ended = export(&server, "s3", &json!({ "bucket": bucket }));
+        assert_eq!(ended["path"], format!("s3://{bucket}/tried/"));
+    }
+}
+
+fn path(variable: &str) {
+    let (trial, bucket) = (Trial::new(), s3::bucket("set-path"));
+    let server = trial.serve_s3(variable, "team/a", Some(bucket));
+    assert_eq!(export(&server, "s3", &json!({}))["path"], "s3://set-path/team/a/tried/");
+}
+
+/// A server whose exports do not come to an end, because the store is too slow for them.
+struct Held {
+    source: TempDir,
+    _proxy: Proxy,
+    server: Server,
+}
+
+impl Held {
+    fn new(bucket: &'static str, configure: impl FnOnce(&mut Command)) -> Held {
+        let source = tempfile::tempdir().unwrap();
+        write_workload(Workload::W1, 2_000, source.path()).unwrap();
+        let proxy = Proxy::start(SeaweedFs::shared().endpoint());
+        let mut command = program();
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--bucket", s3::bucket(bucket)])
+            .args(["--data-dir".as_ref(), source.path().join("data").as_os_str()])
+            .args(["--state-dir".as_ref(), source.path().join("state").as_os_str()])
+            .envs(Keys::ReadWrite.environment(&proxy.endpoint()))
+            .stderr(File::create(source.path().join("log")).unwrap());
+        configure(&mut command);
+        let server = Server::start(&mut command);
+        proxy.throttle(1 << 20);
+        Held { source, _proxy: proxy, server }
+    }
+
+    fn create(&self, id: &str) {
+        self.server.post("/v1/export/s3", &json!({ "id": id })).ok();
+    }
+
+    /// Creates more exports than run at once, and waits until so many run.
+    fn expect_at_once(&self, limit: usize) {
+        let ids: Vec<String> = (0..limit + 2).map(|number| format!("held-{number}")).collect();
+        ids.iter().for_each(|id| self.create(id));
+        let of_status = |wanted: &str| {
+            let status = |id: &String| self.server.get(&format!("/v1/export/s3/{id}")).ok();
+            ids.iter().filter(|id| status(id)["status"] == wanted).count()
+        };
+        s3::eventually(|| of_status("TRANSFERRING") == limit && of_status("STARTED") == 2);
+    }
+}
+
+fn max_exports(variable: &str) {
+    Held::new("set-max-exports", |command| {
+        command.env(variable, "2");
+    })
+    .expect_at_once(2);
+}
+
+#[test]
+fn four_exports_run_at_once_by_default() {
+    let docs = std::fs::read_to_string(root().join("docs/rest-api.md")).unwrap();
+    assert!(docs.contains("exports that run at once, 4; others wait as `STARTED`"));
+    Held::new("set-by-default", |_| ()).expect_at_once(4);
+}
+
+/// Without the variable it would be 20 seconds.
+fn shutdown_grace_seconds(variable: &str) {
+    let held = Held::new("set-grace", |command| {
+        command.env(variable, "3");
+    });
+    held.create("cut");
+    s3::eventually(|| held.server.get("/v1/export/s3/cut").ok()["status"] == "TRANSFERRING");
+    let begun = Instant::now();
+    held.server.signal("-TERM");
+    assert!(held.server.ended().success());
+    let took = begun.elapsed();
+    assert!((Duration::from_secs(3)..Duration::from_secs(18)).contains(&took), "{took:?}");
+}
+
+fn log(variable: &str) {
+    for (level, logged) in [("warn", false), ("info", true)] {
+        let held = Held::new("set-log", |command| {
+            command.env(variable, level);
+        });
+        let id = format!("canceled-{level}");
+        held.create(&id);
+        assert_eq!(held.server.delete(&format!("/v1/export/s3/{id}")).status, 204);
+        let text = std::fs::read_to_string(held.source.path().join("log")).unwrap();
+        assert_eq!(text.contains("the export was canceled"), logged, "{level}: {text}");
+    }
+}

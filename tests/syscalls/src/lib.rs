@@ -1,0 +1,47 @@
+//! Stops a program at chosen system calls, so that a test sees their order or acts between two of them.
+//!
+//! The kernel does it: a seccomp filter with user notification (Linux 5.5). It needs no rights, and
+//! nothing in the watched program. Not every file operation is known here, only what tests ask for.
+//!
+//! Reading order: `call`, `filter`, `notification`, and [`watch`] below, which joins them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "only tests use this crate, and there a failed expectation is a failed test"
+)]
+mod call;
+mod filter;
+mod notification;
+
+use std::{sync::mpsc, thread};
+
+pub use call::{Call, Event};
+
+/// Runs `work` on a thread of its own. Each of the `calls` that the thread makes, or a thread or process
+/// that it starts, waits until `on_call` has returned; then the kernel makes it, unchanged.
+///
+/// Returns when `work` and all that it started have ended.
+///
+/// # Panics
+/// When the kernel has no such filters, and when `work` panics.
+pub fn watch<T: Send>(
+    calls: &[Call],
+    work: impl FnOnce() -> T + Send,
+    mut on_call: impl FnMut(&Event),
+) -> T {
+    thread::scope(|scope| {
+        let (to_watcher, from_work) = mpsc::channel();
+        let work = scope.spawn(move || {
+            to_watcher.send(filter::install(calls)).expect("the watcher waits");
+            work()
+        });
+        if let Ok(listener) = from_work.recv() {
+            while let Some(notification) = notification::next(&listener) {
+                on_call(&notification.event());
+                notification.resume(&listener);
+            }
+        }
+        work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
