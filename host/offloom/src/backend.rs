@@ -103,6 +103,7 @@ impl BackendConfig {
             _ => Err(self.not_available(backend)),
         }
     }
+
     fn not_available(&self, backend: &str) -> BackendError {
         BackendError::NotAvailable { backend: backend.to_owned(), known: self.known().join(", ") }
     }
