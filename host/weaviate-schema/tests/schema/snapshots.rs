@@ -4,11 +4,14 @@ use std::{fs, path::PathBuf};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use offloom_fixtures::Fixture;
 use offloom_weaviate_schema::{
-    ClusterSchema, ReadFrom, SchemaError, SchemaWarning, ShardStatus, stored,
+    Agreement, ClusterSchema, Foreign, ReadFrom, SchemaError, SchemaWarning, ShardStatus, stored,
 };
 use serde_json::{Value, json};
 
-use crate::{log::Log, real::open};
+use crate::{
+    log::{Log, field},
+    real::open,
+};
 
 const NEWEST: &str = "2-9-1795408308542";
 const OLDER: &str = "2-3-1795408306746";
@@ -199,4 +202,19 @@ fn states_without_a_schema_are_skipped() {
         assert!(reason.contains(part), "{reason}");
         assert!(!schema.classes.is_empty());
     }
+}
+
+#[test]
+fn a_snapshot_has_the_id_of_its_cluster() {
+    let options = Options::unpack();
+    options.replace(&json!({"classes": {}, "cluster_id": "one"}), 9);
+    let history = options.read().unwrap().history.unwrap();
+    let other = Log::new().command(400, "", &field(1, b"two")).read().history.unwrap();
+    let (left, right) = ("one".to_owned(), "two".to_owned());
+    let foreign = Agreement::Foreign(Foreign::ClusterIds { left, right });
+    assert_eq!(history.agreement(&other), foreign);
+    // Before 1.40 there is none, and so no reason to be of another cluster.
+    options.replace(&json!({"classes": {}, "cluster_id": ""}), 9);
+    let history = options.read().unwrap().history.unwrap();
+    assert!(!matches!(history.agreement(&other), Agreement::Foreign(Foreign::ClusterIds { .. })));
 }
