@@ -157,7 +157,8 @@ fn a_bad_object_is_treated_as_the_request_says() {
         (json!({ "onBadObject": "skip" }), "SUCCESS", false),
         (json!({ "onBadObject": "quarantine" }), "SUCCESS", true),
     ] {
-        let id = format!("bad-{}", policy.to_string().replace(|c: char| !c.is_ascii_lowercase(), "-"));
+        let id =
+            format!("bad-{}", policy.to_string().replace(|c: char| !c.is_ascii_lowercase(), "-"));
         let ended = export(&server, &id, "Note", &policy);
         assert_eq!(ended["status"], status, "{policy}: {ended:#}");
         assert_eq!(ended.get("partial").is_some(), status == "SUCCESS", "{policy}: {ended:#}");
@@ -179,7 +180,8 @@ fn stored_bytes_are_kept_only_where_the_operator_allows_it() {
         let mut command = serve_filesystem(&damaged.data_dir(), &work);
         let server = Server::start(command.args(flags));
         // A request cannot ask for them.
-        let more = json!({ "onBadObject": "quarantine", "quarantineRaw": true, "quarantine_raw": true });
+        let more =
+            json!({ "onBadObject": "quarantine", "quarantineRaw": true, "quarantine_raw": true });
         assert_eq!(export(&server, "listed", "Note", &more)["status"], "SUCCESS");
         let lines = std::fs::read(work.join("out/listed/quarantine/Note.jsonl")).unwrap();
         let line: Value = serde_json::from_slice(&lines).unwrap();

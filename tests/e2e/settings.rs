@@ -298,9 +298,7 @@ fn shutdown_grace_seconds(variable: &str) {
         command.env(variable, "3");
     });
     held.create("cut");
-    s3::eventually(|| {
-        held.server.get("/v1/export/s3/cut").ok()["status"] == "TRANSFERRING"
-    });
+    s3::eventually(|| held.server.get("/v1/export/s3/cut").ok()["status"] == "TRANSFERRING");
     let begun = Instant::now();
     held.server.signal("-TERM");
     assert!(held.server.ended().success());

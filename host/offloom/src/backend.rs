@@ -112,10 +112,7 @@ impl BackendConfig {
     }
 
     fn not_available(&self, backend: &str) -> BackendError {
-        BackendError::NotAvailable {
-            backend: backend.to_owned(),
-            known: self.known().join(", "),
-        }
+        BackendError::NotAvailable { backend: backend.to_owned(), known: self.known().join(", ") }
     }
 
     /// The places of exports whose requests name none.

@@ -277,7 +277,10 @@ mod tests {
             ("listen", format!("`{}`; ", api.listen)),
             ("max_exports", format!("exports that run at once, {}; ", scheduler.max_exports)),
             ("quarantine_raw", format!("; `{}`", api.quarantine_raw)),
-            ("shutdown_grace_seconds", format!(" after SIGTERM, {}", scheduler.shutdown_grace_seconds)),
+            (
+                "shutdown_grace_seconds",
+                format!(" after SIGTERM, {}", scheduler.shutdown_grace_seconds),
+            ),
         ] {
             assert!(documented[key].contains(&default), "{key}: {default:?}: {}", documented[key]);
         }

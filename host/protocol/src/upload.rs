@@ -168,7 +168,9 @@ impl Upload {
         let runtime = tokio::runtime::Handle::try_current().ok()?;
         let (folder, key) = (self.folder.clone(), self.key.clone());
         let removal = async move {
-            let Some(mut multipart) = stop(parts, beginning, multipart).await else { return Ok(()) };
+            let Some(mut multipart) = stop(parts, beginning, multipart).await else {
+                return Ok(());
+            };
             let removed = multipart.abort().await;
             if removed.as_ref().is_err_and(|error| may_recover(&folder, &key, error)) {
                 // The caller has the error, and does not wait for the store to be back.
