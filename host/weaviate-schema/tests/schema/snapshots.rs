@@ -218,3 +218,22 @@ fn a_snapshot_has_the_id_of_its_cluster() {
     let history = options.read().unwrap().history.unwrap();
     assert!(!matches!(history.agreement(&other), Agreement::Foreign(Foreign::ClusterIds { .. })));
 }
+
+#[test]
+fn what_is_there_and_cannot_be_read_is_an_error_and_not_absent() {
+    for name in ["raft", "raft/raft.db", "raft/snapshots"] {
+        let options = Options::unpack();
+        let path = options.fixture.data_dir().join(name);
+        fs::rename(&path, options.fixture.data_dir().join("moved")).unwrap();
+        std::os::unix::fs::symlink("nowhere", &path).unwrap();
+        let error = stored::read(&open(&options.fixture.data_dir())).unwrap_err();
+        assert!(matches!(error, SchemaError::Read { .. }), "{name}: {error}");
+    }
+    // An older snapshot must not stand in for one that may be whole.
+    let options = Options::unpack();
+    let state = options.snapshot(NEWEST).join("state.bin");
+    fs::remove_file(&state).unwrap();
+    fs::create_dir(&state).unwrap();
+    let error = options.read().unwrap_err();
+    assert!(matches!(error, SchemaError::Read { .. }), "{error}");
+}
