@@ -1,5 +1,5 @@
 //! RAFT's snapshots of the schema (`data-directory.md` 5.2).
-use std::{borrow::Cow, collections::BTreeMap, io};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use cap_std::fs::Dir;
