@@ -121,38 +121,44 @@ fn expect_complete(said: Said) -> PathBuf {
     folder
 }
 
-/// An export without the class `Note`, which its manifest and standard error name.
+/// An export without the class, which its manifest and standard error name.
 #[track_caller]
-fn expect_without_note(said: Said, reason: &str) -> Value {
+fn expect_without(class: &str, said: Said, reason: &str) {
     let said = said.expect_partial();
     let folder = said.folder();
     let manifest = manifest(&folder);
     let [missing] = manifest["missing"].as_array().unwrap().as_slice() else {
         panic!("{manifest:#}")
     };
-    assert_eq!(missing["class"], "Note", "{missing}");
+    assert_eq!(missing["class"], class, "{missing}");
     assert!(missing["reason"].as_str().unwrap().contains(reason), "{missing}");
-    assert!(said.err.contains("missing: class Note"), "{said:#?}");
+    assert!(said.err.contains(&format!("missing: class {class}")), "{said:#?}");
     let verified = offloom(["verify".as_ref(), folder.as_os_str()]);
     assert_eq!(verified.status, Some(0), "{verified:#?}");
     let required = ["verify".as_ref(), "--require-complete".as_ref(), folder.as_os_str()];
     assert_eq!(offloom(required).status, Some(3));
-    manifest
 }
 
 /// The five ways to ask, where the class `Note` cannot be read and all others can.
 #[track_caller]
 fn is_the_fault_of_note_alone(export: impl Fn(&[&str]) -> Said, reason: &str) {
-    let failed = export(&["--id", "all"]);
+    is_the_fault_of_alone("Note", "Target", export, reason);
+}
+
+/// The same for any `class`, where `other` is one of the others.
+#[track_caller]
+fn is_the_fault_of_alone(class: &str, other: &str, export: impl Fn(&[&str]) -> Said, reason: &str) {
+    let failed = export(&[]);
     assert_eq!(failed.status, Some(1), "{failed:#?}");
     let error = failed.expect_error();
-    assert!(error.contains("Note") || error.contains("note/"), "{error}");
+    let directory = class.to_lowercase();
+    assert!(error.contains(class) || error.contains(&directory), "{error}");
     assert!(error.contains(reason), "{error}");
-    expect_complete(export(&["--exclude", "Note"]));
-    expect_complete(export(&["--include", "Target"]));
-    expect_without_note(export(&["--allow-partial"]), reason);
+    expect_complete(export(&["--exclude", class]));
+    expect_complete(export(&["--include", other]));
+    expect_without(class, export(&["--allow-partial"]), reason);
     // What cannot be read and is asked for alone is an error, also where parts may be missing.
-    let only = export(&["--include", "Note", "--allow-partial"]);
+    let only = export(&["--include", class, "--allow-partial"]);
     assert_ne!(only.status, Some(0), "{only:#?}");
 }
 
@@ -194,7 +200,7 @@ fn a_class_directory_that_may_not_be_listed_does_not_vanish_without_a_schema() {
     let error = export(&["--id", "shard"]).expect_error();
     assert!(error.contains("permission denied: note/"), "{error}");
     expect_complete(export(&["--exclude", "Note"]));
-    expect_without_note(export(&["--allow-partial"]), "permission denied: note/");
+    expect_without("Note", export(&["--allow-partial"]), "permission denied: note/");
     // The directory does not have the case of the name.
     basic.close("namedvectors");
     expect_complete(export(&["--exclude", "Note,NamedVectors"]));
@@ -245,16 +251,19 @@ fn a_shard_of_the_flat_layout_is_the_fault_of_its_class_alone() {
     let old = Readable::new("v1.20.6");
     let entries = fs::read_dir(old.data()).unwrap();
     let mut names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let note = names.find(|name| name.starts_with("note_") && name.ends_with("_lsm")).unwrap();
-    old.close(&note);
-    let reason = format!("permission denied: {note} belongs to ");
-    for with_schema in [true, false] {
+    let is_target = |name: &String| name.starts_with("target_") && name.ends_with("_lsm");
+    let target = names.find(is_target).unwrap();
+    old.close(&target);
+    let reason = format!("permission denied: {target} belongs to ");
+    let without_a_schema = || fs::remove_file(old.data().join("schema.db")).unwrap();
+    let ways: [(bool, &dyn Fn()); 3] =
+        [(true, &|| {}), (false, &|| {}), (false, &without_a_schema)];
+    for (with_schema, prepare) in ways {
+        prepare();
         let export = |more: &[&str]| old.export_as_stranger(with_schema, more);
-        is_the_fault_of_note_alone(export, &reason);
+        is_the_fault_of_alone("Target", "Shelf", export, &reason);
     }
-    fs::remove_file(old.data().join("schema.db")).unwrap();
-    is_the_fault_of_note_alone(|more| old.export_as_stranger(false, more), &reason);
-    old.open(&note);
+    old.open(&target);
     // A class of a version that had no shards yet.
     fs::create_dir_all(old.data().join("older_single_lsm/objects")).unwrap();
     let error = old.export(false, &[]).expect_error();
@@ -263,7 +272,7 @@ fn a_shard_of_the_flat_layout_is_the_fault_of_its_class_alone() {
 }
 
 #[test]
-fn whoever_may_not_read_is_told_whose_it_is_and_never_to_go_without() {
+fn a_denial_names_the_owner_and_never_advises_to_go_without() {
     let basic = Readable::new("basic");
     let owner = fs::metadata(basic.data()).unwrap().uid();
     let shard = basic.shard("note");
@@ -282,7 +291,7 @@ fn whoever_may_not_read_is_told_whose_it_is_and_never_to_go_without() {
         format!("note/{shard}/lsm/objects/{segment}"),
     ] {
         basic.close(&place);
-        let failed = basic.export_as_stranger(false, &["--id", "denied", "--to", "/tmp/never"]);
+        let failed = basic.export_as_stranger(false, &[]);
         basic.open(&place);
         assert_eq!(failed.status, Some(1), "{place}: {failed:#?}");
         let error = failed.expect_error();

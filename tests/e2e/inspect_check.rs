@@ -236,12 +236,28 @@ fn a_broken_node_is_found() {
     damaged.assert_found(&[("node", 16, "past the end of the data")]);
 }
 
-/// The first record of a log; a crash leaves no such log, because it is written forward.
+/// The second record of a log; a crash leaves no such log, because it is written forward.
 #[test]
 fn a_broken_log_record_is_found() {
     let class = class_with_log();
-    let damaged = Damaged::new("crashed", &class, ".wal", |bytes| bytes[20] ^= 1);
+    let mut second = 0;
+    let damaged = Damaged::new("crashed", &class, ".wal", |bytes| {
+        // Type, version, length, node, checksum (`wal.md` 1.1).
+        let node = u32::from_le_bytes(bytes[2..6].try_into().unwrap());
+        second = 6 + u64::from(node) + 4;
+        bytes[usize::try_from(second).unwrap() + 20] ^= 1;
+    });
     damaged.assert_only_check_finds_it();
+    damaged.assert_found(&[("log record", second, "the record states")]);
+}
+
+/// Nothing of the log can be read, and the shard has nothing else, although it counts objects.
+#[test]
+fn a_log_that_is_broken_from_its_start_on_is_found_without_check() {
+    let damaged = Damaged::new("crashed", &class_with_log(), ".wal", |bytes| bytes[20] ^= 1);
+    let said = damaged.inspect(&[]);
+    assert_eq!(said.status, Some(1), "{said:#?}");
+    assert!(said.out.contains("BROKEN: ") && said.out.contains("/indexcount counts "), "{said:#?}");
     damaged.assert_found(&[("log record", 0, "the record states")]);
 }
 

@@ -185,7 +185,7 @@ fn a_tenant_that_lost_its_log_is_missing_and_the_others_are_not() {
         if files.is_empty() || files.iter().any(|file| file.extension().unwrap() == "db") {
             continue;
         }
-        let inactive = usize::from(tenant["activityStatus"] == "INACTIVE");
+        let inactive = usize::from(tenant["activityStatus"] == "COLD");
         if tried[inactive] == 2 {
             continue;
         }

@@ -107,7 +107,7 @@ fn inspect_shows_them() {
     let arguments = ["inspect", "--data-dir", &data_dir, "--json", "--check"];
     let shown: Value = serde_json::from_str(&offloom(arguments).expect_success().out).unwrap();
     let names: Vec<&Value> =
-        shown["classes"].as_array().unwrap().iter().map(|class| &class["class"]).collect();
+        shown["classes"].as_array().unwrap().iter().map(|class| &class["name"]).collect();
     assert_eq!(names, ALL.map(|name| json!(name)).iter().collect::<Vec<_>>(), "{shown:#}");
 }
 

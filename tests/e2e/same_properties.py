@@ -20,14 +20,14 @@ def main():
     table = pq.read_table(path, columns=["id", "properties"])
     by_pyarrow = list(zip(table["id"].to_pylist(), table["properties"].to_pylist(), strict=True))
     digests = duckdb.sql(
-        "SELECT id, octet_length(properties), md5(properties) FROM read_parquet($file)", params={"file": path}
+        "SELECT id, octet_length(properties), sha256(properties) FROM read_parquet($file)", params={"file": path}
     ).fetchall()
     found = []
     if sorted(id for id, _ in by_pyarrow) != sorted(stored):
         found.append(f"ids: {sorted(id for id, _ in by_pyarrow)}, stored {sorted(stored)}")
     found += [f"pyarrow: {id}" for id, properties in by_pyarrow if properties != stored.get(id)]
     expected = sorted(
-        (id, len(text), hashlib.md5(text, usedforsecurity=False).hexdigest()) for id, text in stored.items()
+        (id, len(text), hashlib.sha256(text).hexdigest()) for id, text in stored.items()
     )
     if sorted(digests) != expected:
         found.append(f"DuckDB: {sorted(digests)}, stored {expected}")

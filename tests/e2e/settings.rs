@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::bad_data::Damaged;
 use crate::guests::ids_guest;
-use crate::program::{offloom, program, root};
+use crate::program::{offloom, program, root, said};
 use crate::s3;
 use crate::server::Server;
 
@@ -33,7 +33,7 @@ macro_rules! observed {
 
 observed! {
     allowed_buckets, bucket, cache_dir, config, data_dir, filesystem_root, guest, listen, log,
-    max_exports, path, quarantine_raw, schema, shutdown_grace_seconds, state_dir, workers,
+    max_exports, max_object_bytes, path, quarantine_raw, schema, shutdown_grace_seconds, state_dir, workers,
 }
 
 /// As `docs/rest-api.md` has it: `OFFLOOM_<KEY>`.
@@ -133,6 +133,13 @@ fn listen(variable: &str) {
     let trial = Trial::new();
     let server = trial.serve(variable, "127.0.0.2:0");
     assert!(server.authority().starts_with("127.0.0.2:"), "{}", server.authority());
+}
+
+/// Its effect on objects is tested in `large_rows.rs`.
+fn max_object_bytes(variable: &str) {
+    let refused = said(&mut Trial::new().command(variable, "513MiB"));
+    assert_eq!(refused.status, Some(2), "{refused:#?}");
+    assert!(refused.err.contains("1 MiB to 512 MiB"), "{refused:#?}");
 }
 
 fn state_dir(variable: &str) {

@@ -48,7 +48,7 @@ fn the_manifest_names_what_belongs_to_an_older_life() {
     let [again, ten1] = older.as_slice() else { panic!("{warnings:?}") };
     assert!(again.starts_with("class Again: 3 shards ("), "{again}");
     assert!(ten1.starts_with("class Ten1: 3 shards (t2, t3, t8) are in the directory"), "{ten1}");
-    assert!(said.err.contains(*ten1), "{}", said.err);
+    assert!(said.err.contains(**ten1), "{}", said.err);
     let shards = manifest["source"]["shards"].as_array().unwrap();
     let skipped = |class: &str| -> Vec<&str> {
         let of_class = shards.iter().filter(|shard| shard["class"] == class);

@@ -1,4 +1,6 @@
 //! Answers status requests from memory, the index or the store.
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use offloom_export::{ClassView, Forbidden};
 use offloom_protocol::claim::Claim;
@@ -7,6 +9,10 @@ use offloom_protocol::names::ExportId;
 use offloom_protocol::store::{Destination, ExportFolder};
 
 use crate::export_index::{ExportEnd, IndexEntry, IndexError};
+
+/// How long a status waits for a manifest, where the index knows the end. A store that cannot be
+/// reached is tried for a minute.
+const MANIFEST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why an export could not be looked up or canceled.
 #[derive(Debug, thiserror::Error)]
@@ -129,13 +135,14 @@ pub async fn unfinished_end(entry: &IndexEntry) -> Result<ExportEnd, LookupError
         .map_or_else(|| ExportEnd::failed(Some(stopped.to_owned())), ExportEnd::of_manifest))
 }
 
-/// An export that this process does not run: what its manifest states, or without one what the index
-/// does. An entry without an end belongs to an export that is being claimed.
+/// An export that this process does not run: what its manifest states, or what the index does if the
+/// manifest cannot be read soon. An entry without an end belongs to an export that is being claimed.
 pub async fn view_of_entry(entry: &IndexEntry, all_shards: bool) -> ExportView {
-    if let Ok(Some(folder)) = entry.folder()
-        && let Ok(view) = view_of_manifest(&entry.backend, &entry.id, &folder, all_shards).await
-    {
-        return view;
+    if let Ok(Some(folder)) = entry.folder() {
+        let view = view_of_manifest(&entry.backend, &entry.id, &folder, all_shards);
+        if let Ok(Ok(view)) = tokio::time::timeout(MANIFEST_PATIENCE, view).await {
+            return view;
+        }
     }
     let path = format!("{}{}/", entry.destination, entry.id);
     let state = entry.ended.clone().map_or(ExportState::Started, ExportState::ended);

@@ -73,8 +73,8 @@ pub enum LsmError {
     },
     /// Files of a shard are gone: it is not an empty one.
     #[error(
-        "{place}: {lost}: files of this shard are missing; put them back from a backup or another \
-         copy of the data directory"
+        "{place}: {lost}: files of this shard are missing or damaged; put them back from a backup \
+         or another copy of the data directory"
     )]
     Lost {
         /// The shard.

@@ -2,6 +2,10 @@
 //! (`data-directory.md` 5.5).
 use std::{collections::BTreeMap, fmt};
 
+/// Times of one entry agree to the nanosecond on all nodes of the versions seen. Versions that keep
+/// less of it are no other cluster.
+const APPENDED_AT_TOLERANCE_S: u64 = 1;
+
 /// An entry of a log. A later term is newer than a higher index, as in RAFT's elections.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
@@ -18,8 +22,8 @@ pub(crate) struct Mark {
     /// Checksum of type and data. `None` for a configuration: the nodes of a new cluster write the
     /// first one themselves, each in its own order.
     pub content: Option<u64>,
-    /// When the leader appended it: seconds and nanoseconds, as stored.
-    pub appended_at: Option<[u8; 12]>,
+    /// When the leader appended it: seconds since the beginning of year 1.
+    pub appended_at_s: Option<i64>,
 }
 
 /// The entries of a node's log, with those that its snapshot includes as far as they are kept.
@@ -94,7 +98,8 @@ impl Mark {
     fn may_be(&self, other: &Mark) -> bool {
         let agree = |differ: Option<bool>| !differ.unwrap_or(false);
         let content = self.content.zip(other.content).map(|(left, right)| left != right);
-        let time = self.appended_at.zip(other.appended_at).map(|(left, right)| left != right);
+        let time = self.appended_at_s.zip(other.appended_at_s);
+        let time = time.map(|(left, right)| left.abs_diff(right) > APPENDED_AT_TOLERANCE_S);
         agree(content) && agree(time)
     }
 }
@@ -106,7 +111,7 @@ impl History {
         servers: Vec<String>,
         cluster_id: Option<String>,
     ) -> History {
-        let mark = Mark { term: last.term, content: None, appended_at: None };
+        let mark = Mark { term: last.term, content: None, appended_at_s: None };
         let entries = [(last.index, mark)].into();
         History { snapshot: Some(last), first: None, entries, cluster_id, servers }
     }

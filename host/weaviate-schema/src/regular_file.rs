@@ -25,12 +25,20 @@ pub(crate) fn open(
     match opened {
         Ok((file, metadata)) if metadata.is_file() => Ok(Some((file, metadata.len()))),
         Ok(_) => Err(failed(io::Error::other("not a regular file"))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if is_absent(&error, directory, name) => Ok(None),
         Err(error) => {
             let within = path.strip_suffix(name).unwrap_or_default().trim_end_matches('/');
             Err(failed(explain(error, directory, within, name)))
         }
     }
+}
+
+/// Whether `error`, of opening `name` in `directory`, means that there is no such entry. A link that
+/// leads nowhere is one.
+pub(crate) fn is_absent(error: &io::Error, directory: &Dir, name: &str) -> bool {
+    let found = || directory.symlink_metadata(name);
+    error.kind() == io::ErrorKind::NotFound
+        && found().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Reads the first `bytes` of `file`, where `bytes` was its length when it was opened.

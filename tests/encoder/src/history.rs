@@ -105,7 +105,7 @@ pub(crate) fn change(tenant: usize, number: u64, step: usize) -> Option<Change> 
     match step.cmp(&first) {
         std::cmp::Ordering::Less => None,
         std::cmp::Ordering::Equal => Some(Change::Put),
-        std::cmp::Ordering::Greater if chance % STEPS_PER_CHANGE != 0 => None,
+        std::cmp::Ordering::Greater if !chance.is_multiple_of(STEPS_PER_CHANGE) => None,
         std::cmp::Ordering::Greater => match chance / STEPS_PER_CHANGE % CHANGES_PER_DELETE {
             0 => Some(Change::Delete),
             _ => Some(Change::Put),

@@ -78,7 +78,7 @@ fn write_segment(
     sorted: &[u64],
 ) -> Result<(), EncodeError> {
     let slots = options.secondary_keys;
-    let style = if step % 2 == 0 { NameStyle::Short } else { NameStyle::Long };
+    let style = if step.is_multiple_of(2) { NameStyle::Short } else { NameStyle::Long };
     let mut segment = shard.segment(id, style, options)?;
     for number in sorted {
         if let Some(node) = node(history, tenant, *number, step)? {
@@ -133,7 +133,7 @@ fn node(
         Some(Change::Put) => Some(Node::live(&history.object(tenant, number, step), &options)?),
         // Both kinds of deletion occur.
         Some(Change::Delete) => {
-            let deleted_ms = (number % 2 == 0).then_some(DELETED_MS);
+            let deleted_ms = number.is_multiple_of(2).then_some(DELETED_MS);
             Some(Node::tombstone(History::id(number), deleted_ms))
         }
     })

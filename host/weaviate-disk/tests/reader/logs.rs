@@ -189,7 +189,7 @@ fn a_log_of_two_hundred_thousand_records_loses_no_key() {
             new_id(new - 1)
         });
         let object = number_of(id, change);
-        let delete = change % 7 == 0;
+        let delete = change.is_multiple_of(7);
         let node = if delete { Node::tombstone(object.uuid, None) } else { live(&object) };
         log.append(&node, WalVersion::V1).unwrap();
         model.insert(id, (!delete).then_some(change));

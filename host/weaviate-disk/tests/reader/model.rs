@@ -156,7 +156,7 @@ fn node(id: [u8; 16], change: &Change) -> Node {
 /// none, and in some nodes fewer keys than slots.
 fn with_secondary_keys(node: Node, slots: u16) -> Node {
     let seed = node.key.iter().fold(node.value.len(), |sum, byte| sum + usize::from(*byte));
-    let filled = if seed % 3 == 0 { slots / 2 } else { slots };
+    let filled = if seed.is_multiple_of(3) { slots / 2 } else { slots };
     let key = |slot: usize| match (seed + slot) % 4 {
         0 => Vec::new(),
         length => vec![seed as u8; length * (slot + 1) * 7],

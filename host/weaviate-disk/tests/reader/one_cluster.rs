@@ -109,7 +109,7 @@ fn an_entry_that_differs_at_the_same_place_separates_clusters() {
     let expected = "entry 3 of term 2 differs in their RAFT logs; export each cluster by itself";
     assert_eq!(text(&left, &right), expected);
     let timed = |clock| Log::new().at_time(clock).entry(1, None).in_term(3);
-    let noops = [0x18, 0x19].map(|clock| class(timed(clock), "Article", false, &[("s1", "n1")]));
+    let noops = [0x18, 0x28].map(|clock| class(timed(clock), "Article", false, &[("s1", "n1")]));
     assert_eq!(text(&Server::new(&noops[0]), &Server::new(&noops[1])), expected);
 }
 

@@ -54,7 +54,7 @@ impl LogEntry {
     /// What is wrong with the entry.
     pub fn parse(mut value: &[u8]) -> Result<LogEntry, String> {
         let (mut index, mut term, mut kind, mut data) = (None, None, None, None);
-        let mut appended_at = None;
+        let mut appended_at_s = None;
         let fields =
             read_map_len(&mut value).map_err(|error| format!("it is not a map: {error}"))?;
         for _ in 0..fields {
@@ -66,7 +66,7 @@ impl LogEntry {
                 (Scalar::Bytes(b"Type"), Scalar::Integer(stated)) => kind = Some(stated),
                 (Scalar::Bytes(b"Data"), Scalar::Bytes(stated)) => data = Some(stated),
                 (Scalar::Bytes(b"AppendedAt"), Scalar::Bytes(stated)) => {
-                    appended_at = time(stated);
+                    appended_at_s = time_s(stated);
                 }
                 _ => {}
             }
@@ -76,7 +76,7 @@ impl LogEntry {
         let mark = Mark {
             term: term.unwrap_or(0),
             content: (kind != CONFIGURATION).then(|| checksum(kind, data.unwrap_or_default())),
-            appended_at,
+            appended_at_s,
         };
         let content = match kind {
             COMMAND => {
@@ -102,16 +102,14 @@ fn checksum(kind: u64, data: &[u8]) -> u64 {
     digest.finalize()
 }
 
-/// Seconds and nanoseconds of a time as Go writes it: a byte for the version, they, and the time
+/// The seconds of a time as Go writes it: a byte for the version, seconds, nanoseconds, and the time
 /// zone. `None` for the zero time, which the first entry has, and for any other form.
-fn time(stated: &[u8]) -> Option<[u8; 12]> {
-    /// 1 January of year 1, UTC.
-    const ZERO: [u8; 12] = [0; 12];
+fn time_s(stated: &[u8]) -> Option<i64> {
     if !matches!(stated.len(), 15 | 16) {
         return None;
     }
-    let time = stated.get(1..13)?.try_into().ok()?;
-    Some(time).filter(|time| *time != ZERO)
+    let seconds = i64::from_be_bytes(stated.get(1..9)?.try_into().ok()?);
+    Some(seconds).filter(|seconds| *seconds != 0)
 }
 
 /// The names in a configuration: a map with the list `Servers`, each a map with `Suffrage`, `ID` and

@@ -16,7 +16,7 @@ mod snapshot;
 mod tenants;
 mod transfers;
 
-use std::{io, ops::RangeInclusive};
+use std::ops::RangeInclusive;
 
 use cap_std::fs::Dir;
 use offloom_weaviate_access::explain;
@@ -30,7 +30,7 @@ use crate::{
     bbolt::Database,
     cluster::{ClusterSchema, ReadFrom},
     error::SchemaError,
-    retry,
+    regular_file, retry,
 };
 
 const DIRECTORY: &str = "raft";
@@ -60,7 +60,9 @@ pub(crate) fn read_up_to(
     retry::while_transient(|| {
         let raft = match data_directory.open_dir(DIRECTORY) {
             Ok(raft) => raft,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if regular_file::is_absent(&error, data_directory, DIRECTORY) => {
+                return Ok(None);
+            }
             Err(error) => {
                 let source = explain(error, data_directory, "", DIRECTORY);
                 return Err(SchemaError::Read { file: DIRECTORY.to_owned(), source });

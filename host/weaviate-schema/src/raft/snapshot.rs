@@ -1,5 +1,5 @@
 //! RAFT's snapshots of the schema (`data-directory.md` 5.2).
-use std::{borrow::Cow, collections::BTreeMap, io};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use cap_std::fs::Dir;
@@ -136,8 +136,8 @@ struct TenantRecord {
     status: String,
 }
 
-/// Reads the newest usable snapshot in `raft`. Unusable ones become warnings, unless permission to read
-/// one is denied: that is no damage, and its remedy is another.
+/// Reads the newest usable snapshot in `raft`. Damaged ones become warnings. One that the system
+/// does not let read is an error: it is not known to be damaged.
 pub(super) fn newest(
     raft: &Dir,
     warnings: &mut Vec<SchemaWarning>,
@@ -148,7 +148,7 @@ pub(super) fn newest(
     };
     let directory = match raft.open_dir(DIRECTORY) {
         Ok(directory) => directory,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if regular_file::is_absent(&error, raft, DIRECTORY) => return Ok(None),
         Err(source) => return Err(failed(source)),
     };
     let mut found = Vec::new();
@@ -160,7 +160,7 @@ pub(super) fn newest(
     for (_, name) in found.into_iter().rev() {
         match load(&directory, &name) {
             Ok(snapshot) => return Ok(Some(snapshot)),
-            Err(SnapshotError::Read(error)) if error.is_denied() => return Err(error),
+            Err(SnapshotError::Read(error @ SchemaError::Read { .. })) => return Err(error),
             Err(error) => {
                 let reason = error.to_string();
                 warnings.push(SchemaWarning::SnapshotSkipped { snapshot: name, reason });

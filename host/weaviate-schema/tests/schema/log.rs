@@ -10,7 +10,7 @@ pub struct Log {
     entries: Vec<Vec<u8>>,
     /// Of the entries that follow.
     term: u8,
-    /// A byte of the time in the entries that follow.
+    /// Of the entries that follow: the last byte of the seconds.
     clock: u8,
 }
 
@@ -29,7 +29,7 @@ impl Log {
             servers.extend(raw(name.as_bytes()));
             servers.extend(b"\xa8Suffrage\x00");
         }
-        let log = Log { entries: Vec::new(), term: 2, clock: 0x18 };
+        let log = Log { entries: Vec::new(), term: 2, clock: 0x90 };
         log.entry(5, Some(&servers)).entry(1, None)
     }
 
@@ -53,8 +53,8 @@ impl Log {
         let index = u8::try_from(self.entries.len() + 1).unwrap();
         let mut entry = vec![0x86];
         entry.extend(raw(b"AppendedAt"));
-        let mut appended_at = *b"\x01\0\0\0\x0e\xe2\x95\xb8\x90\0\xdfFj\xff\xff";
-        appended_at[9] = self.clock;
+        let mut appended_at = *b"\x01\0\0\0\x0e\xe2\x95\xb8\x00\x18\xdfFj\xff\xff";
+        appended_at[8] = self.clock;
         entry.extend(raw(&appended_at));
         entry.extend(raw(b"Data"));
         entry.extend(data.map_or_else(|| vec![0xC0], raw));

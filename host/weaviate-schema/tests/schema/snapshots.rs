@@ -4,11 +4,14 @@ use std::{fs, path::PathBuf};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use offloom_fixtures::Fixture;
 use offloom_weaviate_schema::{
-    ClusterSchema, ReadFrom, SchemaError, SchemaWarning, ShardStatus, stored,
+    Agreement, ClusterSchema, Foreign, ReadFrom, SchemaError, SchemaWarning, ShardStatus, stored,
 };
 use serde_json::{Value, json};
 
-use crate::{log::Log, real::open};
+use crate::{
+    log::{Log, field},
+    real::open,
+};
 
 const NEWEST: &str = "2-9-1795408308542";
 const OLDER: &str = "2-3-1795408306746";
@@ -199,4 +202,38 @@ fn states_without_a_schema_are_skipped() {
         assert!(reason.contains(part), "{reason}");
         assert!(!schema.classes.is_empty());
     }
+}
+
+#[test]
+fn a_snapshot_has_the_id_of_its_cluster() {
+    let options = Options::unpack();
+    options.replace(&json!({"classes": {}, "cluster_id": "one"}), 9);
+    let history = options.read().unwrap().history.unwrap();
+    let other = Log::new().command(400, "", &field(1, b"two")).read().history.unwrap();
+    let (left, right) = ("one".to_owned(), "two".to_owned());
+    let foreign = Agreement::Foreign(Foreign::ClusterIds { left, right });
+    assert_eq!(history.agreement(&other), foreign);
+    // Before 1.40 there is none, and so no reason to be of another cluster.
+    options.replace(&json!({"classes": {}, "cluster_id": ""}), 9);
+    let history = options.read().unwrap().history.unwrap();
+    assert!(!matches!(history.agreement(&other), Agreement::Foreign(Foreign::ClusterIds { .. })));
+}
+
+#[test]
+fn what_is_there_and_cannot_be_read_is_an_error_and_not_absent() {
+    for name in ["raft", "raft/raft.db", "raft/snapshots"] {
+        let options = Options::unpack();
+        let path = options.fixture.data_dir().join(name);
+        fs::rename(&path, options.fixture.data_dir().join("moved")).unwrap();
+        std::os::unix::fs::symlink("nowhere", &path).unwrap();
+        let error = stored::read(&open(&options.fixture.data_dir())).unwrap_err();
+        assert!(matches!(error, SchemaError::Read { .. }), "{name}: {error}");
+    }
+    // An older snapshot must not stand in for one that may be whole.
+    let options = Options::unpack();
+    let state = options.snapshot(NEWEST).join("state.bin");
+    fs::remove_file(&state).unwrap();
+    fs::create_dir(&state).unwrap();
+    let error = options.read().unwrap_err();
+    assert!(matches!(error, SchemaError::Read { .. }), "{error}");
 }
