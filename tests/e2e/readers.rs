@@ -1,0 +1,78 @@
+//! The reading lines of README.md read every class of real directories, whatever is in it, and README
+//! names the readers that were tried.
+use std::path::Path;
+
+use offloom_fixtures::unpack;
+
+use crate::documents::documents;
+use crate::golden::{compare, export};
+use crate::program::{offloom, python, root};
+
+/// Runs README's blocks of these tags that name `needed`, or do not, on every class of an export.
+#[track_caller]
+fn read_every_class(folder: &Path, needs_fastparquet: bool, properties: &str) {
+    let documents = documents();
+    let blocks: Vec<_> = documents[0]
+        .blocks
+        .iter()
+        .filter(|block| ["sql", "python"].contains(&block.tag.as_str()))
+        .filter(|block| block.text.contains("fastparquet") == needs_fastparquet)
+        .collect();
+    assert!(!blocks.is_empty());
+    for file in std::fs::read_dir(folder).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        let Some(class) = name.strip_suffix(".parquet") else { continue };
+        for block in &blocks {
+            // What follows the tables looks at one row, which an empty class does not have.
+            let code = block.text.split("\n\nrow = ").next().unwrap();
+            let arguments = [&block.tag, folder.to_str().unwrap(), code, class, properties];
+            let said = python("e2e/documented.py", arguments).expect_success();
+            assert!(said.out.lines().count() >= 1, "{class}: {said:#?}");
+        }
+    }
+}
+
+#[test]
+fn every_reader_reads_every_class() {
+    for (fixture, property) in [("basic", "t"), ("v1.34.20", "txt"), ("namespaces", "later")] {
+        let source = unpack(fixture).unwrap();
+        let to = tempfile::tempdir().unwrap();
+        let said = export(&source.data_dir(), &source.schema_file(), to.path(), &[]);
+        read_every_class(&said.expect_success().folder(), false, property);
+    }
+}
+
+/// fastparquet alone knows nothing else; the other readers still read these files.
+#[test]
+fn every_reader_reads_every_class_with_pages_of_version_1() {
+    for fixture in ["basic", "tenants"] {
+        let source = unpack(fixture).unwrap();
+        let to = tempfile::tempdir().unwrap();
+        let options = ["--guest-option", "pages=v1"];
+        let said = export(&source.data_dir(), &source.schema_file(), to.path(), &options);
+        let folder = said.expect_success().folder();
+        compare(&folder, &source);
+        let proved = offloom(["verify".as_ref(), folder.as_os_str()]).expect_success();
+        assert!(!proved.out.contains("not compared"), "{proved:#?}");
+        read_every_class(&folder, false, "t");
+        read_every_class(&folder, true, "t");
+    }
+}
+
+#[test]
+fn the_readme_names_the_versions_that_are_tried() {
+    let requirements = std::fs::read_to_string(root().join("tests/requirements.txt")).unwrap();
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    for (package, reader) in [
+        ("duckdb", "DuckDB"),
+        ("pyarrow", "pyarrow"),
+        ("polars", "Polars"),
+        ("pandas", "pandas"),
+        ("fastparquet", "fastparquet"),
+    ] {
+        let pinned =
+            requirements.lines().find_map(|line| line.strip_prefix(&format!("{package}==")));
+        let row = format!("| {reader} {} |", pinned.unwrap());
+        assert!(readme.contains(&row), "README.md has no row {row}");
+    }
+}
