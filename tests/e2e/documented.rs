@@ -70,22 +70,14 @@ fn every_flag_is_documented_and_every_documented_one_exists() {
     let formats = Path::new("docs/format");
     for document in documents().iter().filter(|page| !page.path.starts_with(formats)) {
         let path = document.path.display().to_string();
-        let lines: Vec<String> = document
-            .blocks
-            .iter()
-            .filter(|block| block.tag == "sh")
-            .flat_map(|block| {
-                block.text.replace("\\\n", " ").lines().map(str::to_owned).collect::<Vec<_>>()
-            })
-            .filter(|line| line.starts_with("offloom "))
-            .collect();
+        // Those of the blocks are run.
         let spans = document
             .spans
             .iter()
             .filter(|span| span.starts_with("--") || span.starts_with("offloom "));
-        for code in spans.chain(&lines) {
+        for code in spans {
             let command = code.strip_prefix("offloom ").and_then(|rest| rest.split(' ').next());
-            for flag in flags_in(code.split(" #").next().unwrap_or_default()) {
+            for flag in flags_in(code) {
                 let exists = match command.and_then(|command| known.get(command)) {
                     Some(flags) => flags.contains(&flag) || flag == "--help",
                     None => all.contains(&flag),
