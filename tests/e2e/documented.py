@@ -1,10 +1,10 @@
 """Runs Python or SQL out of the documents in the folder of an export, and compares what it reads.
 
-    documented.py python|sql FOLDER CODE [CLASS PROPERTY]
+    documented.py python|sql FOLDER CODE [PROPERTY CLASS...]
 
 Every table that an expression of Python gives must hold the rows that pyarrow reads, file by file. A
 query must give as many rows as its LIMIT and the files allow, with the values that pyarrow and json
-give. CLASS and PROPERTY replace `Article` and `title`, so that the same code reads every class.
+give. The code runs once for each CLASS, with it and PROPERTY in place of `Article` and `title`.
 Prints one line for each table or query.
 """
 
@@ -55,7 +55,7 @@ def rows_of(value):
 
 def run_python(code):
     """Runs the statements, and compares the tables that are expressions."""
-    scope, tables = {}, 0
+    scope = {}
     for statement in ast.parse(code).body:
         if not isinstance(statement, ast.Expr):
             exec(compile(ast.Module([statement], []), "document", "exec"), scope)
@@ -70,9 +70,7 @@ def run_python(code):
             # `files` may be a variable: the code as a whole names the files.
             if ordered(rows) != rows_of_files(code):
                 raise ValueError(f"{text}: other rows than pyarrow reads: {str(rows[:2])[:400]}")
-            tables += 1
             print(f"{len(rows)} rows: {text}")
-    return tables
 
 
 def run_sql(code, property_name):
@@ -95,16 +93,17 @@ def run_sql(code, property_name):
     return len(queries)
 
 
-def main(kind, folder, code, class_name="Article", property_name="title"):
+def main(kind, folder, code, property_name="title", *class_names):
     """Runs the code in the folder."""
     warnings.simplefilter("error", DeprecationWarning)
     os.chdir(folder)
-    code = code.replace("Article", class_name).replace("title", property_name)
-    if kind == "python":
-        run_python(code)
-        return 0
-    return 0 if run_sql(code, property_name) else 1
+    for class_name in class_names or ["Article"]:
+        of_class = code.replace("Article", class_name).replace("title", property_name)
+        if kind == "python":
+            run_python(of_class)
+        elif not run_sql(of_class, property_name):
+            raise ValueError("a block without a query")
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    main(*sys.argv[1:])
