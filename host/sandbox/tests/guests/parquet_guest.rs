@@ -371,6 +371,7 @@ async fn options_choose_the_compression_and_unknown_ones_are_refused() {
         (&[("colour", "red")][..], "unknown option `colour`; known options: compression = "),
         (&[("compression", "lzma")], "`compression` does not take `lzma`; known options: "),
         (&[("compression-level", "10")], "`compression-level` does not take `10`"),
+        (&[("pages", "v3")], "`pages` does not take `v3`; known options: "),
         (&[("compression", "none"), ("compression", "zstd")], "`compression` is given twice"),
     ] {
         for message in [
@@ -378,6 +379,54 @@ async fn options_choose_the_compression_and_unknown_ones_are_refused() {
             guest.open(&schema, &options(chosen), 1).await.map(|_| ()).unwrap_err().to_string(),
         ] {
             assert!(message.contains("unsupported: ") && message.contains(words), "{message}");
+        }
+    }
+}
+
+/// What readers older than pages of version 2 know: page types, encodings and the footer's version.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_version_1_have_only_plain_and_dictionary_encodings() {
+    use parquet::basic::{Encoding, PageType};
+    use parquet::column::page::Page;
+    let schema = Schema::of_class("Shelf", true, None);
+    let blocks = vec![objects(40), objects(700)];
+    let guest = parquet_guest();
+    let (newer, _) = export(&guest, &schema, &options(&[]), blocks.clone()).await;
+    for (chosen, version, data_page) in [
+        (&[][..], 2, PageType::DATA_PAGE_V2),
+        (&[("pages", "v2")], 2, PageType::DATA_PAGE_V2),
+        (&[("pages", "v1")], 1, PageType::DATA_PAGE),
+        (&[("pages", "v1"), ("compression", "none")], 1, PageType::DATA_PAGE),
+    ] {
+        let (file, placed) = export(&guest, &schema, &options(chosen), blocks.clone()).await;
+        assert_eq!(rows(&file), rows(&newer), "{chosen:?}");
+        let reader = SerializedFileReader::new(file.clone()).unwrap();
+        let metadata = reader.metadata();
+        assert_eq!(metadata.file_metadata().version(), version, "{chosen:?}");
+        assert_eq!(metadata.num_row_groups(), placed.len());
+        for index in 0..metadata.num_row_groups() {
+            let group = reader.get_row_group(index).unwrap();
+            for (column, chunk) in group.metadata().columns().iter().enumerate() {
+                let name = chunk.column_descr().name();
+                if version == 1 {
+                    for encoding in chunk.encodings() {
+                        let old = [Encoding::PLAIN, Encoding::RLE, Encoding::PLAIN_DICTIONARY];
+                        let known = old.contains(&encoding) || encoding == Encoding::RLE_DICTIONARY;
+                        assert!(known, "{name}: {encoding}");
+                    }
+                }
+                let mut data_pages = 0;
+                for page in group.get_column_page_reader(column).unwrap() {
+                    let page = page.unwrap();
+                    if matches!(page, Page::DictionaryPage { .. }) {
+                        assert!(["class_name", "tenant"].contains(&name), "{name}");
+                        continue;
+                    }
+                    assert_eq!(page.page_type(), data_page, "{chosen:?} {name}");
+                    data_pages += 1;
+                }
+                assert!(data_pages > 0, "{name}");
+            }
         }
     }
 }
