@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
     version,
     about,
     max_term_width = 100,
-    after_help = "Exit status: 0 complete, 1 failed, 2 wrong usage, 3 partial, 130 after SIGINT, 143 after SIGTERM"
+    after_help = "Exit status: 0 complete, 1 failed, 2 wrong usage, 3 partial, 129, 130 and 143 after SIGHUP, SIGINT and SIGTERM"
 )]
 pub struct Cli {
     /// What to do.
