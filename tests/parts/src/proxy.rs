@@ -97,6 +97,11 @@ impl Proxy {
         self.control.seen()
     }
 
+    /// Those of them that came without this header.
+    pub fn lacking(&self, header: &str) -> Vec<String> {
+        self.control.lacking(header)
+    }
+
     /// How many requests were spoiled, so that a test knows that its fault took place.
     pub fn spoiled(&self) -> usize {
         self.control.spoiled()

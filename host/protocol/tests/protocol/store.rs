@@ -103,7 +103,7 @@ fn buckets_and_prefixes_that_break_the_rules_are_refused_with_the_rule() {
         ("s3://", "a bucket's name"),
         ("s3:///a", "a bucket's name"),
         ("s3://A_b/a", "a bucket's name"),
-        ("s3://me:secret@host/a", "a bucket's name"),
+        ("s3://me:secret@host/a", "credentials do not belong"),
         ("s3://abc//", "a prefix is"),
         ("s3://abc/a//b", "a prefix is"),
         ("s3://abc/../b", "a prefix is"),

@@ -5,6 +5,7 @@ mod export;
 mod races;
 #[path = "../protocol/sample.rs"]
 mod sample;
+mod tls;
 mod upload;
 
 use std::sync::Once;

@@ -61,6 +61,32 @@ async fn files_of_any_size_arrive_whole_with_their_digest() {
     no_upload_stays_open(bucket).await;
 }
 
+/// Buckets with Object Lock refuse what comes without. SeaweedFS takes both.
+#[tokio::test]
+async fn each_object_and_part_has_a_checksum_unless_it_is_unwanted() {
+    let bucket = bucket("checksums");
+    for (calculation, has_checksums) in [(None, true), (Some("when_required"), false)] {
+        let proxy = proxy();
+        let mut variables = Keys::ReadWrite.environment(&proxy.endpoint());
+        let calculation = calculation
+            .map(|when| ("AWS_REQUEST_CHECKSUM_CALCULATION".to_owned(), when.to_owned()));
+        variables.extend(calculation);
+        let destination = Destination::s3(bucket, &format!("to-{has_checksums}")).unwrap();
+        let destination = destination.with_s3_options(variables.into_iter().collect());
+        let folder = destination.export_folder(&id("e1")).unwrap();
+        folder.create(&ObjectKey::claim(), Bytes::from_static(b"{}")).await.unwrap();
+        started(&folder, 3 * PART_BYTES).await.finish().await.unwrap();
+        let without = proxy.lacking("x-amz-checksum-sha256");
+        let without = without.iter().filter(|line| line.starts_with("PUT ")).count();
+        assert_eq!(
+            without,
+            if has_checksums { 0 } else { proxy.count("PUT") },
+            "{:?}",
+            proxy.seen()
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_small_file_does_not_replace_another() {
     let folder = folder(bucket("replace"));

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hyper::{Method, Uri};
+use hyper::{HeaderMap, Method, Uri};
 use tokio::time::Instant;
 
 use super::fault::{Fault, Requests};
@@ -23,6 +23,8 @@ struct State {
     delay: Duration,
     faults: Vec<(Requests, Fault)>,
     seen: Vec<String>,
+    /// The headers of each.
+    headers: Vec<HeaderMap>,
     spoiled: usize,
 }
 
@@ -54,13 +56,27 @@ impl Control {
         self.state().seen.clone()
     }
 
+    pub fn lacking(&self, header: &str) -> Vec<String> {
+        let state = self.state();
+        let seen = state.seen.iter().zip(&state.headers);
+        seen.filter(|(_, headers)| !headers.contains_key(header))
+            .map(|(line, _)| line.clone())
+            .collect()
+    }
+
     pub fn spoiled(&self) -> usize {
         self.state().spoiled
     }
 
     /// Counts a request that arrived: how long to wait before it, and what to do to it.
-    pub fn arrived(&self, method: &Method, uri: &Uri) -> (Duration, Option<Fault>) {
+    pub fn arrived(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> (Duration, Option<Fault>) {
         let mut state = self.state();
+        state.headers.push(headers.clone());
         state.seen.push(format!("{method} {uri}"));
         let fault = state
             .faults

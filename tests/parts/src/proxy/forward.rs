@@ -32,7 +32,7 @@ async fn answer(
     server: SocketAddr,
     control: Arc<Control>,
 ) -> io::Result<Response<ProxyBody>> {
-    let (delay, fault) = control.arrived(request.method(), request.uri());
+    let (delay, fault) = control.arrived(request.method(), request.uri(), request.headers());
     tokio::time::sleep(delay).await;
     let (head, body) = request.into_parts();
     let cut_after = match fault {

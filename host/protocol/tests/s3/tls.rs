@@ -1,0 +1,102 @@
+//! Certificates of a store, and redirects to another one.
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use offloom_protocol::error::Cause;
+use offloom_protocol::store::Destination;
+use offloom_test_parts::{Keys, SeaweedFs};
+
+use crate::{bucket, destination_at};
+
+/// TLS before the store, with a certificate of a CA of its own. Ends with the test.
+struct Terminator {
+    process: Child,
+    endpoint: String,
+}
+
+impl Terminator {
+    /// Makes the CA (`ca.pem`) and the certificate in `folder`.
+    fn start(folder: &Path) -> Terminator {
+        let make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
+                    -keyout ca.key -out ca.pem -subj /CN=ca -days 2 && \
+                    openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
+                    -keyout key.pem -out cert.csr -subj /CN=store && \
+                    printf 'subjectAltName=IP:127.0.0.1' >ext && \
+                    openssl x509 -req -in cert.csr -CA ca.pem -CAkey ca.key -CAcreateserial \
+                    -extfile ext -out cert.pem -days 2";
+        let made = Command::new("sh").args(["-c", make]).current_dir(folder).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let mut process = Command::new("python3")
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/s3/tls_terminator.py"))
+            .arg(SeaweedFs::shared().endpoint().strip_prefix("http://").unwrap())
+            .current_dir(folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        let mut out = std::io::BufReader::new(process.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut out, &mut port).unwrap();
+        Terminator { process, endpoint: format!("https://127.0.0.1:{}", port.trim()) }
+    }
+}
+
+impl Drop for Terminator {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_ca_of_the_operator_is_trusted_and_an_unknown_one_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Terminator::start(folder.path());
+    let bucket = bucket("behind-tls");
+    let error =
+        destination_at(&store.endpoint, bucket, Keys::ReadWrite).check_access().await.unwrap_err();
+    assert_eq!(error.cause(), Some(Cause::Unreachable), "{error}");
+    assert!(error.to_string().contains("AWS_CA_BUNDLE"), "{error}");
+
+    let mut variables = Keys::ReadWrite.environment(&store.endpoint);
+    let ca = folder.path().join("ca.pem").display().to_string();
+    variables.push(("AWS_CA_BUNDLE".to_owned(), ca));
+    let trusting = Destination::s3(bucket, "exports").unwrap();
+    let trusting = trusting.with_s3_options(variables.into_iter().collect());
+    trusting.check_access().await.unwrap();
+}
+
+/// No store here redirects to another host, so two listeners do.
+#[tokio::test]
+async fn a_redirect_to_another_host_is_not_followed() {
+    let (first, second) =
+        (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let endpoint = format!("http://{}", first.local_addr().unwrap());
+    let elsewhere = second.local_addr().unwrap();
+    let followed = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&followed);
+    std::thread::spawn(move || {
+        while second.accept().is_ok() {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = first.accept() {
+            let mut request = [0; 65_536];
+            let _ = stream.read(&mut request);
+            let answer = format!(
+                "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://{elsewhere}/x\r\n\
+                 Content-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    let error =
+        destination_at(&endpoint, "redirected", Keys::ReadWrite).check_access().await.unwrap_err();
+    assert_eq!(error.cause(), Some(Cause::WrongRegion), "{error}");
+    assert!(error.to_string().contains("another host"), "{error}");
+    assert_eq!(followed.load(Ordering::SeqCst), 0);
+}
