@@ -6,6 +6,7 @@
 //! (its settings), `app` (how it is composed), `api` (REST),
 //! `backend` (where exports may be created), `scheduler` (the longer caller), `export_index` (the
 //! exports of this server, on disk), `lookup` (what is known of an export).
+#![warn(clippy::print_stdout, clippy::print_stderr)] // `terminal` prints
 mod api;
 mod app;
 mod backend;
