@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::{ffi::OsStrExt, fs::symlink},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use offloom_encoder::{DirectoryWriter, WalVersion};
@@ -68,11 +69,14 @@ fn data_files(bucket: &Path) -> Vec<PathBuf> {
 }
 
 /// The number of rows, or why not all of them can be read.
-fn read(data_dirs: &[PathBuf]) -> Result<usize, DiskError> {
-    let directory = DataDirectory::open_nodes(data_dirs, None)?;
+fn read(data_dirs: &[PathBuf]) -> Result<usize, Arc<DiskError>> {
+    let directory = DataDirectory::open_nodes(data_dirs, None).map_err(Arc::new)?;
     let mut count = 0;
     for class in directory.classes() {
-        count += rows::read(&directory, class, 1 << 20, LIMITS)?.all().len();
+        if let Some(fault) = class.faults.first() {
+            return Err(fault.clone());
+        }
+        count += rows::read(&directory, class, 1 << 20, LIMITS).map_err(Arc::new)?.all().len();
     }
     Ok(count)
 }

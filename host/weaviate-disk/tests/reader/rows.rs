@@ -3,8 +3,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use offloom_rows::{Batch, BatchLimits, Column, Cursor, Values, VariableWidth};
 use offloom_weaviate_disk::{
-    Class, DataDirectory, DifferenceCounts, DiskError, ReadOptions, ReadReport, ShardSummary, Unit,
-    UnitCursor, UnitOptions,
+    Class, DataDirectory, DifferenceCounts, DiskError, LsmError, ReadOptions, ReadReport,
+    ShardSummary, Unit, UnitCursor, UnitOptions,
 };
 
 /// Vectors are little-endian `f32`, so that NaN compares too.
@@ -73,8 +73,23 @@ pub fn read(
     }
     rows.shards = units.into_shards();
     match rows.shards.iter_mut().find_map(|shard| shard.error.take()) {
-        Some(error) => Err(Arc::into_inner(error).unwrap().into()),
+        Some(error) => match Arc::into_inner(error) {
+            Some(error) => Err(error.into()),
+            // The class keeps a fault that it was opened with.
+            None => Err(DiskError::Lsm(fault_of_a_shard(class))),
+        },
         None => Ok(rows),
+    }
+}
+
+/// The first fault that a shard was opened with: such faults are of listing a directory.
+fn fault_of_a_shard(class: &Class) -> LsmError {
+    let mut faults = class.shards.iter().filter_map(|shard| shard.fault.as_deref());
+    match faults.next() {
+        Some(LsmError::List { entry, source }) => {
+            LsmError::List { entry: entry.clone(), source: source.kind().into() }
+        }
+        other => panic!("{other:?}"),
     }
 }
 

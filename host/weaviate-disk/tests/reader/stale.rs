@@ -2,7 +2,7 @@
 //! does not count.
 use std::path::Path;
 
-use offloom_weaviate_disk::{DataDirectory, SchemaFile, SkipReason, Warning};
+use offloom_weaviate_disk::{DataDirectory, DiskError, LsmError, SchemaFile, SkipReason, Warning};
 use serde_json::{Value, json};
 
 use crate::{
@@ -223,7 +223,10 @@ fn of_a_class_without_tenants_that_was_made_again_no_shard_is_missing() {
     assert_eq!(skipped(&directory, "Article"), reasons);
     // On its own node, a shard that the node should have is missing.
     std::fs::remove_dir_all(newest.root.path().join("article/r1")).unwrap();
-    let directory = open(&[&newest, &stale]);
+    let directory =
+        DataDirectory::open_nodes(&[newest.root.path(), stale.root.path()], None).unwrap();
+    let read = rows::read(&directory, rows::class(&directory, "Article"), 1 << 20, LIMITS);
+    assert!(matches!(read, Err(DiskError::Lsm(LsmError::Lost { .. }))));
     let missing = Warning::ShardsMissing {
         class: "Article".to_owned(),
         has_directory: true,

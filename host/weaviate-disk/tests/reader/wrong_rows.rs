@@ -5,11 +5,11 @@ use std::{
 };
 
 use offloom_encoder::{Node, Object, ObjectOptions, SegmentOptions, WalVersion};
-use offloom_weaviate_disk::{DiskError, ShardWarning};
+use offloom_weaviate_disk::{DataDirectory, DiskError, ShardWarning};
 
 use crate::{
-    rows::Row,
-    shard::{CLASS, Shard, id},
+    rows::{self, LIMITS, Row},
+    shard::{CLASS, Shard, id, schema},
 };
 
 /// Bits of a byte that are changed together.
@@ -51,14 +51,17 @@ fn files(segment_version: u16, log_version: WalVersion) -> Files {
     let segments = [(1, &nodes[0]), (2, &nodes[1])]
         .map(|(file, nodes): (u64, &Vec<Node>)| shard.segment(file, options.clone(), nodes));
     let log = shard.log(3, &nodes[2], log_version);
-    let truth = rows(&shard).unwrap().0;
+    let truth = read(&shard).unwrap().0;
     assert_eq!(truth.keys().collect::<Vec<_>>(), [&1, &2, &5, &7, &8]);
     Files { shard, segments, log, nodes, truth }
 }
 
 /// What is read, and the offset at which a log was given up.
-fn rows(shard: &Shard) -> Result<(Rows, Option<u64>), DiskError> {
-    let read = shard.read()?;
+fn read(shard: &Shard) -> Result<(Rows, Option<u64>), DiskError> {
+    // Without a schema, a changed class name is that of another class.
+    let schema = schema(shard.root(), r#"{"classes": [{"class": "Article"}]}"#);
+    let directory = DataDirectory::open(shard.root(), Some(schema)).unwrap();
+    let read = rows::read(&directory, rows::class(&directory, CLASS), 1 << 20, LIMITS)?;
     let torn = match &read.shards[0].warnings[..] {
         [] => None,
         [ShardWarning::TornLog { offset, .. }] => Some(*offset),
@@ -90,7 +93,7 @@ fn change_each_byte(shard: &Shard, path: &Path, mut on_outcome: impl FnMut(usize
             std::fs::write(path, &bytes).unwrap();
             on_outcome(
                 at,
-                match rows(shard) {
+                match read(shard) {
                     Err(error) => {
                         let name = path.file_name().unwrap().to_str().unwrap();
                         assert!(error.to_string().contains(name), "byte {at}: {error}");
@@ -158,7 +161,7 @@ fn records(files: &Files, head_and_tail_bytes: usize) -> Vec<(usize, Rows)> {
     let mut records = Vec::new();
     for node in &files.nodes[2] {
         std::fs::write(&files.log, &original[..start]).unwrap();
-        let (rows, torn) = rows(&files.shard).unwrap();
+        let (rows, torn) = read(&files.shard).unwrap();
         assert_eq!(torn, None);
         records.push((start, rows));
         start += node.encode().unwrap().len() + head_and_tail_bytes;
