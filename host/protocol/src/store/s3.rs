@@ -174,9 +174,10 @@ mod tests {
         assert!(docs.contains(&format!("is tried again for {tries} s")), "{tries}");
         // The variable that the same sentence names.
         let builder = AmazonS3Builder::new().with_client_options(Patience::Export.client_options());
-        let timeout = AmazonS3ConfigKey::Client(ClientConfigKey::Timeout);
+        let timeout = AmazonS3ConfigKey::Client(object_store::ClientConfigKey::Timeout);
         assert_eq!(builder.get_config_value(&timeout).unwrap(), "1m 30s");
-        let slower = options(&[("AWS_TIMEOUT", "5 minutes")]);
+        let slower: S3Options =
+            [("AWS_TIMEOUT".to_owned(), "5 minutes".to_owned())].into_iter().collect();
         assert_eq!(slower.apply(builder).get_config_value(&timeout).unwrap(), "5 minutes");
     }
 
