@@ -141,7 +141,7 @@ struct Outcomes {
 
 impl Outcomes {
     #[track_caller]
-    fn add(&mut self, all: usize, read: Result<usize, DiskError>, changed: &str) {
+    fn add(&mut self, all: usize, read: Result<usize, Arc<DiskError>>, changed: &str) {
         match read {
             Err(_) => self.failed += 1,
             Ok(count) => {
