@@ -48,6 +48,8 @@ pub enum Cause {
     PermissionDenied,
     /// The volume is full, or the quota used up.
     DiskFull,
+    /// A file would exceed the process's limit of file sizes.
+    FileSizeLimit,
     /// The volume is mounted read-only.
     ReadOnly,
     /// A part of the path is a file.
@@ -80,6 +82,7 @@ impl Cause {
                  another place"
             }
             Cause::DiskFull => "free space there, or choose another place",
+            Cause::FileSizeLimit => "raise the limit of file sizes (ulimit -f)",
             Cause::ReadOnly => "choose a place that can be written to",
             Cause::NotADirectory => "choose a folder",
             Cause::Unsupported => {

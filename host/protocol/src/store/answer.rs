@@ -61,6 +61,7 @@ fn cause_of_io(error: &io::Error) -> Option<Cause> {
         io::ErrorKind::AlreadyExists => Some(Cause::AlreadyExists),
         io::ErrorKind::PermissionDenied => Some(Cause::PermissionDenied),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Cause::DiskFull),
+        io::ErrorKind::FileTooLarge => Some(Cause::FileSizeLimit),
         io::ErrorKind::ReadOnlyFilesystem => Some(Cause::ReadOnly),
         io::ErrorKind::NotADirectory => Some(Cause::NotADirectory),
         io::ErrorKind::Unsupported => Some(Cause::Unsupported),
