@@ -104,7 +104,8 @@ fn counts(name: &str, class: &str) -> (u64, u64) {
 #[test]
 fn a_shard_that_lost_its_folders_or_files_is_missing() {
     let (whole, of_note) = counts("basic", "Note");
-    let changes: [(&str, fn(&Path), &str); 7] = [
+    type Change = fn(&Path);
+    let changes: [(&str, Change, &str); 7] = [
         (
             "lsm",
             |bucket| std::fs::remove_dir_all(bucket.parent().unwrap()).unwrap(),

@@ -44,7 +44,7 @@ fn share_one_arena() {}
 
 fn main() -> ExitCode {
     share_one_arena();
-    let cli = match config::check_variables().and_then(|()| Ok(Cli::try_parse())) {
+    let cli = match config::check_variables().map(|()| Cli::try_parse()) {
         Ok(Ok(cli)) => cli,
         Ok(Err(error)) => {
             terminal::print_usage(&error);
@@ -79,15 +79,19 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Export(args) => runtime()?.block_on(cli::export::run(*args)),
+        Command::Export(args) => block_on(cli::export::run(*args)),
         Command::Inspect(args) => cli::inspect::run(args),
         Command::Serve(args) => cli::serve::run(args),
-        Command::Verify(args) => runtime()?.block_on(cli::verify::run(args)),
+        Command::Verify(args) => block_on(cli::verify::run(args)),
     }
 }
 
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(command);
+    // A guest that is being compiled, or a read that hangs, must not hold up the end.
+    runtime.shutdown_background();
+    ended
 }
 
 /// The error and its causes in one line. A cause that the line contains already is not repeated.

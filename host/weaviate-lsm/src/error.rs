@@ -215,6 +215,15 @@ impl fmt::Display for At {
     }
 }
 
+/// The class that an object names, and those that its shard is read for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherClass {
+    /// As stored; may be empty.
+    pub named: String,
+    /// Exact names.
+    pub classes: Vec<String>,
+}
+
 /// `class Note`, or `no class` if the name is empty.
 struct NamedClass<'a>(&'a str);
 
@@ -411,14 +420,9 @@ pub enum ObjectFault {
         "the object names {}, and its shard is read for {}: classes whose names differ in case alone \
          share a directory, and only a schema that has all of them, or lists their shards, keeps \
          them apart",
-        NamedClass(.named), .classes.join(" and ")
+        NamedClass(&.0.named), .0.classes.join(" and ")
     )]
-    OtherClass {
-        /// As stored; may be empty.
-        named: String,
-        /// Exact names.
-        classes: Vec<String>,
-    },
+    OtherClass(Box<OtherClass>),
     /// The stored properties are not JSON text.
     #[error("the properties are not valid JSON: {reason}")]
     Properties {

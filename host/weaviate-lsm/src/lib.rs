@@ -35,4 +35,4 @@ pub mod segment;
 pub mod snapshot;
 pub mod wal;
 
-pub use error::{LogFault, Lost, LsmError, ObjectFault, Place, SegmentFault};
+pub use error::{LogFault, Lost, LsmError, ObjectFault, OtherClass, Place, SegmentFault};

@@ -64,7 +64,7 @@ fn one_row_that_is_changed_lost_doubled_or_moved_is_found() {
         let of = |column| Difference::Value { tenant: tenant.clone(), id: id.clone(), column };
         let lost = Difference::Lost { tenant: tenant.clone(), id: id.clone() };
         let twice = Difference::Twice { tenant: tenant.clone(), id: id.clone() };
-        assert_eq!(changed(&|rows| drop(rows.remove(at))), [lost.clone()]);
+        assert_eq!(changed(&|rows| drop(rows.remove(at))), std::slice::from_ref(&lost));
         assert_eq!(changed(&|rows| rows.push(rows[at].clone())), [twice]);
         assert_eq!(changed(&|rows| rows[at].created_ms += 1), [of("creation_time")]);
         assert_eq!(changed(&|rows| rows[at].updated_ms -= 1), [of("update_time")]);
@@ -79,7 +79,10 @@ fn one_row_that_is_changed_lost_doubled_or_moved_is_found() {
             id: rows[with_vector].id.clone(),
             column: "vector",
         };
-        assert_eq!(changed(&|rows| last(&mut rows[with_vector].vector)), [of_vector.clone()]);
+        assert_eq!(
+            changed(&|rows| last(&mut rows[with_vector].vector)),
+            std::slice::from_ref(&of_vector)
+        );
         assert_eq!(changed(&|rows| rows[with_vector].vector = None), [of_vector]);
         assert_eq!(changed(&|rows| rows[at].named_vectors = Some(vec![])), [of("named_vectors")]);
         assert_eq!(changed(&|rows| rows[at].multi_vectors = Some(vec![])), [of("multi_vectors")]);

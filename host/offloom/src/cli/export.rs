@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 use clap::Args;
 use offloom_authz::{Anonymous, Authorizer};
 use offloom_export::{
-    ExportError, Request, Status, Stop, StopReason, TransferError, Workers, default_workers,
+    ExportError, Planned, Request, Status, Stop, StopReason, TransferError, Workers,
+    default_workers,
 };
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
@@ -73,40 +74,33 @@ fn guest_option(text: &str) -> Result<(String, String), String> {
 
 /// Runs the command. The folder of the export is the last line of standard output.
 pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
-    let scope = args.scope.into_scope().map_err(CommandError::usage)?;
     let destination = Destination::parse(&args.to).map_err(CommandError::usage)?;
     let id = args
         .id
         .as_deref()
         .map_or_else(|| Ok(ExportId::from_time(chrono::Utc::now())), ExportId::parse)
         .map_err(CommandError::usage)?;
-    let (data_dir, schema) = (args.data_dir.clone(), args.schema.clone());
-    let directory = tokio::task::spawn_blocking(move || open(&data_dir, schema)).await??;
-    for warning in directory.warnings() {
-        errln!("warning: {warning}");
-    }
-    let config = GuestConfig {
-        guest: args.guest,
-        cache_dir: args.cache_dir,
-        max_object_bytes: args.max_object_bytes.unwrap_or_default(),
+    let mut stopped = Box::pin(stop_signal()?);
+    let (workers, progress) = (args.workers, args.progress);
+    let planned = tokio::select! {
+        planned = plan(args, id, destination) => planned?,
+        signal = &mut stopped => {
+            let source = anyhow::anyhow!("stopped before anything was written");
+            return Err(CommandError::Stopped { signal, source }.into());
+        }
     };
-    let guest = guest::load(config).await?;
-    let authorizer = Anonymous::on_command_line();
-    let principal = authorizer.authenticate(None)?;
-    let request = Request { id, destination, scope, options: args.guest_options };
-    let planned = request.plan(&authorizer, &principal, directory, &guest).await?;
-    // They were printed above, and the manifest begins with them.
+    // They were printed, and the manifest begins with them.
     let printed = planned.directory_warnings().len();
-    let count = args.workers.map_or_else(default_workers, usize::from);
+    let count = workers.map_or_else(default_workers, usize::from);
     let workers = Workers::new(count, tokio::runtime::Handle::current());
     // Before the id is taken: from then on the export ends in one outcome, also on a signal.
     let stop = Stop::default();
     let stopped_by = Arc::new(OnceLock::new());
-    let signals = tokio::spawn(stop_when(stop_signal()?, stop.clone(), Arc::clone(&stopped_by)));
+    let signals = tokio::spawn(stop_when(stopped, stop.clone(), Arc::clone(&stopped_by)));
     let status = Arc::new(Status::default());
     let claimed = planned.claim(&status).await?;
     let folder = claimed.folder().url().to_owned();
-    let shown = args.progress.show(Arc::clone(&status));
+    let shown = progress.show(Arc::clone(&status));
     let ended = claimed.run(&workers, status, &stop).await;
     signals.abort();
     if let Some(error) = ended.error {
@@ -124,6 +118,26 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     missing::print(&manifest.missing);
     errln!("partial: the export has all the rest; export_metadata.json lists what is missing");
     Ok(ExitCode::from(exit_status::PARTIAL))
+}
+
+/// Opens the directories, loads the guest and plans the export: nothing is written.
+async fn plan(args: ExportArgs, id: ExportId, destination: Destination) -> anyhow::Result<Planned> {
+    let scope = args.scope.into_scope().map_err(CommandError::usage)?;
+    let (data_dir, schema) = (args.data_dir, args.schema);
+    let directory = tokio::task::spawn_blocking(move || open(&data_dir, schema)).await??;
+    for warning in directory.warnings() {
+        errln!("warning: {warning}");
+    }
+    let config = GuestConfig {
+        guest: args.guest,
+        cache_dir: args.cache_dir,
+        max_object_bytes: args.max_object_bytes.unwrap_or_default(),
+    };
+    let guest = guest::load(config).await?;
+    let authorizer = Anonymous::on_command_line();
+    let principal = authorizer.authenticate(None)?;
+    let request = Request { id, destination, scope, options: args.guest_options };
+    Ok(request.plan(&authorizer, &principal, directory, &guest).await?)
 }
 
 /// The error of an export that did not succeed. An export may fail for another reason although a

@@ -44,7 +44,7 @@ fn a_relative_path_starts_at_the_working_directory() {
 #[test]
 fn what_is_no_destination_is_distinguished() {
     for scheme in ["s4", "http", "ftp"] {
-        match Destination::parse(&format!("{scheme}://user:secret@host/x")).unwrap_err() {
+        match Destination::parse(format!("{scheme}://user:secret@host/x")).unwrap_err() {
             error @ StoreError::UnknownScheme { .. } => {
                 let message = error.to_string();
                 assert!(message.contains(&format!("'{scheme}:'")), "{message}");
@@ -76,7 +76,7 @@ fn a_destination_as_text_is_the_same_destination() {
         assert_eq!(Destination::parse(text).unwrap(), destination);
     }
     let folder = Destination::filesystem(root.path()).unwrap();
-    assert_eq!(Destination::parse(&folder.to_string()).unwrap(), folder);
+    assert_eq!(Destination::parse(folder.to_string()).unwrap(), folder);
     let bucket = Destination::parse("s3://my-bucket").unwrap();
     assert_eq!(bucket, Destination::s3("my-bucket", "").unwrap());
     assert_eq!(bucket.backend(), "s3");

@@ -2,7 +2,7 @@
 //! which shards, and which objects of a shard that several may have.
 use std::{collections::BTreeMap, sync::Arc};
 
-use offloom_weaviate_lsm::ObjectFault;
+use offloom_weaviate_lsm::{ObjectFault, OtherClass};
 
 use super::{
     class::{Attribution, ShardLocation},
@@ -110,6 +110,6 @@ impl Attribution {
         }
         let classes = std::iter::once(class).chain(others.iter().map(|other| &**other));
         let classes = classes.map(str::to_owned).collect();
-        Err(ObjectFault::OtherClass { named: named.into_owned(), classes })
+        Err(ObjectFault::OtherClass(Box::new(OtherClass { named: named.into_owned(), classes })))
     }
 }
