@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use offloom_encoder::{Workload, write_workload};
 use offloom_fixtures::unpack;
+use offloom_test_parts::{Keys, Proxy, SeaweedFs};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -157,6 +158,32 @@ fn a_closed_terminal_cancels_an_export_unless_hangups_are_ignored() {
     });
     begun.signal("-HUP");
     assert_eq!(begun.end(), (Some(0), "SUCCESS".to_owned()));
+}
+
+#[test]
+fn a_second_interrupt_ends_at_once() {
+    SeaweedFs::shared().create_bucket("impatient");
+    let proxy = Proxy::start(SeaweedFs::shared().endpoint());
+    let fixture = unpack("basic").unwrap();
+    let mut command = export(&fixture.data_dir(), Path::new("s3://impatient/x/"), "slow");
+    command.envs(Keys::ReadWrite.environment(&proxy.endpoint()));
+    let mut process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while SeaweedFs::shared().objects("impatient", "x/slow/_claim").is_empty() {
+        assert_eq!(process.try_wait().unwrap(), None, "it ended before it began");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    // From now on the store answers so late that the orderly end takes a while.
+    proxy.delay(Duration::from_secs(30));
+    let interrupt = || {
+        let id = process.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    };
+    interrupt();
+    std::thread::sleep(Duration::from_millis(500));
+    interrupt();
+    let begun = Instant::now();
+    assert_eq!(process.wait().unwrap().code(), Some(130));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -146,7 +146,7 @@ impl Destination {
     /// it is created; the folder itself appears with its first object.
     ///
     /// # Errors
-    /// [`StoreError::Failed`] with [`Operation::Open`], [`StoreError::BadS3Options`].
+    /// [`StoreError::Failed`] with [`crate::error::Operation::Open`], [`StoreError::BadS3Options`].
     pub fn export_folder(&self, id: &ExportId) -> Result<ExportFolder, StoreError> {
         self.create_folders()?;
         let parent = self.open(Patience::Export)?;
@@ -158,7 +158,7 @@ impl Destination {
     /// has no such folder; a bucket is not asked.
     ///
     /// # Errors
-    /// [`StoreError::Failed`] with [`Operation::Open`], [`StoreError::BadS3Options`].
+    /// [`StoreError::Failed`] with [`crate::error::Operation::Open`], [`StoreError::BadS3Options`].
     pub fn existing_export_folder(
         &self,
         id: &ExportId,
@@ -178,7 +178,7 @@ impl Destination {
     /// Takes this destination for the folder of one export, for reading.
     ///
     /// # Errors
-    /// [`StoreError::Failed`] with [`Operation::Open`] when there is no such folder on the file
+    /// [`StoreError::Failed`] with [`crate::error::Operation::Open`] when there is no such folder on the file
     /// system, [`StoreError::BadS3Options`].
     pub fn as_export_folder(&self) -> Result<ExportFolder, StoreError> {
         self.open(Patience::Export)
