@@ -297,6 +297,8 @@ mod tests {
     fn every_setting_is_documented_with_its_default() {
         let command = GivenSettings::augment_args(Command::new("serve"));
         let mut keys: Vec<String> = command.get_arguments().map(key).collect();
+        // Of the file and the environment alone.
+        keys.push("sources".to_owned());
         keys.sort();
         let documented = documented();
         assert_eq!(documented.keys().copied().collect::<Vec<_>>(), keys);
