@@ -14,9 +14,10 @@ use crate::program::{Said, offloom, program, python, root, said};
 use crate::server::Server;
 
 /// Lines that are not run, and why. Each is checked to name something that exists.
-const NOT_RUN: [(&str, &str); 3] = [
+const NOT_RUN: [(&str, &str); 4] = [
     ("./dev demo", "it builds the program again; it runs what the next pages run"),
     ("./dev check", "it runs this test"),
+    ("./dev soak", "it runs for a quarter of an hour"),
     ("cargo build --release", "it builds the program that runs here once more"),
 ];
 
