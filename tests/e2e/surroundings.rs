@@ -164,11 +164,13 @@ fn a_closed_terminal_cancels_an_export_unless_hangups_are_ignored() {
 fn a_second_interrupt_ends_at_once() {
     SeaweedFs::shared().create_bucket("impatient");
     let proxy = Proxy::start(SeaweedFs::shared().endpoint());
+    proxy.delay(Duration::from_millis(50));
     let fixture = unpack("basic").unwrap();
     let mut command = export(&fixture.data_dir(), Path::new("s3://impatient/x/"), "slow");
     command.envs(Keys::ReadWrite.environment(&proxy.endpoint()));
     let mut process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    while SeaweedFs::shared().objects("impatient", "x/slow/_claim").is_empty() {
+    let is_claim = |line: &String| line.starts_with("PUT ") && line.contains("_claim.json");
+    while !proxy.seen().iter().any(is_claim) {
         assert_eq!(process.try_wait().unwrap(), None, "it ended before it began");
         std::thread::sleep(Duration::from_millis(2));
     }
