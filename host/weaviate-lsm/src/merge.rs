@@ -68,7 +68,7 @@ impl LogReader {
 /// One input of a merge: a part of a file, read in key order.
 #[derive(Debug)]
 enum Input {
-    /// With the key tree, if only that can prove what a tombstone deletes.
+    /// With the key tree, if only that can prove the key of a node that is not decoded.
     Segment(SegmentReader, Option<KeyTree>),
     Log(LogReader),
 }
@@ -95,11 +95,22 @@ impl Input {
                 if let Some(tree) = tree
                     && reader.is_tombstone()
                 {
-                    confirm_tombstone(reader, tree)?;
+                    confirm_key(reader, tree)?;
                 }
                 Ok(more)
             }
             Input::Log(reader) => Ok(reader.advance()),
+        }
+    }
+
+    /// Proves the key of a live node that a newer one replaces: with another key it would replace or
+    /// lose another object.
+    fn confirm_replaced(&self) -> Result<(), LsmError> {
+        match self {
+            Input::Segment(reader, Some(tree)) if !reader.is_tombstone() => {
+                confirm_key(reader, tree)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -163,8 +174,9 @@ impl Input {
     }
 }
 
-/// Compares the key of a tombstone with the key tree. A live object holds its id a second time.
-fn confirm_tombstone(reader: &SegmentReader, tree: &KeyTree) -> Result<(), LsmError> {
+/// Compares the key of a node with the key tree, if the node is not decoded: a live object holds its id
+/// a second time.
+fn confirm_key(reader: &SegmentReader, tree: &KeyTree) -> Result<(), LsmError> {
     let Some(key) = reader.key() else { return Ok(()) };
     let start = reader.node_start();
     if tree.find(key)? == Some(start) {
@@ -295,6 +307,12 @@ impl Merge {
         Ok(())
     }
 
+    /// Moves an input past a node that is not used.
+    fn pass(&mut self, index: usize) -> Result<(), LsmError> {
+        self.inputs.get(index).map_or(Ok(()), Input::confirm_replaced)?;
+        self.step(index)
+    }
+
     /// Moves to the next live object, and returns whether there is one.
     ///
     /// # Errors
@@ -324,7 +342,7 @@ impl Merge {
     /// The input whose object is live under `key`: `newest`, unless that has a tombstone.
     fn newest(&mut self, key: Reverse<u128>, newest: usize) -> Result<Option<usize>, LsmError> {
         while let Some(shadowed) = self.pop_same(key) {
-            self.step(shadowed)?;
+            self.pass(shadowed)?;
         }
         if self.inputs.get(newest).is_some_and(Input::is_tombstone) {
             self.step(newest)?;
@@ -348,7 +366,7 @@ impl Merge {
         while let Some(input) = self.pop_same(key) {
             let copy = copies.copy_of_input.get(input).copied();
             if copy == last {
-                self.step(input)?;
+                self.pass(input)?;
             } else {
                 last = copy;
                 copies.candidates.push(input);
@@ -364,7 +382,7 @@ impl Merge {
         copies.counts.count(ruling);
         let winner = ruling.winner.and_then(|winner| copies.candidates.get(winner).copied());
         for input in copies.candidates.iter().filter(|input| Some(**input) != winner) {
-            self.step(*input)?;
+            self.pass(*input)?;
         }
         Ok(winner)
     }
