@@ -57,7 +57,7 @@ class Comparison(unittest.TestCase):
             return self.found(folder, fixture)
 
     def test_right_exports_agree(self):
-        self.assertEqual(len(WITH_GOLDEN), 10)
+        self.assertEqual(len(WITH_GOLDEN), 12)
         for fixture in WITH_GOLDEN:
             with self.subTest(fixture.name):
                 self.assertEqual(self.found_in(fixture.name), ([], [], []))
