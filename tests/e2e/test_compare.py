@@ -35,7 +35,7 @@ def write_export(folder, fixture, rows):
         ]
         columns = [pa.array([row[f.name] for row in of_class], f.type) for f in schema]
         table = pa.table(columns, schema=schema.with_metadata({"collection": name}))
-        pq.write_table(table, Path(folder) / f"{name}.parquet")
+        pq.write_table(table, Path(folder) / f"{name.replace(':', '.')}.parquet")
 
 
 class Comparison(unittest.TestCase):
