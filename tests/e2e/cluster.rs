@@ -14,7 +14,8 @@ fn nodes(data: &Path) -> Vec<PathBuf> {
     ["node1", "node2", "node3"].map(|node| data.join(node)).into()
 }
 
-fn export(nodes: &[PathBuf], to: &Path, more: &[&str]) -> Said {
+/// Exports the data directories of several nodes as one.
+pub fn export(nodes: &[PathBuf], to: &Path, more: &[&str]) -> Said {
     let mut arguments: Vec<String> = vec!["export".to_owned()];
     for node in nodes {
         arguments.extend(["--data-dir".to_owned(), node.display().to_string()]);

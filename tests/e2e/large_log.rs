@@ -1,11 +1,10 @@
 //! A log that was never flushed is read in place: memory follows its records, not its bytes.
 use std::path::Path;
-use std::process::Stdio;
 
 use offloom_encoder::{DirectoryWriter, Node, Object, ObjectOptions, WalVersion, scale};
 
-use crate::many_tenants::{manifest, peak_mib};
-use crate::program::{offloom, program};
+use crate::many_tenants::{manifest, measured_export};
+use crate::program::offloom;
 
 const MIB: u64 = 1024 * 1024;
 /// The largest log that a server leaves by default (`wal.md` 2).
@@ -39,17 +38,7 @@ fn a_large_log_is_exported_in_little_memory() {
     let source = tempfile::tempdir().unwrap();
     let bytes = scale(256 * MIB, WHOLE_LOG_BYTES);
     let objects = write_log(bytes, source.path());
-    let begun = std::time::Instant::now();
-    let export = program()
-        .args(["export", "--workers", "1", "--progress", "none", "--id", "log"])
-        .args(["--schema".as_ref(), source.path().join("schema.json").as_os_str()])
-        .args(["--data-dir".as_ref(), source.path().join("data").as_os_str()])
-        .args(["--to".as_ref(), source.path().join("lake").as_os_str()])
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let peak_mib = peak_mib(export);
-    let took = begun.elapsed();
+    let (peak_mib, took) = measured_export(source.path(), "1", "log");
     println!("soak: a log of {} MiB, {objects} objects, in {took:?}, {peak_mib} MiB", bytes / MIB);
     // Any export takes 110 MiB; the smaller log alone has 256 MiB.
     assert!(peak_mib < 180, "{peak_mib} MiB with one worker");

@@ -31,23 +31,27 @@ pub fn peak_mib(mut child: Child) -> u64 {
     }
 }
 
+/// Exports `data` of a folder into its `lake`, and returns the peak memory in MiB and the time.
+pub fn measured_export(folder: &Path, workers: &str, id: &str) -> (u64, Duration) {
+    let begun = Instant::now();
+    let export = program()
+        .args(["export", "--workers", workers, "--progress", "none", "--id", id])
+        .args(["--schema".as_ref(), folder.join("schema.json").as_os_str()])
+        .args(["--data-dir".as_ref(), folder.join("data").as_os_str()])
+        .args(["--to".as_ref(), folder.join("lake").as_os_str()])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    (peak_mib(export), begun.elapsed())
+}
+
 #[test]
 fn tenants_that_are_logs_alone_become_one_file() {
     let source = tempfile::tempdir().unwrap();
     let count = scale(10_000, 100_000);
     write_tenants(count, source.path()).unwrap();
     let folder = source.path().join("lake/many");
-    let begun = Instant::now();
-    let export = program()
-        .args(["export", "--workers", "2", "--progress", "none", "--id", "many"])
-        .args(["--schema".as_ref(), source.path().join("schema.json").as_os_str()])
-        .args(["--data-dir".as_ref(), source.path().join("data").as_os_str()])
-        .args(["--to".as_ref(), source.path().join("lake").as_os_str()])
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let peak_mib = peak_mib(export);
-    let took = begun.elapsed();
+    let (peak_mib, took) = measured_export(source.path(), "2", "many");
     let pace = count as f64 / took.as_secs_f64();
     println!(
         "soak: {count} tenants in {took:?}, {pace:.0} a second, {peak_mib} MiB with two workers"

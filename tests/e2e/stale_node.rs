@@ -5,18 +5,8 @@ use std::path::{Path, PathBuf};
 use offloom_fixtures::unpack;
 use serde_json::Value;
 
+use crate::cluster::export;
 use crate::golden::compare;
-use crate::program::{Said, offloom};
-
-fn export(nodes: &[PathBuf], to: &Path, more: &[&str]) -> Said {
-    let mut arguments: Vec<String> = vec!["export".to_owned()];
-    for node in nodes {
-        arguments.extend(["--data-dir".to_owned(), node.display().to_string()]);
-    }
-    arguments.extend(["--to".to_owned(), to.display().to_string()]);
-    arguments.extend(more.iter().map(|&argument| argument.to_owned()));
-    offloom(arguments)
-}
 
 fn nodes(data: &Path, names: [&str; 3]) -> Vec<PathBuf> {
     names.map(|name| data.join(name)).into()

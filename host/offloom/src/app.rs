@@ -17,7 +17,7 @@ use crate::scheduler::Scheduler;
 use crate::signals::{StopSignal, stop_signal};
 use crate::terminal::{errln, outln};
 
-/// Serves until SIGTERM or SIGINT. `guests` is the runtime on which guests run.
+/// Serves until a signal asks it to stop. `guests` is the runtime on which guests run.
 ///
 /// # Errors
 /// Everything that keeps the server from starting.
@@ -80,7 +80,7 @@ fn client_text(config: &ServerConfig, state_dir: PathBuf) -> ClientText {
     ClientText::new(&config.scheduler.sources, named)
 }
 
-/// After either signal: no further exports are accepted; status requests are answered until the
+/// After a signal: no further exports are accepted; status requests are answered until the
 /// running ones have ended.
 async fn stop_exports(stop: impl Future<Output = StopSignal>, scheduler: Scheduler) {
     stop.await;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
+use offloom_protocol::named_file;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -13,8 +14,10 @@ use crate::api::server::ApiConfig;
 use crate::backend::BackendConfig;
 use crate::export_index::IndexConfig;
 use crate::guest::GuestConfig;
-use crate::named_file::{self, MAX_SETTINGS_BYTES};
 use crate::scheduler::SchedulerConfig;
+
+/// Settings are a page of text.
+const MAX_SETTINGS_BYTES: u64 = 1024 * 1024;
 
 /// What some editors put before the text of a file.
 const BYTE_ORDER_MARK: char = '\u{feff}';

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use offloom_protocol::named_file;
 use offloom_sandbox::{ExporterGuest, Sandbox, SandboxConfig, SandboxLimits};
 use serde::Deserialize;
 
 use crate::max_object_bytes::MaxObjectBytes;
-use crate::named_file::{self, MAX_GUEST_BYTES};
 
 /// Settings of the guest.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -29,6 +29,9 @@ pub struct GuestConfig {
 
 /// The exporter that is part of the program: `guest/parquet`, built by `build.rs`.
 static DEFAULT_GUEST: &[u8] = include_bytes!(env!("OFFLOOM_GUEST_WASM_PATH"));
+
+/// The largest guest that is loaded.
+const MAX_GUEST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A load that takes longer is logged. Compiling takes seconds, and happens once per guest.
 const SLOW_LOAD: Duration = Duration::from_millis(500);

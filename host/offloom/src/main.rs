@@ -2,7 +2,7 @@
 //!
 //! The story of an export is the crate `offloom_export`; here are its two callers. Read in this
 //! order: `terminal` (all that is printed), `cli` (the commands; `cli/export.rs` is the shorter caller),
-//! `guest` with `max_object_bytes`, `named_file` and `signals` (used by both), then the server: `config`
+//! `guest` with `max_object_bytes`, `schema_file` and `signals` (used by both), then the server: `config`
 //! (its settings), `app` (how it is composed), `api` (REST),
 //! `backend` (where exports may be created), `scheduler` (the longer caller), `export_index` (the
 //! exports of this server, on disk), `lookup` (what is known of an export).
@@ -16,8 +16,8 @@ mod export_index;
 mod guest;
 mod lookup;
 mod max_object_bytes;
-mod named_file;
 mod scheduler;
+mod schema_file;
 mod signals;
 mod terminal;
 

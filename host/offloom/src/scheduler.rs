@@ -24,11 +24,11 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::cli;
 use crate::export_index::{ExportEnd, ExportIndex, IndexEntry, IndexError};
 use crate::lookup::{
     ExportState, ExportView, LookupError, unfinished_end, view_of_entry, view_of_store,
 };
+use crate::schema_file;
 
 /// Unfinished exports that are looked up at the same time.
 const MAX_LOOKUPS: usize = 16;
@@ -41,7 +41,8 @@ const MAX_SHARDS_LOGGED: usize = 100;
 #[serde(default)]
 pub struct SchedulerConfig {
     /// Weaviate's data directory (PERSISTENCE_DATA_PATH); it is only read. Several times (in the
-    /// file: `sources`, a list; OFFLOOM_SOURCES: divided by colons): those of a cluster's nodes, which become one export
+    /// file: `sources`, a list; OFFLOOM_SOURCES: divided by colons): those of a cluster's nodes, which
+    /// become one export
     // They are opened again for every export.
     #[arg(long = "data-dir", env = "OFFLOOM_DATA_DIR", value_name = "DIR")]
     pub sources: Vec<PathBuf>,
@@ -97,7 +98,7 @@ impl SchedulerConfig {
     /// # Errors
     /// [`DiskError`], also for the schema file.
     pub fn open_directory(&self) -> Result<DataDirectory, DiskError> {
-        let schema = self.schema.as_deref().map(cli::export::read_schema).transpose()?;
+        let schema = self.schema.as_deref().map(schema_file::read).transpose()?;
         let directory = DataDirectory::open_nodes(&self.sources, schema)?;
         // Each export has its own budget of open files. With a shared one, an export could wait for
         // the files of another that waits for a worker.

@@ -35,16 +35,16 @@ pub fn print_error(line: fmt::Arguments<'_>) {
 
 /// Prints a JSON document on standard output. Control characters in strings are written as `\u....`.
 pub fn print_json(document: &serde_json::Value) {
-    let escape = |c: char| match c {
-        '\n' => vec![c],
-        c if is_unsafe(c) => {
-            let mut units = [0; 2];
-            let units = c.encode_utf16(&mut units).iter();
-            units.flat_map(|unit| format!("\\u{unit:04x}").chars().collect::<Vec<_>>()).collect()
+    let mut text = String::new();
+    for c in format!("{document:#}\n").chars() {
+        if c == '\n' || !is_unsafe(c) {
+            text.push(c);
+            continue;
         }
-        c => vec![c],
-    };
-    let text: String = format!("{document:#}\n").chars().flat_map(escape).collect();
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            text.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
     let mut out = io::stdout().lock();
     keep_fault(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
@@ -95,8 +95,15 @@ fn write_line(out: &mut impl Write, line: &str) -> io::Result<()> {
 
 /// The text with its control characters in the form of Rust's string literals.
 fn escaped(text: &str) -> String {
-    let escape = |c: char| if is_unsafe(c) { c.escape_default().collect() } else { c.to_string() };
-    text.chars().map(escape).collect()
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unsafe(c) {
+            escaped.extend(c.escape_default());
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 /// Whether a character acts on a terminal, or changes the order in which others are shown.

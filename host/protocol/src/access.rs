@@ -32,18 +32,13 @@ impl Destination {
 
     /// Looks for the claim and the manifest of an export here and in the folders that hold this one.
     async fn refuse_exports(&self) -> Result<(), StoreError> {
-        let found = self.ancestors().into_iter().map(async |place| {
-            let folder = match place.open(Patience::Check) {
-                Ok(folder) => folder,
-                // Not there, so no export's; or not to be searched, so that nothing is written either.
-                Err(error) if is_closed(&error) => return Ok(None),
-                Err(error) => return Err(error),
-            };
+        let folders = self.open_ancestors(Patience::Check)?;
+        let found = folders.iter().map(async |folder| {
             for key in [ObjectKey::claim(), ObjectKey::manifest()] {
                 match folder.size_bytes(&key).await {
                     Ok(Some(_)) => return Ok(Some(folder.url().to_owned())),
                     Ok(None) => {}
-                    Err(error) if is_closed(&error) => {}
+                    Err(error) if error.is_closed() => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -54,11 +49,6 @@ impl Destination {
             None => Ok(()),
         }
     }
-}
-
-/// Whether a folder is not there, or this user may not look into it.
-fn is_closed(error: &StoreError) -> bool {
-    matches!(error.cause(), Some(Cause::NotFound | Cause::PermissionDenied))
 }
 
 impl ExportFolder {

@@ -211,6 +211,11 @@ impl StoreError {
         }
     }
 
+    /// Whether it is not there, or this user may not look into it.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.cause(), Some(Cause::NotFound | Cause::PermissionDenied))
+    }
+
     /// Why the store refused; `None` where it was never asked.
     pub fn cause(&self) -> Option<Cause> {
         match self {

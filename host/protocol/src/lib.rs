@@ -3,13 +3,15 @@
 //! Read in this order, which is that of one export: an id is checked ([`names`]), its folder is
 //! opened ([`store`]) and checked (`access`), the id is claimed ([`claim`]), files are written
 //! ([`upload`]), and the manifest commits the export ([`manifest`]). [`digest`] digests an object that
-//! is already stored; [`error`] says why a store failed. Below `store`: `filesystem` and `s3` open one,
-//! `answer` maps their errors.
+//! is already stored; [`error`] says why a store failed, and [`named_file`] reads what
+//! settings name. Below `store`: `destination` parses, `filesystem` and `s3` open one (with `s3_options`
+//! and `http_client`), `answer` maps their errors, `markers` are no objects of an export.
 mod access;
 pub mod claim;
 pub mod digest;
 pub mod error;
 pub mod manifest;
+pub mod named_file;
 pub mod names;
 pub mod store;
 mod timestamp;

@@ -67,9 +67,10 @@ impl Default for ObjectLimit {
 
 impl fmt::Display for ObjectLimit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.checked_rem(MIB) {
-            Some(0) => write!(formatter, "{} MiB", self.0 / MIB),
-            _ => write!(formatter, "{} bytes", self.0),
+        if self.0.is_multiple_of(MIB) {
+            write!(formatter, "{} MiB", self.0 / MIB)
+        } else {
+            write!(formatter, "{} bytes", self.0)
         }
     }
 }

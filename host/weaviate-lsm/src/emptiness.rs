@@ -1,4 +1,4 @@
-//! Tells an empty shard from one whose files are gone (`data-directory.md` 3.1).
+//! Distinguishes an empty shard from one whose files are gone (`data-directory.md` 3.1).
 use std::{
     thread,
     time::{Duration, SystemTime},

@@ -219,10 +219,10 @@ impl From<Unauthenticated> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> ApiError {
-        if matches!(error, StoreError::InsideExport { .. }) {
-            return ApiError::Invalid(error.to_string());
+        match error {
+            StoreError::InsideExport { .. } => ApiError::Invalid(error.to_string()),
+            error => ApiError::WriteFailed(format!("write to backend failed: {error}")),
         }
-        ApiError::WriteFailed(format!("write to backend failed: {error}"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `offloom export`: exports a data directory into a folder of files.
 use std::ffi::OsString;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
@@ -13,8 +13,7 @@ use offloom_export::{
 };
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
-use offloom_weaviate_disk::schema::SchemaFileError;
-use offloom_weaviate_disk::{DataDirectory, SchemaFile};
+use offloom_weaviate_disk::DataDirectory;
 
 use super::exit_status::{self, CommandError};
 use super::missing;
@@ -22,7 +21,7 @@ use super::progress::Progress;
 use super::scope::ScopeArgs;
 use crate::guest::{self, GuestConfig};
 use crate::max_object_bytes::MaxObjectBytes;
-use crate::named_file::{self, MAX_SCHEMA_BYTES};
+use crate::schema_file;
 use crate::signals::{StopSignal, stop_signal};
 use crate::terminal::{errln, outln};
 
@@ -153,16 +152,8 @@ fn end(error: ExportError, stopped_by: Option<StopSignal>) -> anyhow::Error {
 
 /// Opens data directories with an optional schema file.
 pub fn open(data_dirs: &[PathBuf], schema: Option<PathBuf>) -> anyhow::Result<DataDirectory> {
-    let schema = schema.as_deref().map(read_schema).transpose()?;
+    let schema = schema.as_deref().map(schema_file::read).transpose()?;
     Ok(DataDirectory::open_nodes(data_dirs, schema)?)
-}
-
-/// Reads a schema file.
-///
-/// # Errors
-/// [`SchemaFileError`].
-pub fn read_schema(path: &Path) -> Result<SchemaFile, SchemaFileError> {
-    SchemaFile::parse(path, named_file::read(path, MAX_SCHEMA_BYTES))
 }
 
 /// Ctrl-C, SIGTERM and SIGHUP cancel the export: uploads are dropped, and the manifest says CANCELED.

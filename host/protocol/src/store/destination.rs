@@ -120,16 +120,29 @@ impl Destination {
         }
     }
 
-    /// The folders that hold this one, and it itself, innermost first.
-    pub(crate) fn ancestors(&self) -> Vec<Destination> {
+    /// The folders that hold this one, and it itself, innermost first. On a file system those that are
+    /// there, and in which this user may look.
+    ///
+    /// # Errors
+    /// Those of [`Destination::as_export_folder`].
+    pub(crate) fn open_ancestors(
+        &self,
+        patience: Patience,
+    ) -> Result<Vec<ExportFolder>, StoreError> {
         match &self.place {
             Place::Filesystem(path) => {
-                let at = |path: &Path| Destination { place: Place::Filesystem(path.to_owned()) };
-                path.ancestors().map(at).collect()
+                let opened =
+                    path.ancestors().map(|path| Destination::filesystem(path)?.open(patience));
+                opened.filter(|opened| !opened.as_ref().is_err_and(StoreError::is_closed)).collect()
             }
             Place::S3(place) => {
-                let at = |place| Destination { place: Place::S3(place) };
-                place.ancestors().into_iter().map(at).collect()
+                let folder = self.open(patience)?;
+                let at = |place: S3Place| ExportFolder {
+                    url: place.url(),
+                    prefix: place.prefix,
+                    ..folder.clone()
+                };
+                Ok(place.ancestors().into_iter().map(at).collect())
             }
         }
     }

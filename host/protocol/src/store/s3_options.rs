@@ -1,12 +1,14 @@
 //! How S3 is reached, by the standard `AWS_*` variables: checked before a client is made of them.
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 
 use object_store::ClientConfigKey;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
 use url::Url;
+
+use crate::named_file;
 
 /// A token of a role has about a thousand bytes.
 const MAX_TOKEN_BYTES: u64 = 64 * 1024;
@@ -97,9 +99,9 @@ impl S3Options {
     pub(super) fn ca_bundle(&self) -> Result<Option<Vec<reqwest::Certificate>>, String> {
         let Some(path) = self.variables.get(CA_BUNDLE) else { return Ok(None) };
         let bad = |problem: &str| format!("{CA_BUNDLE} names {path}, {problem}");
-        let text = read_limited(path, MAX_CA_BUNDLE_BYTES)
-            .map_err(|reason| bad(&format!("which cannot be read: {reason}")))?;
-        match reqwest::Certificate::from_pem_bundle(text.as_bytes()) {
+        let text = named_file::read(Path::new(path), MAX_CA_BUNDLE_BYTES)
+            .map_err(|error| bad(&format!("which cannot be read: {error}")))?;
+        match reqwest::Certificate::from_pem_bundle(&text) {
             Ok(certificates) if !certificates.is_empty() => Ok(Some(certificates)),
             _ => Err(bad("which has no certificates (-----BEGIN CERTIFICATE-----)")),
         }
@@ -184,8 +186,11 @@ fn is_secret(name: &str) -> bool {
 /// A token with white space around it is refused by its service, or cannot be sent at all. The file is
 /// read again whenever a token expires, so it cannot be corrected here.
 fn check_token_file(name: &str, path: &str) -> Result<(), String> {
-    let token = read_limited(path, MAX_TOKEN_BYTES)
-        .map_err(|reason| format!("{name} names {path}, which cannot be read: {reason}"))?;
+    let unreadable =
+        |reason: &dyn fmt::Display| format!("{name} names {path}, which cannot be read: {reason}");
+    let token =
+        named_file::read(Path::new(path), MAX_TOKEN_BYTES).map_err(|error| unreadable(&error))?;
+    let token = String::from_utf8(token).map_err(|error| unreadable(&error))?;
     if token.is_empty() || token.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(format!(
             "{name} names {path}, which is empty or holds white space, such as a newline at its end: \
@@ -193,21 +198,6 @@ fn check_token_file(name: &str, path: &str) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-fn read_limited(path: &str, max_bytes: u64) -> Result<String, String> {
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
-    if !is_file {
-        return Err("it is no regular file".to_owned());
-    }
-    let limit = max_bytes.saturating_add(1);
-    let read = file.take(limit).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    if read as u64 > max_bytes {
-        return Err(format!("it has more than {max_bytes} bytes"));
-    }
-    Ok(text)
 }
 
 /// Keeps the variables whose names begin with `AWS_`, without the white space around their values:
@@ -342,7 +332,11 @@ mod tests {
     fn a_ca_bundle_has_certificates() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "no certificate").unwrap();
-        for path in [file.path().to_str().unwrap(), "/nowhere/ca.pem", "/dev/zero"] {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let no_certificates = [file.path().to_str().unwrap(), pipe.to_str().unwrap()];
+        for path in no_certificates.into_iter().chain(["/nowhere/ca.pem", "/dev/zero"]) {
             let error = options(&[("AWS_CA_BUNDLE", path)]).ca_bundle().unwrap_err();
             assert!(error.contains("AWS_CA_BUNDLE") && error.contains(path), "{error}");
         }

@@ -1,23 +1,16 @@
-//! Reads the files that a user names: the guest, the schema file, the settings.
+//! Reads the files that a user or a variable names: settings, schemas, guests, tokens, certificates.
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-
-/// A schema of many thousand classes has some megabytes.
-pub const MAX_SCHEMA_BYTES: u64 = 256 * 1024 * 1024;
-
-/// The largest guest that may be loaded.
-pub const MAX_GUEST_BYTES: u64 = 64 * 1024 * 1024;
-
-/// Settings are a page of text.
-pub const MAX_SETTINGS_BYTES: u64 = 1024 * 1024;
 
 /// The content of the file at `path`, which is opened once: what is checked is what is read. Blocking.
 ///
 /// # Errors
 /// When it cannot be read, is no regular file (a pipe would never end), or has more than `max_bytes`.
 pub fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
-    let file = open(path)?;
+    // A pipe without a writer would block.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
@@ -27,12 +20,6 @@ pub fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::other(format!("it has more than {max_bytes} bytes")));
     }
     Ok(content)
-}
-
-/// Opens without waiting: a pipe without a writer would block for ever.
-fn open(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
 #[cfg(test)]
