@@ -51,6 +51,31 @@ impl Drop for Terminator {
     }
 }
 
+/// Where a second process of this program finds the store: `SSL_CERT_FILE` is read once a process.
+const ENDPOINT: &str = "OFFLOOM_TEST_TLS_ENDPOINT";
+
+#[tokio::test]
+async fn a_ca_of_the_system_is_trusted() {
+    if let Ok(endpoint) = std::env::var(ENDPOINT) {
+        let destination = destination_at(&endpoint, "behind-tls-too", Keys::ReadWrite);
+        destination.check_access().await.unwrap();
+        return;
+    }
+    bucket("behind-tls-too");
+    let folder = tempfile::tempdir().unwrap();
+    let store = Terminator::start(folder.path());
+    for (ca, is_trusted) in [("ca.pem", true), ("cert.pem", false)] {
+        let again = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "tls::a_ca_of_the_system_is_trusted"])
+            .env(ENDPOINT, &store.endpoint)
+            .env("SSL_CERT_FILE", folder.path().join(ca))
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .unwrap();
+        assert_eq!(again.status.success(), is_trusted, "{ca}: {again:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_ca_of_the_operator_is_trusted_and_an_unknown_one_is_named() {
     let folder = tempfile::tempdir().unwrap();
