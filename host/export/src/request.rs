@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use offloom_authz::{Authorizer, Principal};
+use offloom_protocol::access::PassedChecks;
 use offloom_protocol::error::StoreError;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
@@ -53,7 +54,8 @@ pub enum RequestError {
 
 impl Request {
     /// Authorizes the request, then checks the store, then chooses the classes. The store is not
-    /// touched before the principal is known to have the right to read.
+    /// touched before the principal is known to have the right to read. What `passed` remembers of the
+    /// store is not tried again.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -63,10 +65,11 @@ impl Request {
         principal: &Principal,
         directory: DataDirectory,
         guest: &ExporterGuest,
+        passed: &PassedChecks,
     ) -> Result<Planned, RequestError> {
         let readable = readable_classes(authorizer, principal, &directory, &self.scope)?;
         refuse_data_directory(&self.destination, &directory)?;
-        self.destination.check_access().await?;
+        self.destination.check_access_unless_passed(passed).await?;
         // The export has a log budget of its own for all calls of its guest.
         let guest = guest.for_export();
         let selected = plan(&directory, &readable, &guest, &self.options, &self.scope).await?;

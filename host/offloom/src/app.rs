@@ -29,9 +29,10 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
         );
     };
     let authorizer: Arc<dyn Authorizer> = Arc::new(anonymous);
-    // Every export opens it again. Opening it here makes a bad path fail at start.
-    let reading = config.scheduler.clone();
-    let directory = tokio::task::spawn_blocking(move || reading.open_directory()).await??;
+    // Opening them here makes a bad path fail at start.
+    let directories = Arc::new(config.scheduler.directories());
+    let opening = Arc::clone(&directories);
+    let directory = tokio::task::spawn_blocking(move || opening.open()).await??;
     for warning in directory.warnings() {
         errln!("warning: {warning}");
     }
@@ -49,8 +50,10 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
     let listener = TcpListener::bind(config.api.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.api.listen))?;
+    let (authorizer_of_exports, reading) = (Arc::clone(&authorizer), directories);
     let scheduler =
-        Scheduler::new(config.scheduler, guest, Arc::clone(&authorizer), index, workers).await?;
+        Scheduler::new(config.scheduler, reading, guest, authorizer_of_exports, index, workers)
+            .await?;
     let address = listener.local_addr()?;
     let state = ApiState {
         scheduler: scheduler.clone(),

@@ -4,14 +4,15 @@
 //! order: `terminal` (all that is printed), `cli` (the commands; `cli/export.rs` is the shorter caller),
 //! `guest` with `max_object_bytes`, `schema_file` and `signals` (used by both), then the server: `config`
 //! (its settings), `app` (how it is composed), `api` (REST),
-//! `backend` (where exports may be created), `scheduler` (the longer caller), `export_index` (the
-//! exports of this server, on disk), `lookup` (what is known of an export).
+//! `backend` (where exports may be created), `scheduler` (the longer caller), `directory_cache` (what it
+//! reads), `export_index` (the exports of this server, on disk), `lookup` (what is known of an export).
 #![warn(clippy::print_stdout, clippy::print_stderr)] // `terminal` prints
 mod api;
 mod app;
 mod backend;
 mod cli;
 mod config;
+mod directory_cache;
 mod export_index;
 mod guest;
 mod lookup;

@@ -13,22 +13,23 @@ use offloom_export::{
     ClaimError, Claimed, Ended, ExportError, Planned, Request, RequestError, Status, Stop,
     StopReason, TransferError, Workers, default_workers, may_read_all,
 };
+use offloom_protocol::access::PassedChecks;
 use offloom_protocol::claim::ClaimError as IdClaimError;
 use offloom_protocol::manifest::Outcome;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 use offloom_sandbox::ExporterGuest;
-use offloom_weaviate_disk::{DataDirectory, Descriptors, DiskError};
+use offloom_weaviate_disk::DiskError;
 use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::directory_cache::DirectoryCache;
 use crate::export_index::{ExportEnd, ExportIndex, IndexEntry, IndexError};
 use crate::lookup::{
     ExportState, ExportView, LookupError, unfinished_end, view_of_entry, view_of_store,
 };
-use crate::schema_file;
 
 /// Unfinished exports that are looked up at the same time.
 const MAX_LOOKUPS: usize = 16;
@@ -43,7 +44,6 @@ pub struct SchedulerConfig {
     /// Weaviate's data directory (PERSISTENCE_DATA_PATH); it is only read. Several times (in the
     /// file: `sources`, a list; OFFLOOM_SOURCES: divided by colons): those of a cluster's nodes, which
     /// become one export
-    // They are opened again for every export.
     #[arg(long = "data-dir", env = "OFFLOOM_DATA_DIR", value_name = "DIR")]
     pub sources: Vec<PathBuf>,
     /// A saved answer of GET /v1/schema
@@ -93,16 +93,10 @@ impl SchedulerConfig {
         Ok(())
     }
 
-    /// Opens the data directories as they are now. Blocking.
-    ///
-    /// # Errors
-    /// [`DiskError`], also for the schema file.
-    pub fn open_directory(&self) -> Result<DataDirectory, DiskError> {
-        let schema = self.schema.as_deref().map(schema_file::read).transpose()?;
-        let directory = DataDirectory::open_nodes(&self.sources, schema)?;
-        // Each export has its own budget of open files. With a shared one, an export could wait for
-        // the files of another that waits for a worker.
-        Ok(directory.with_descriptors(Descriptors::of_process(usize::from(self.max_exports))))
+    /// What opens the data directories for each export.
+    pub fn directories(&self) -> DirectoryCache {
+        let max_exports = usize::from(self.max_exports);
+        DirectoryCache::new(self.sources.clone(), self.schema.clone(), max_exports)
     }
 }
 
@@ -152,7 +146,9 @@ pub struct Scheduler {
 }
 
 struct Inner {
-    config: SchedulerConfig,
+    shutdown_grace: Duration,
+    directories: Arc<DirectoryCache>,
+    passed_checks: PassedChecks,
     guest: ExporterGuest,
     authorizer: Arc<dyn Authorizer>,
     index: ExportIndex,
@@ -167,12 +163,14 @@ struct Inner {
 }
 
 impl Scheduler {
-    /// First records the end of exports that the last process left unfinished.
+    /// First records the end of exports that the last process left unfinished. `directories` is that
+    /// of `config`.
     ///
     /// # Errors
     /// [`IndexError`].
     pub async fn new(
         config: SchedulerConfig,
+        directories: Arc<DirectoryCache>,
         guest: ExporterGuest,
         authorizer: Arc<dyn Authorizer>,
         index: ExportIndex,
@@ -199,7 +197,9 @@ impl Scheduler {
         let turns = Arc::new(Semaphore::new(usize::from(config.max_exports)));
         Ok(Scheduler {
             inner: Arc::new(Inner {
-                config,
+                shutdown_grace: Duration::from_secs(config.shutdown_grace_seconds),
+                directories,
+                passed_checks: PassedChecks::default(),
                 guest,
                 authorizer,
                 index,
@@ -231,13 +231,14 @@ impl Scheduler {
         if inner.index.get(backend, &request.id).await?.is_some() {
             return Err(StartError::IdInUse(request.id));
         }
-        let config = inner.config.clone();
-        let directory = tokio::task::spawn_blocking(move || config.open_directory()).await??;
+        let directories = Arc::clone(&inner.directories);
+        let directory = tokio::task::spawn_blocking(move || directories.open()).await??;
         // The manifest has only those that concern the classes of the export.
         for warning in directory.warnings() {
             tracing::info!(id = %request.id, %warning, "the data directory");
         }
-        let planned = request.plan(&*inner.authorizer, principal, directory, &inner.guest).await?;
+        let (authorizer, passed) = (&*inner.authorizer, &inner.passed_checks);
+        let planned = request.plan(authorizer, principal, directory, &inner.guest, passed).await?;
         // A client that disconnects must not leave an id that is taken without an export that runs.
         let scheduler = self.clone();
         tokio::spawn(async move { scheduler.take_id(planned).await }).await?
@@ -396,8 +397,7 @@ impl Scheduler {
     pub async fn shut_down(&self) {
         self.inner.stopping.cancel();
         self.inner.tasks.close();
-        let grace = Duration::from_secs(self.inner.config.shutdown_grace_seconds);
-        if tokio::time::timeout(grace, self.inner.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(self.inner.shutdown_grace, self.inner.tasks.wait()).await.is_err() {
             for running in self.running().values() {
                 running.stop.ask(StopReason::ServerStopped);
             }

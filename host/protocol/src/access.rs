@@ -1,4 +1,7 @@
 //! The access check: tries every operation of an export, and that the store decides a race.
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use futures::future::try_join_all;
 use uuid::Uuid;
@@ -10,6 +13,37 @@ use crate::store::{Created, Destination, ExportFolder, Patience, filesystem};
 /// The probe has fewer bytes.
 const MAX_PROBE_BYTES: u64 = 1_024;
 
+/// How long a check that passed is remembered.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// Checks that are remembered at once.
+const MAX_REMEMBERED: usize = 256;
+
+/// Destinations that passed the access check within the last minute.
+#[derive(Debug, Default)]
+pub struct PassedChecks {
+    passed: Mutex<Vec<(Destination, Instant)>>,
+}
+
+impl PassedChecks {
+    fn has(&self, destination: &Destination, now: Instant) -> bool {
+        let passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        passed.iter().any(|(other, at)| is_remembered(*at, now) && other == destination)
+    }
+
+    fn add(&self, destination: &Destination, now: Instant) {
+        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        passed.retain(|(other, at)| is_remembered(*at, now) && other != destination);
+        if passed.len() < MAX_REMEMBERED {
+            passed.push((destination.clone(), now));
+        }
+    }
+}
+
+fn is_remembered(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) < REMEMBERED
+}
+
 impl Destination {
     /// Proves that exports can be written here, as [`ExportFolder::check_access`] does, and that this
     /// is not in the folder of another export. Gives up after seconds. Nothing is left behind: where the
@@ -20,14 +54,32 @@ impl Destination {
     /// [`StoreError::InsideExport`]; [`StoreError::UnsuitableMount`] on a file system without hard
     /// links or fsync.
     pub async fn check_access(&self) -> Result<(), StoreError> {
-        let Some(path) = self.local_path() else {
-            self.refuse_exports().await?;
-            return self.open(Patience::Check)?.check_access().await;
-        };
-        let nearest = filesystem::nearest_existing(path)?;
+        self.check_access_unless_passed(&PassedChecks::default()).await
+    }
+
+    /// As [`Destination::check_access`], but what can be done here is not tried again where `passed` has
+    /// this destination. Other exports are looked for every time.
+    ///
+    /// # Errors
+    /// As [`Destination::check_access`].
+    pub async fn check_access_unless_passed(
+        &self,
+        passed: &PassedChecks,
+    ) -> Result<(), StoreError> {
+        let nearest = self.local_path().map(filesystem::nearest_existing).transpose()?;
         self.refuse_exports().await?;
-        filesystem::check_mount(nearest)?;
-        Destination::filesystem(nearest)?.open(Patience::Check)?.check_access().await
+        if passed.has(self, Instant::now()) {
+            return Ok(());
+        }
+        match nearest {
+            None => self.open(Patience::Check)?.check_access().await?,
+            Some(nearest) => {
+                filesystem::check_mount(nearest)?;
+                Destination::filesystem(nearest)?.open(Patience::Check)?.check_access().await?;
+            }
+        }
+        passed.add(self, Instant::now());
+        Ok(())
     }
 
     /// Looks for the claim and the manifest of an export here and in the folders that hold this one.
@@ -94,5 +146,29 @@ impl ExportFolder {
 
     fn no_conditional_writes(&self) -> StoreError {
         StoreError::NoConditionalWrites { url: self.url().to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_is_remembered_for_a_minute_and_memory_is_bounded() {
+        let passed = PassedChecks::default();
+        let place = |number: usize| Destination::parse(format!("/lake/{number}")).unwrap();
+        let begin = Instant::now();
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        passed.add(&place(0), begin);
+        assert!(passed.has(&place(0), after(59)) && !passed.has(&place(1), begin));
+        assert!(!passed.has(&place(0), after(60)));
+        for number in 0..2 * MAX_REMEMBERED {
+            passed.add(&place(number), after(1));
+        }
+        assert!(!passed.has(&place(2 * MAX_REMEMBERED - 1), after(1)));
+        // What is forgotten makes room.
+        passed.add(&place(9999), after(61));
+        assert!(passed.has(&place(9999), after(61)));
+        assert_eq!(passed.passed.lock().unwrap().len(), 1);
     }
 }

@@ -6,7 +6,7 @@
 //! is already stored; [`error`] says why a store failed, and [`named_file`] reads what
 //! settings name. Below `store`: `destination` parses, `filesystem` and `s3` open one (with `s3_options`
 //! and `http_client`), `answer` maps their errors, `markers` are no objects of an export.
-mod access;
+pub mod access;
 pub mod claim;
 pub mod digest;
 pub mod error;

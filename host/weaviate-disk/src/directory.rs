@@ -2,12 +2,12 @@
 //! (`data-directory.md` 1 and 2).
 use std::{path::Path, sync::Arc};
 
-use offloom_weaviate_lsm::descriptors::Descriptors;
+use offloom_weaviate_lsm::{descriptors::Descriptors, layout::Layout};
 
 use crate::{
     catalog::{
         class::Class,
-        classes,
+        classes::{self, Combined},
         effective_schema::SchemaSource,
         node::{self, Node, OpenedNode},
         node_names, on_disk,
@@ -32,6 +32,7 @@ pub struct DataDirectory {
     schema_from: SchemaSource,
     classes: Arc<[Class]>,
     warnings: Arc<[Warning]>,
+    depends_on_objects: bool,
     descriptors: Descriptors,
 }
 
@@ -87,12 +88,14 @@ impl DataDirectory {
         let names = one_cluster::node_names(&compared, &known)?;
         let nodes: Vec<Node> =
             opened.into_iter().zip(names).map(|(node, names)| node.named(names)).collect();
-        let classes = classes::combine(&nodes, &own, &known, on_disk, &mut warnings);
+        let Combined { classes, depend_on_objects } =
+            classes::combine(&nodes, &own, &known, on_disk, &mut warnings);
         Ok(DataDirectory {
             nodes: nodes.into(),
             schema_from: known.source,
             classes: classes.into(),
             warnings: warnings.into(),
+            depends_on_objects: depend_on_objects,
             descriptors: Descriptors::of_process(1),
         })
     }
@@ -123,6 +126,20 @@ impl DataDirectory {
     /// What was guessed, left out or contradictory when the directory was opened.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
+    }
+
+    /// Whether opening it again gives the same as long as its [`Fingerprint`] is the same. Not so where
+    /// names of classes come from objects, in the layout before 1.22, and where something could not be
+    /// examined.
+    ///
+    /// [`Fingerprint`]: crate::Fingerprint
+    pub fn depends_on_entries_alone(&self) -> bool {
+        let is_faulty = |class: &Class| {
+            !class.faults.is_empty() || class.shards.iter().any(|shard| shard.fault.is_some())
+        };
+        !self.depends_on_objects
+            && self.nodes.iter().all(|node| node.layout() == Layout::Hierarchical)
+            && !self.classes.iter().any(is_faulty)
     }
 
     /// Those warnings that concern an export of `classes`, for readers who may not be allowed to know of

@@ -7,6 +7,7 @@
 //! Reading order:
 //!
 //! * `directory`: the entry, which starts everything below.
+//! * `fingerprint`: whether an open directory would be opened as the same again.
 //! * `error`: what can go wrong.
 //! * `catalog`: the classes and shards, from the schema and from what is on disk.
 //! * `unit`: the rows of a class, cut into units.
@@ -17,6 +18,7 @@
 mod catalog;
 mod directory;
 mod error;
+mod fingerprint;
 mod look;
 mod rows;
 mod unit;
@@ -31,6 +33,7 @@ pub use catalog::{
 };
 pub use directory::DataDirectory;
 pub use error::{ClusterFault, DiskError};
+pub use fingerprint::Fingerprint;
 pub use look::{
     estimate::ClassEstimate,
     inspect::{CopySurvey, IgnoredFile, LogSurvey, SegmentSurvey, ShardSurvey, Survey},

@@ -96,8 +96,10 @@ impl Service {
         let client_text = ClientText::new(&config.sources, named);
         let workers = Workers::new(1, tokio::runtime::Handle::current());
         let index = ExportIndex::open(work.path()).unwrap();
+        let directories = Arc::new(config.directories());
+        let guest = guest(&work).await;
         let scheduler =
-            Scheduler::new(config, guest(&work).await, Arc::clone(&authorizer), index, workers)
+            Scheduler::new(config, directories, guest, Arc::clone(&authorizer), index, workers)
                 .await
                 .unwrap();
         let backend = BackendConfig {

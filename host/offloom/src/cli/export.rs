@@ -11,6 +11,7 @@ use offloom_export::{
     ExportError, Planned, Request, Status, Stop, StopReason, TransferError, Workers,
     default_workers,
 };
+use offloom_protocol::access::PassedChecks;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 use offloom_weaviate_disk::DataDirectory;
@@ -136,7 +137,8 @@ async fn plan(args: ExportArgs, id: ExportId, destination: Destination) -> anyho
     let authorizer = Anonymous::on_command_line();
     let principal = authorizer.authenticate(None)?;
     let request = Request { id, destination, scope, options: args.guest_options };
-    Ok(request.plan(&authorizer, &principal, directory, &guest).await?)
+    let passed = PassedChecks::default();
+    Ok(request.plan(&authorizer, &principal, directory, &guest, &passed).await?)
 }
 
 /// The error of an export that did not succeed. An export may fail for another reason although a

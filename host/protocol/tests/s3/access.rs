@@ -1,7 +1,10 @@
 //! The access check with right, wrong, read-only and no keys, and where nothing can be reached.
 use std::time::{Duration, Instant};
 
+use offloom_protocol::access::PassedChecks;
+use offloom_protocol::claim::Claim;
 use offloom_protocol::error::{Cause, Operation, StoreError};
+use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 use offloom_test_parts::{Fault, Keys, Requests, SeaweedFs};
 
@@ -100,4 +103,38 @@ async fn rights_that_are_missing_after_the_first_write_are_named_and_the_probe_g
         let left = SeaweedFs::shared().objects(bucket, "");
         assert_eq!(left.len(), usize::from(operation == Operation::Delete), "{left:?}");
     }
+}
+
+#[tokio::test]
+async fn a_check_that_passed_is_remembered_for_its_destination_and_other_exports_are_not() {
+    let (bucket, other) = (bucket("access-remembered"), bucket("access-not-remembered"));
+    let proxy = proxy();
+    let place = |bucket| destination_at(&proxy.endpoint(), bucket, Keys::ReadWrite);
+    let passed = PassedChecks::default();
+
+    // What failed is tried again.
+    let denied = Fault::Answer { status: 403, code: "AccessDenied" };
+    proxy.fault(Requests::method("GET").containing("list-type"), denied);
+    place(bucket).check_access_unless_passed(&passed).await.unwrap_err();
+    proxy.pass();
+    place(bucket).check_access_unless_passed(&passed).await.unwrap();
+    let written = proxy.count("PUT");
+    assert!(written >= 4, "two checks: {written}");
+
+    place(bucket).check_access_unless_passed(&passed).await.unwrap();
+    assert_eq!(proxy.count("PUT"), written, "{:?}", proxy.seen());
+    place(other).check_access_unless_passed(&passed).await.unwrap();
+    assert!(proxy.count("PUT") > written);
+    // The same place with other keys is another one.
+    let keys = destination_at(&proxy.endpoint(), bucket, Keys::Wrong);
+    keys.check_access_unless_passed(&passed).await.unwrap_err();
+
+    let parent = Destination::s3(bucket, "").unwrap();
+    let variables = SeaweedFs::shared().environment(Keys::ReadWrite).into_iter();
+    let parent = parent.with_s3_options(variables.collect());
+    let folder = parent.export_folder(&ExportId::parse("exports").unwrap()).unwrap();
+    let claim = Claim::new(ExportId::parse("exports").unwrap(), "a".into(), "1".into());
+    claim.take(&folder).await.unwrap();
+    let error = place(bucket).check_access_unless_passed(&passed).await.unwrap_err();
+    assert!(matches!(error, StoreError::InsideExport { .. }), "{error}");
 }

@@ -1,5 +1,5 @@
 //! Combines the classes and shards of the schema with those in the data directories.
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, path::Path, sync::Arc};
 
 use offloom_weaviate_lsm::{LsmError, bucket::Bucket, layout::Layout};
 
@@ -27,25 +27,36 @@ struct LocatedClass {
     shard_faults: BTreeMap<String, Arc<LsmError>>,
 }
 
-/// The classes of the schema, with or without data; without a schema, those that the directories
-/// suggest. Classes with data that a schema file lacks are among them, with that as their fault. Sorted
-/// by name. `own` has the own schema and `on_disk` the classes in the directory of each node.
+/// Schema and directories combined.
+pub(crate) struct Combined {
+    /// The classes of the schema, with or without data; without a schema, those that the directories
+    /// suggest. Classes with data that a schema file lacks are among them, with that as their fault.
+    /// Sorted by name.
+    pub classes: Vec<Class>,
+    /// Whether they depend on files of shards, and not on the schema and the lists of shards alone.
+    pub depend_on_objects: bool,
+}
+
+/// Combines the schema with what is on disk. `own` has the own schema and `on_disk` the classes in the
+/// directory of each node.
 pub(crate) fn combine(
     nodes: &[Node],
     own: &[OwnSchema],
     known: &EffectiveSchema,
     on_disk: Vec<BTreeMap<String, ClassOnDisk>>,
     warnings: &mut Vec<Warning>,
-) -> Vec<Class> {
+) -> Combined {
     let mut located = locate(on_disk);
     let mut classes = Vec::new();
+    let opens_shards = Cell::new(false);
+    let opens_shards = &opens_shards;
     for (directory, class) in &known.classes {
         let on_disk = located.remove(directory);
-        let directory = ClassDirectory { directory, known, nodes, own };
+        let directory = ClassDirectory { directory, known, nodes, own, opens_shards };
         classes.extend(directory.classes_of_schema(class, on_disk, warnings));
     }
     for (directory, class) in located {
-        let found = ClassDirectory { directory: &directory, known, nodes, own };
+        let found = ClassDirectory { directory: &directory, known, nodes, own, opens_shards };
         if let Some(name) = found.deleted_class(&class) {
             let mut shards = Examples::default();
             class.shards.keys().for_each(|shard| shards.add(shard));
@@ -66,7 +77,7 @@ pub(crate) fn combine(
         }
     }
     classes.sort_by(|left, right| left.name.cmp(&right.name));
-    classes
+    Combined { classes, depend_on_objects: opens_shards.get() }
 }
 
 fn locate(on_disk: Vec<BTreeMap<String, ClassOnDisk>>) -> BTreeMap<String, LocatedClass> {
@@ -93,6 +104,8 @@ struct ClassDirectory<'a> {
     nodes: &'a [Node],
     /// By node.
     own: &'a [OwnSchema],
+    /// Set when a shard's files are opened.
+    opens_shards: &'a Cell<bool>,
 }
 
 impl ClassDirectory<'_> {
@@ -301,6 +314,7 @@ impl ClassDirectory<'_> {
     }
 
     fn buckets(&self, shard: &str, locations: &[ShardLocation]) -> Vec<Bucket> {
+        self.opens_shards.set(true);
         let shard = unmatched_shard((shard.to_owned(), locations.to_owned()));
         let class = without_schema(self.directory.to_owned());
         let class = self.class(&class, Vec::new(), Arc::new([]));

@@ -19,6 +19,7 @@ mod descriptors;
 mod directory;
 mod emptiness;
 mod filters;
+mod fingerprint;
 mod flat;
 mod leftovers;
 mod listings;
