@@ -1,10 +1,11 @@
 //! Buckets of S3 as destinations: the rules for names, and the setup of the client.
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::path::Path as StorePath;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use tokio::runtime::{self, Handle};
 
 use crate::error::StoreError;
 use crate::store::answer::chain;
@@ -47,11 +48,41 @@ impl S3Place {
         (0..=parts.len()).rev().map(at).collect()
     }
 
-    /// The bucket; nothing is sent yet.
+    /// The bucket; nothing is sent yet. A client that was opened lately is used again.
     ///
     /// # Errors
     /// [`StoreError::BadS3Options`].
     pub(crate) fn open(&self, patience: Patience) -> Result<Arc<dyn ObjectStore>, StoreError> {
+        // The connections of a client end with the runtime that opened them.
+        let Ok(runtime) = Handle::try_current() else { return self.open_anew(patience) };
+        let runtime = runtime.id();
+        let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.retain(|client| client.at.elapsed() < CLIENT_AGE);
+        let is_same = |client: &&Opened| {
+            client.runtime == runtime
+                && client.patience == patience
+                && client.bucket == self.bucket
+                && client.options == self.options
+        };
+        if let Some(client) = opened.iter().find(is_same) {
+            return Ok(Arc::clone(&client.store));
+        }
+        let store = self.open_anew(patience)?;
+        if opened.len() >= MAX_CLIENTS {
+            opened.remove(0);
+        }
+        opened.push(Opened {
+            bucket: self.bucket.clone(),
+            options: self.options.clone(),
+            patience,
+            runtime,
+            at: Instant::now(),
+            store: Arc::clone(&store),
+        });
+        Ok(store)
+    }
+
+    fn open_anew(&self, patience: Patience) -> Result<Arc<dyn ObjectStore>, StoreError> {
         let bad = |reason: String| StoreError::BadS3Options { reason };
         self.options.check().map_err(bad)?;
         let http_clients = HttpClients { ca_bundle: self.options.ca_bundle().map_err(bad)? };
@@ -79,9 +110,29 @@ impl S3Place {
     }
 }
 
+/// How long a client is used: a CA bundle or a system's certificate that changed meanwhile is then read.
+const CLIENT_AGE: Duration = Duration::from_secs(300);
+
+/// Clients that are kept at once.
+const MAX_CLIENTS: usize = 32;
+
+/// Clients that were opened lately, oldest first. Opening one parses all CA certificates of the system, and
+/// its first request makes a connection.
+static OPENED: Mutex<Vec<Opened>> = Mutex::new(Vec::new());
+
+/// A client, and what it was opened for.
+struct Opened {
+    bucket: String,
+    options: S3Options,
+    patience: Patience,
+    runtime: runtime::Id,
+    at: Instant,
+    store: Arc<dyn ObjectStore>,
+}
+
 /// How long a store is waited for. `object_store`'s own 180 s of tries, for a part and again for
 /// what follows its failure, would leave an export undecided for too long.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {
     /// Of an export: a store that restarts, or asks to slow down, is back within a minute.
     Export,
@@ -179,6 +230,35 @@ mod tests {
         let slower: S3Options =
             [("AWS_TIMEOUT".to_owned(), "5 minutes".to_owned())].into_iter().collect();
         assert_eq!(slower.apply(builder).get_config_value(&timeout).unwrap(), "5 minutes");
+    }
+
+    #[test]
+    fn a_client_is_used_again_for_the_same_bucket_options_and_runtime() {
+        let options = |key: &str| -> S3Options {
+            [("AWS_REGION".to_owned(), "eu-west-1".to_owned())]
+                .into_iter()
+                .chain([("AWS_ACCESS_KEY_ID".to_owned(), key.to_owned())])
+                .chain([("AWS_SECRET_ACCESS_KEY".to_owned(), "secret".to_owned())])
+                .collect()
+        };
+        let place = |bucket, prefix, key| S3Place::new(bucket, prefix, options(key)).unwrap();
+        let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (first, second) = (runtime(), runtime());
+        let open = |runtime: &tokio::runtime::Runtime, place: S3Place, patience| {
+            let _inside = runtime.enter();
+            place.open(patience).unwrap()
+        };
+        let ours = open(&first, place("abc", "", "key"), Patience::Export);
+        let again = open(&first, place("abc", "elsewhere", "key"), Patience::Export);
+        assert!(Arc::ptr_eq(&ours, &again));
+        for (runtime, place, patience) in [
+            (&second, place("abc", "", "key"), Patience::Export),
+            (&first, place("abcd", "", "key"), Patience::Export),
+            (&first, place("abc", "", "other"), Patience::Export),
+            (&first, place("abc", "", "key"), Patience::Check),
+        ] {
+            assert!(!Arc::ptr_eq(&ours, &open(runtime, place, patience)));
+        }
     }
 
     #[test]
