@@ -69,7 +69,8 @@ impl Request {
         self.destination.check_access().await?;
         // The export has a log budget of its own for all calls of its guest.
         let guest = guest.for_export();
-        let selected = plan(&directory, &readable, &guest, &self.options, &self.scope).await?;
+        let allow_partial = self.scope.allow_partial;
+        let selected = plan(&directory, readable, &guest, &self.options, self.scope).await?;
         Ok(Planned {
             id: self.id,
             destination: self.destination,
@@ -78,7 +79,7 @@ impl Request {
             missing: selected.missing,
             guest,
             options: self.options,
-            allow_partial: self.scope.allow_partial,
+            allow_partial,
         })
     }
 }

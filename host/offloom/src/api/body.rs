@@ -14,11 +14,14 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// body that is too large are read and dropped.
 const MAX_DRAINED_BYTES: usize = 16 * 1024 * 1024;
 
+/// A larger body is parsed where it holds up no other request.
+const MAX_PARSED_AT_ONCE: usize = 16 * 1024;
+
 /// A body of JSON, whatever its content type says.
 #[derive(Debug)]
 pub struct JsonBody<T>(pub T);
 
-impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+impl<S: Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<JsonBody<T>, ApiError> {
@@ -26,10 +29,18 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         if bytes.is_empty() {
             return Err(ApiError::Malformed("it is empty; send a JSON object".to_owned()));
         }
-        serde_json::from_slice(&bytes)
-            .map(JsonBody)
-            .map_err(|error| ApiError::Malformed(error.to_string()))
+        if bytes.len() <= MAX_PARSED_AT_ONCE {
+            return parse(&bytes);
+        }
+        let parsed = tokio::task::spawn_blocking(move || parse(&bytes)).await;
+        parsed.map_err(|stopped| ApiError::Internal(stopped.to_string()))?
     }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, ApiError> {
+    serde_json::from_slice(bytes)
+        .map(JsonBody)
+        .map_err(|error| ApiError::Malformed(error.to_string()))
 }
 
 async fn read(body: Body) -> Result<BytesMut, ApiError> {
