@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn every_setting_is_a_flag_and_a_key_of_the_file() {
         let by_file = file(
-            "sources = ['/a', '/b']\nlisten = '127.0.0.1:1'\nschema = '/s'\nbucket = 'lake'\n\
+            "sources = ['/a', '/b']\nlisten = '127.0.0.1:1'\nallowed_hosts = ['h', '[::1]:2']\nschema = '/s'\nbucket = 'lake'\n\
              filesystem_root = '/out'\nallowed_buckets = ['c', 'd']\npath = 'p'\nguest = '/g'\n\
              workers = 3\nmax_exports = 9\nmax_object_bytes = '100MiB'\nstate_dir = '/state'\ncache_dir = '/cache'\n\
              quarantine_raw = true\nshutdown_grace_seconds = 5\n",
@@ -242,6 +242,7 @@ mod tests {
                 "--data-dir=/a",
                 "--data-dir=/b",
                 "--listen=127.0.0.1:1",
+                "--allowed-hosts=h, [::1]:2",
                 "--schema=/s",
                 "--bucket=lake",
                 "--filesystem-root=/out",

@@ -63,6 +63,26 @@ pub enum ApiError {
     /// The path does not take this method.
     #[error("this path does not take that method")]
     MethodNotAllowed,
+    /// The request has no `Host`, or several.
+    #[error("the request does not name one host: send one Host header")]
+    NoHost,
+    /// The request is for another host.
+    #[error(
+        "this server is not the host '{host}': ask for localhost:{port}; where a proxy or a forwarded \
+         port leads here, the operator adds the host that clients see to allowed_hosts"
+    )]
+    OtherHost {
+        /// The host in the request.
+        host: String,
+        /// The port of this server.
+        port: u16,
+    },
+    /// A page of another origin has caused the request.
+    #[error("requests of other origins are not taken: {0}")]
+    OtherOrigin(String),
+    /// A body of a type that a web page may send to every server.
+    #[error("a body of type {0} is not taken: send application/json")]
+    ContentType(String),
     /// It took too long.
     #[error("the request took longer than {0} s")]
     Timeout(u64),
@@ -78,16 +98,20 @@ pub enum ApiError {
 const MAX_WORD_CHARS: usize = 256;
 
 impl ApiError {
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             ApiError::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            ApiError::Forbidden(_) => StatusCode::FORBIDDEN,
+            ApiError::Forbidden(_) | ApiError::OtherOrigin(_) => StatusCode::FORBIDDEN,
+            ApiError::OtherHost { .. } => StatusCode::MISDIRECTED_REQUEST,
+            ApiError::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::IdInUse(_) | ApiError::Finished(_) => StatusCode::CONFLICT,
             ApiError::NotFound(_) | ApiError::NoSuchPath => StatusCode::NOT_FOUND,
             ApiError::BackendNotAvailable(_) | ApiError::UnknownClass(_) | ApiError::Invalid(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            ApiError::Malformed(_) | ApiError::Query(_) => StatusCode::BAD_REQUEST,
+            ApiError::Malformed(_) | ApiError::Query(_) | ApiError::NoHost => {
+                StatusCode::BAD_REQUEST
+            }
             ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,

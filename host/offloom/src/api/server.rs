@@ -15,6 +15,7 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 
 use super::error::ApiError;
+use super::web_pages::AllowedHost;
 
 /// Settings of the REST service.
 #[derive(Debug, Clone, Args, Deserialize)]
@@ -23,6 +24,10 @@ pub struct ApiConfig {
     /// Where to listen [default: 127.0.0.1:8080]
     #[arg(long, env = "OFFLOOM_LISTEN", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+    /// Hosts that clients may ask for where a proxy or a forwarded port leads here, besides loopback
+    /// names with the server's port: host or host:port
+    #[arg(long, env = "OFFLOOM_ALLOWED_HOSTS", value_name = "A,B", value_delimiter = ',')]
+    pub allowed_hosts: Vec<AllowedHost>,
     /// Let quarantined objects keep their stored bytes, where no filter or tenant limit is active
     #[arg(long, env = "OFFLOOM_QUARANTINE_RAW", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub quarantine_raw: bool,
@@ -30,7 +35,11 @@ pub struct ApiConfig {
 
 impl Default for ApiConfig {
     fn default() -> ApiConfig {
-        ApiConfig { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), quarantine_raw: false }
+        ApiConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            allowed_hosts: Vec::new(),
+            quarantine_raw: false,
+        }
     }
 }
 

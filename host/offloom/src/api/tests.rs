@@ -17,6 +17,7 @@ use tower::ServiceExt;
 use super::client_text::ClientText;
 use super::error::ApiError;
 use super::server::REQUEST_TIMEOUT;
+use super::web_pages::OwnHosts;
 use super::{ApiState, router};
 use crate::backend::BackendConfig;
 use crate::export_index::ExportIndex;
@@ -109,6 +110,7 @@ impl Service {
             backend: Arc::new(backend),
             quarantine_raw: false,
             request_timeout,
+            own_hosts: OwnHosts::new("127.0.0.1:80".parse().unwrap(), Vec::new()),
             authorizer,
             client_text,
         });
@@ -119,6 +121,7 @@ impl Service {
         let request = Request::builder()
             .method(method)
             .uri(format!("/v1/export/filesystem{path}"))
+            .header(header::HOST, "localhost")
             .header(header::AUTHORIZATION, format!("Bearer {token}"))
             .body(Body::from(body.to_string()))
             .unwrap();
@@ -180,8 +183,8 @@ fn message(body: &Value) -> &str {
 async fn what_may_not_be_read_is_neither_exported_nor_shown() {
     let service = Service::start().await;
 
-    let request =
-        Request::post("/v1/export/filesystem").body(Body::from("{\"id\":\"a\"}")).unwrap();
+    let request = Request::post("/v1/export/filesystem").header(header::HOST, "localhost");
+    let request = request.body(Body::from("{\"id\":\"a\"}")).unwrap();
     let refused = service.router.clone().oneshot(request).await.unwrap();
     assert_eq!(refused.status(), 401);
     assert_eq!(refused.headers()[header::WWW_AUTHENTICATE], "Bearer");
