@@ -88,6 +88,7 @@ impl Service {
             schema,
             workers: 1,
             max_exports: 1,
+            max_waiting: 1,
             shutdown_grace_seconds: 0,
         };
         let named = vec![
