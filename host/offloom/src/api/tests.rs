@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
+use super::body::BODY_TIMEOUT;
 use super::client_text::ClientText;
 use super::error::ApiError;
 use super::server::REQUEST_TIMEOUT;
@@ -305,6 +306,8 @@ async fn a_request_has_the_documented_time() {
     let documented = ApiError::Timeout(REQUEST_TIMEOUT.as_secs()).to_string();
     let docs = include_str!("../../../../docs/rest-api.md");
     assert!(docs.contains(&format!("| 504 | `{documented}` |")), "{documented}");
+    let documented = ApiError::SlowBody(BODY_TIMEOUT.as_secs()).to_string();
+    assert!(docs.contains(&format!("| 408 | `{documented}` |")), "{documented}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use serde::Deserialize;
 
+use super::body;
 use super::error::ApiError;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -56,18 +57,28 @@ pub async fn refuse(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let host = own.host_of(&request)?;
-    refuse_other_origins(request.headers(), &host)?;
-    if request.method() == Method::POST {
-        refuse_simple_bodies(request.headers())?;
+    match own.check(&request) {
+        Ok(()) => Ok(next.run(request).await),
+        Err(error) => {
+            body::drain(request.into_body()).await;
+            Err(error)
+        }
     }
-    Ok(next.run(request).await)
 }
 
 impl OwnHosts {
     /// The hosts of a server that listens on `address`.
     pub fn new(address: SocketAddr, allowed: Vec<AllowedHost>) -> OwnHosts {
         OwnHosts { port: address.port(), allowed: allowed.into() }
+    }
+
+    fn check(&self, request: &Request) -> Result<(), ApiError> {
+        let host = self.host_of(request)?;
+        refuse_other_origins(request.headers(), &host)?;
+        if request.method() == Method::POST {
+            refuse_simple_bodies(request.headers())?;
+        }
+        Ok(())
     }
 
     /// The host that a request names, if it is this server.
@@ -230,11 +241,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let request = request.body(axum::body::Body::empty()).unwrap();
-        let checked = own.host_of(&request).and_then(|host| {
-            refuse_other_origins(request.headers(), &host)?;
-            refuse_simple_bodies(request.headers())
-        });
-        checked.map_or_else(|error| error.status().as_u16(), |()| 200)
+        own.check(&request).map_or_else(|error| error.status().as_u16(), |()| 200)
     }
 
     #[test]
