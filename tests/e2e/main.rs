@@ -32,6 +32,7 @@ mod races;
 mod raw_http;
 mod readers;
 mod rest;
+mod rest_fuzz;
 mod restart;
 mod s3;
 mod s3_ends;
