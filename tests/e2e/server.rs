@@ -24,6 +24,8 @@ pub struct Server {
 pub struct Answer {
     pub status: u16,
     pub content_type: Option<String>,
+    /// Seconds.
+    pub retry_after: Option<u32>,
     /// Null for an answer without a body.
     pub body: Value,
 }
@@ -98,6 +100,12 @@ impl Server {
         answer(self.agent.get(format!("{}{path}", self.address)).call().unwrap())
     }
 
+    /// A request that takes the server for this host.
+    pub fn get_as(&self, host: &str, path: &str) -> Answer {
+        let request = self.agent.get(format!("{}{path}", self.address));
+        answer(request.header("host", host).call().unwrap())
+    }
+
     pub fn delete(&self, path: &str) -> Answer {
         answer(self.agent.delete(format!("{}{path}", self.address)).call().unwrap())
     }
@@ -165,12 +173,11 @@ impl Drop for Server {
 fn answer(response: ureq::http::Response<ureq::Body>) -> Answer {
     let (parts, mut body) = response.into_parts();
     let text = body.read_to_string().unwrap();
+    let header = |name| parts.headers.get(name).map(|value| value.to_str().unwrap());
     Answer {
         status: parts.status.as_u16(),
-        content_type: parts
-            .headers
-            .get("content-type")
-            .map(|value| value.to_str().unwrap().to_owned()),
+        content_type: header("content-type").map(str::to_owned),
+        retry_after: header("retry-after").map(|seconds| seconds.parse().unwrap()),
         body: if text.is_empty() {
             Value::Null
         } else {

@@ -32,8 +32,8 @@ macro_rules! observed {
 }
 
 observed! {
-    allowed_buckets, bucket, cache_dir, config, data_dir, filesystem_root, guest, listen, log,
-    max_exports, max_object_bytes, path, quarantine_raw, schema, shutdown_grace_seconds, state_dir, workers,
+    allowed_buckets, allowed_hosts, bucket, cache_dir, config, data_dir, filesystem_root, guest, listen, log,
+    max_exports, max_object_bytes, max_waiting, path, quarantine_raw, schema, shutdown_grace_seconds, state_dir, workers,
 }
 
 /// As `docs/rest-api.md` has it: `OFFLOOM_<KEY>`.
@@ -135,6 +135,17 @@ fn listen(variable: &str) {
     let trial = Trial::new();
     let server = trial.serve(variable, "127.0.0.2:0");
     assert!(server.authority().starts_with("127.0.0.2:"), "{}", server.authority());
+}
+
+/// Which hosts are allowed is tested in `web_pages.rs`.
+fn allowed_hosts(variable: &str) {
+    let trial = Trial::new();
+    let server = trial.serve(variable, "offloom.example,ten.example:443");
+    for (host, status) in
+        [("offloom.example:9", 200), ("ten.example:443", 200), ("ten.example", 421)]
+    {
+        assert_eq!(server.get_as(host, "/v1/meta").status, status, "{host}");
+    }
 }
 
 /// Its effect on objects is tested in `large_rows.rs`.
@@ -292,6 +303,45 @@ fn max_exports(variable: &str) {
         command.env(variable, "2");
     })
     .expect_at_once(2);
+}
+
+/// One export runs, and two wait.
+fn max_waiting(variable: &str) {
+    let held = Held::new("set-max-waiting", |command| {
+        command.env(variable, "2").env(self::variable("max_exports"), "1");
+    });
+    let server = &held.server;
+    for id in ["runs", "waits", "waits-too"] {
+        held.create(id);
+    }
+    let post = |id: &str| server.post("/v1/export/s3", &json!({ "id": id }));
+    let together = |ids: &[&'static str]| {
+        let (refused, taken): (Vec<_>, Vec<_>) = std::thread::scope(|threads| {
+            let posts: Vec<_> =
+                ids.iter().map(|id| threads.spawn(move || (*id, post(id)))).collect();
+            posts.into_iter().map(|post| post.join().unwrap()).partition(|(_, a)| a.status == 429)
+        });
+        for (_, answer) in &refused {
+            assert!(answer.retry_after.is_some_and(|seconds| seconds > 0), "{answer:#?}");
+            let message = answer.error(429);
+            assert!(message.starts_with("too many exports: 2 exports wait "), "{message}");
+        }
+        taken
+    };
+    let ids = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    assert_eq!(together(&ids), []);
+    server.get("/v1/export/s3/a").error(404);
+    // Neither an export that is refused for another reason nor one that is canceled keeps its place.
+    assert_eq!(server.delete("/v1/export/s3/waits").status, 204);
+    for _ in 0..3 {
+        server.post("/v1/export/s3", &json!({ "id": "a", "include": ["NotThere"] })).error(422);
+        server.post("/v1/export/s3", &json!({ "id": "waits" })).error(409);
+    }
+    let taken = together(&ids);
+    assert!(matches!(&taken[..], [(_, answer)] if answer.status == 200), "{taken:#?}");
+    // Nor does one that has ended.
+    assert_eq!(server.delete("/v1/export/s3/runs").status, 204);
+    post("last").ok();
 }
 
 #[test]

@@ -34,8 +34,8 @@ pub fn readable_classes(
 ) -> Result<Vec<Class>, Forbidden> {
     let permitted = |names: &[String]| authorizer.permitted(principal, Action::Read, names);
     let named: Vec<String> = scope.named_classes().into_iter().cloned().collect();
-    let allowed = permitted(&named);
-    if let Some(class) = named.iter().find(|name| !allowed.contains(name)) {
+    let allowed: HashSet<String> = permitted(&named).into_iter().collect();
+    if let Some(class) = named.iter().find(|name| !allowed.contains(*name)) {
         return Err(Forbidden::Class(class.clone()));
     }
     let all = directory.classes();

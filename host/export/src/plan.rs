@@ -1,10 +1,11 @@
 //! Which classes are exported: the scope is checked against the classes that exist, then the guest
 //! chooses among them.
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use offloom_protocol::manifest::Missing;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
+use offloom_rows::ObjectLimit;
 use offloom_sandbox::{ExporterGuest, GuestError, GuestOptions, OfferedClass, Selection};
 use offloom_weaviate_disk::{Class, ClassEstimate, DataDirectory, ReadOptions, name_list};
 use tokio::task::JoinError;
@@ -97,32 +98,17 @@ impl Planned {
 /// [`PlanError`].
 pub(crate) async fn plan(
     directory: &DataDirectory,
-    readable: &[Class],
+    readable: Vec<Class>,
     guest: &ExporterGuest,
     options: &GuestOptions,
-    scope: &Scope,
+    scope: Scope,
 ) -> Result<Selected, PlanError> {
-    if let Some(class) =
-        scope.named_classes().into_iter().find(|name| !exists(readable, name.as_str()))
-    {
-        return Err(PlanError::UnknownClass { class: class.clone(), known: known(readable) });
-    }
-    let candidates: Vec<Class> =
-        readable.iter().filter(|class| covers(&scope.classes, class)).cloned().collect();
-    if candidates.is_empty() {
-        let reason = if readable.is_empty() {
-            "the data directory holds no classes"
-        } else {
-            "every class is excluded"
-        };
-        return Err(PlanError::Nothing { reason });
-    }
-    scope.check_classes(&candidates)?;
-    let limit = guest.object_limit();
-    let candidates =
-        candidates.into_iter().map(|class| scope.apply(class, limit)).collect::<Result<_, _>>()?;
-    let estimated = estimate(directory, candidates).await?;
-    let offered: Vec<OfferedClass> = estimated
+    let allow_partial = scope.allow_partial;
+    let (directory, limit) = (directory.clone(), guest.object_limit());
+    // Names, classes and tenants may be many, so it is not for a thread that answers requests.
+    let checking = move || candidates(&directory, &readable, &scope, limit);
+    let Candidates { classes, selection } = tokio::task::spawn_blocking(checking).await??;
+    let offered: Vec<OfferedClass> = classes
         .iter()
         .map(|planned| OfferedClass {
             name: planned.class.name.to_string(),
@@ -130,26 +116,72 @@ pub(crate) async fn plan(
             object_count: Some(planned.objects_estimate),
         })
         .collect();
-    let selection = selection_for_guest(&scope.classes, readable);
     let chosen: BTreeSet<String> =
         guest.plan(&offered, &selection, options).await?.into_iter().collect();
     if chosen.is_empty() {
         return Err(PlanError::Nothing { reason: "the guest chose no class" });
     }
-    let chosen = estimated.into_iter().filter(|planned| chosen.contains(&*planned.class.name));
-    Ok(select_readable(chosen.collect(), scope.allow_partial)?)
+    let chosen = classes.into_iter().filter(|planned| chosen.contains(&*planned.class.name));
+    Ok(select_readable(chosen.collect(), allow_partial)?)
 }
 
-/// Whether the selection covers the class. Without a schema, the name of a class that cannot be read comes
-/// from its directory, which does not have its case.
-fn covers(selection: &ClassSelection, class: &Class) -> bool {
-    let is_guessed = class.definition.is_none() && !class.faults.is_empty();
-    match selection {
-        ClassSelection::Exclude(names) if is_guessed => {
-            !names.iter().any(|name| name.eq_ignore_ascii_case(&class.name))
-        }
-        _ => selection.covers(&class.name),
+/// What a guest chooses among.
+struct Candidates {
+    classes: Vec<PlannedClass>,
+    selection: Selection,
+}
+
+/// The readable classes that the scope covers. Blocking.
+fn candidates(
+    directory: &DataDirectory,
+    readable: &[Class],
+    scope: &Scope,
+    limit: ObjectLimit,
+) -> Result<Candidates, PlanError> {
+    let names: HashSet<&str> = readable.iter().map(|class| &*class.name).collect();
+    let named = scope.named_classes();
+    if let Some(class) = named.into_iter().find(|name| !names.contains(name.as_str())) {
+        return Err(PlanError::UnknownClass { class: class.clone(), known: known(readable) });
     }
+    let covered = covered(&scope.classes, readable);
+    if covered.is_empty() {
+        let reason = if readable.is_empty() {
+            "the data directory holds no classes"
+        } else {
+            "every class is excluded"
+        };
+        return Err(PlanError::Nothing { reason });
+    }
+    scope.check_classes(&covered)?;
+    let applied = covered
+        .into_iter()
+        .map(|class| scope.apply(class, limit))
+        .collect::<Result<Vec<_>, _>>()?;
+    let classes = applied
+        .into_iter()
+        .map(|(class, reading)| {
+            let ClassEstimate { objects, raw_bytes } = directory.estimate(&class);
+            PlannedClass { class, reading, objects_estimate: objects, raw_bytes }
+        })
+        .collect();
+    Ok(Candidates { classes, selection: selection_for_guest(&scope.classes, &names) })
+}
+
+/// Those of `classes` that the selection covers. Without a schema, the name of a class that cannot be
+/// read comes from its directory, which does not have its case.
+fn covered(selection: &ClassSelection, classes: &[Class]) -> Vec<Class> {
+    let excluded: HashSet<String> = match selection {
+        ClassSelection::Exclude(names) => {
+            names.iter().map(|name| name.to_ascii_lowercase()).collect()
+        }
+        ClassSelection::All | ClassSelection::Include(_) => HashSet::new(),
+    };
+    let is_guessed = |class: &Class| class.definition.is_none() && !class.faults.is_empty();
+    let is_covered = |class: &&Class| {
+        selection.covers(&class.name)
+            && !(is_guessed(class) && excluded.contains(&class.name.to_ascii_lowercase()))
+    };
+    classes.iter().filter(is_covered).cloned().collect()
 }
 
 /// The classes of an export, and what is left out.
@@ -184,38 +216,20 @@ fn select_readable(
     Err(UnreadableClasses::new(faulty, !classes.is_empty()))
 }
 
-async fn estimate(
-    directory: &DataDirectory,
-    classes: Vec<(Class, ReadOptions)>,
-) -> Result<Vec<PlannedClass>, JoinError> {
-    let directory = directory.clone();
-    tokio::task::spawn_blocking(move || {
-        classes
-            .into_iter()
-            .map(|(class, reading)| {
-                let ClassEstimate { objects, raw_bytes } = directory.estimate(&class);
-                PlannedClass { class, reading, objects_estimate: objects, raw_bytes }
-            })
-            .collect()
-    })
-    .await
-}
-
 /// The selection as the guest sees it: without excluded classes that do not exist or may not be
 /// read.
-fn selection_for_guest(classes: &ClassSelection, readable: &[Class]) -> Selection {
+fn selection_for_guest(classes: &ClassSelection, readable: &HashSet<&str>) -> Selection {
+    let is_readable = |name: &&String| readable.contains(name.as_str());
     match classes {
         ClassSelection::All => Selection::default(),
-        ClassSelection::Include(names) => Selection { include: names.clone(), exclude: Vec::new() },
+        ClassSelection::Include(names) => {
+            Selection { include: names.iter().cloned().collect(), exclude: Vec::new() }
+        }
         ClassSelection::Exclude(names) => Selection {
             include: Vec::new(),
-            exclude: names.iter().filter(|name| exists(readable, name)).cloned().collect(),
+            exclude: names.iter().filter(is_readable).cloned().collect(),
         },
     }
-}
-
-fn exists(classes: &[Class], name: &str) -> bool {
-    classes.iter().any(|class| *class.name == *name)
 }
 
 /// At most twenty names, so that the message stays readable.

@@ -72,7 +72,8 @@ impl Request {
         self.destination.check_access_unless_passed(passed).await?;
         // The export has a log budget of its own for all calls of its guest.
         let guest = guest.for_export();
-        let selected = plan(&directory, &readable, &guest, &self.options, &self.scope).await?;
+        let allow_partial = self.scope.allow_partial;
+        let selected = plan(&directory, readable, &guest, &self.options, self.scope).await?;
         Ok(Planned {
             id: self.id,
             destination: self.destination,
@@ -81,7 +82,7 @@ impl Request {
             missing: selected.missing,
             guest,
             options: self.options,
-            allow_partial: self.scope.allow_partial,
+            allow_partial,
         })
     }
 }

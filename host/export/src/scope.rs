@@ -1,5 +1,5 @@
 //! What an export covers of a data directory, and how it handles data that cannot be read.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use offloom_rows::ObjectLimit;
@@ -35,9 +35,9 @@ pub enum ClassSelection {
     #[default]
     All,
     /// These classes.
-    Include(Vec<String>),
+    Include(BTreeSet<String>),
     /// All classes but these.
-    Exclude(Vec<String>),
+    Exclude(BTreeSet<String>),
 }
 
 impl ClassSelection {
@@ -57,19 +57,20 @@ impl ClassSelection {
     }
 
     /// The classes that it includes by name.
-    pub fn included(&self) -> &[String] {
-        match self {
-            ClassSelection::Include(names) => names,
-            ClassSelection::All | ClassSelection::Exclude(_) => &[],
-        }
+    pub fn included(&self) -> impl Iterator<Item = &String> {
+        let included = match self {
+            ClassSelection::Include(names) => Some(names),
+            ClassSelection::All | ClassSelection::Exclude(_) => None,
+        };
+        included.into_iter().flatten()
     }
 
     /// Whether it covers the class.
     pub fn covers(&self, class: &str) -> bool {
         match self {
             ClassSelection::All => true,
-            ClassSelection::Include(names) => names.iter().any(|name| name == class),
-            ClassSelection::Exclude(names) => !names.iter().any(|name| name == class),
+            ClassSelection::Include(names) => names.contains(class),
+            ClassSelection::Exclude(names) => !names.contains(class),
         }
     }
 }
@@ -103,7 +104,7 @@ impl Scope {
     /// Every class that it names, except those that it excludes.
     pub fn named_classes(&self) -> BTreeSet<&String> {
         let named = self.properties.keys().chain(self.vectors.keys()).chain(self.tenants.keys());
-        self.classes.included().iter().chain(named).collect()
+        self.classes.included().chain(named).collect()
     }
 
     /// Makes sure that every class with a filter or tenants is among `classes`, those to export.
@@ -114,8 +115,9 @@ impl Scope {
         let properties = self.properties.keys().map(|class| ("properties", class));
         let vectors = self.vectors.keys().map(|class| ("vectors", class));
         let tenants = self.tenants.keys().map(|class| ("tenants", class));
+        let exported: HashSet<&str> = classes.iter().map(|class| &*class.name).collect();
         for (what, class) in properties.chain(vectors).chain(tenants) {
-            if !classes.iter().any(|exported| *exported.name == **class) {
+            if !exported.contains(class.as_str()) {
                 return Err(ScopeError::NotExported { what, class: class.clone() });
             }
         }

@@ -9,6 +9,7 @@ use offloom_export::Workers;
 use tokio::net::TcpListener;
 
 use crate::api::client_text::ClientText;
+use crate::api::web_pages::OwnHosts;
 use crate::api::{self, ApiState};
 use crate::config::ServerConfig;
 use crate::export_index::ExportIndex;
@@ -60,6 +61,7 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
         backend: Arc::new(config.backend),
         quarantine_raw: config.api.quarantine_raw,
         request_timeout: api::server::REQUEST_TIMEOUT,
+        own_hosts: OwnHosts::new(address, config.api.allowed_hosts),
         authorizer,
         client_text,
     };

@@ -231,9 +231,9 @@ mod tests {
     #[test]
     fn every_setting_is_a_flag_and_a_key_of_the_file() {
         let by_file = file(
-            "sources = ['/a', '/b']\nlisten = '127.0.0.1:1'\nschema = '/s'\nbucket = 'lake'\n\
+            "sources = ['/a', '/b']\nlisten = '127.0.0.1:1'\nallowed_hosts = ['h', '[::1]:2']\nschema = '/s'\nbucket = 'lake'\n\
              filesystem_root = '/out'\nallowed_buckets = ['c', 'd']\npath = 'p'\nguest = '/g'\n\
-             workers = 3\nmax_exports = 9\nmax_object_bytes = '100MiB'\nstate_dir = '/state'\ncache_dir = '/cache'\n\
+             workers = 3\nmax_exports = 9\nmax_waiting = 8\nmax_object_bytes = '100MiB'\nstate_dir = '/state'\ncache_dir = '/cache'\n\
              quarantine_raw = true\nshutdown_grace_seconds = 5\n",
         );
         let by_file = resolve(&[], Some(by_file.path())).unwrap();
@@ -242,6 +242,7 @@ mod tests {
                 "--data-dir=/a",
                 "--data-dir=/b",
                 "--listen=127.0.0.1:1",
+                "--allowed-hosts=h, [::1]:2",
                 "--schema=/s",
                 "--bucket=lake",
                 "--filesystem-root=/out",
@@ -250,6 +251,7 @@ mod tests {
                 "--guest=/g",
                 "--workers=3",
                 "--max-exports=9",
+                "--max-waiting=8",
                 "--max-object-bytes=104857600",
                 "--state-dir=/state",
                 "--cache-dir=/cache",
@@ -310,6 +312,7 @@ mod tests {
         for (key, default) in [
             ("listen", format!("`{}`; ", api.listen)),
             ("max_exports", format!("exports that run at once, {}; ", scheduler.max_exports)),
+            ("max_waiting", format!("wait for their turn, {}; ", scheduler.max_waiting)),
             ("quarantine_raw", format!("; `{}`", api.quarantine_raw)),
             (
                 "shutdown_grace_seconds",
@@ -329,6 +332,7 @@ mod tests {
         for (arg, default) in [
             ("listen", api.listen.to_string()),
             ("max_exports", scheduler.max_exports.to_string()),
+            ("max_waiting", scheduler.max_waiting.to_string()),
             ("shutdown_grace_seconds", scheduler.shutdown_grace_seconds.to_string()),
         ] {
             let arg = command.get_arguments().find(|found| found.get_id() == arg).unwrap();

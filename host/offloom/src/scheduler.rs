@@ -21,7 +21,7 @@ use offloom_protocol::store::Destination;
 use offloom_sandbox::ExporterGuest;
 use offloom_weaviate_disk::DiskError;
 use serde::Deserialize;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +33,10 @@ use crate::lookup::{
 
 /// Unfinished exports that are looked up at the same time.
 const MAX_LOOKUPS: usize = 16;
+
+/// How long exports that are asked to stop may take. A store that cannot be reached is tried for a
+/// minute.
+const STOP_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Failed shards of one export that are logged one by one.
 const MAX_SHARDS_LOGGED: usize = 100;
@@ -55,6 +59,10 @@ pub struct SchedulerConfig {
     /// Exports that run at the same time; others wait [default: 4]
     #[arg(long, env = "OFFLOOM_MAX_EXPORTS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub max_exports: u16,
+    /// Exports that wait for those; further requests are refused until one of them has its turn
+    /// [default: 256]
+    #[arg(long, env = "OFFLOOM_MAX_WAITING", value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub max_waiting: u32,
     /// how long running exports may continue after SIGTERM, in seconds [default: 20]
     #[arg(long, env = "OFFLOOM_SHUTDOWN_GRACE_SECONDS", value_name = "N")]
     pub shutdown_grace_seconds: u64,
@@ -67,6 +75,7 @@ impl Default for SchedulerConfig {
             schema: None,
             workers: u16::try_from(default_workers()).unwrap_or(u16::MAX),
             max_exports: 4,
+            max_waiting: 256,
             shutdown_grace_seconds: 20,
         }
     }
@@ -106,6 +115,9 @@ pub enum StartError {
     /// The server is shutting down.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// As many exports wait as may.
+    #[error("{0} exports wait for their turn already: try again later")]
+    QueueFull(u32),
     /// The id was used before.
     #[error("export '{0}' exists: choose another id")]
     IdInUse(ExportId),
@@ -153,6 +165,8 @@ struct Inner {
     authorizer: Arc<dyn Authorizer>,
     index: ExportIndex,
     workers: Workers,
+    /// One permit for each export that may run or wait.
+    places: Arc<Semaphore>,
     /// One permit for each export that may run.
     turns: Arc<Semaphore>,
     running: Mutex<HashMap<Key, RunningExport>>,
@@ -194,7 +208,10 @@ impl Scheduler {
                 }
             }
         }
-        let turns = Arc::new(Semaphore::new(usize::from(config.max_exports)));
+        let running = usize::from(config.max_exports);
+        let waiting = usize::try_from(config.max_waiting).unwrap_or(usize::MAX);
+        let places = running.saturating_add(waiting).min(Semaphore::MAX_PERMITS);
+        let (turns, places) = (Semaphore::new(running).into(), Semaphore::new(places).into());
         Ok(Scheduler {
             inner: Arc::new(Inner {
                 shutdown_grace: Duration::from_secs(config.shutdown_grace_seconds),
@@ -204,6 +221,7 @@ impl Scheduler {
                 authorizer,
                 index,
                 workers,
+                places,
                 turns,
                 running: Mutex::default(),
                 unknown_ends,
@@ -227,6 +245,9 @@ impl Scheduler {
         if inner.stopping.is_cancelled() {
             return Err(StartError::ShuttingDown);
         }
+        // It is held until the export has ended, or is refused.
+        let place = Arc::clone(&inner.places).try_acquire_owned();
+        let place = place.map_err(|_full| StartError::QueueFull(inner.config.max_waiting))?;
         let backend = request.destination.backend();
         if inner.index.get(backend, &request.id).await?.is_some() {
             return Err(StartError::IdInUse(request.id));
@@ -241,12 +262,20 @@ impl Scheduler {
         let planned = request.plan(authorizer, principal, directory, &inner.guest, passed).await?;
         // A client that disconnects must not leave an id that is taken without an export that runs.
         let scheduler = self.clone();
-        tokio::spawn(async move { scheduler.take_id(planned).await }).await?
+        tokio::spawn(async move { scheduler.take_id(planned, place).await }).await?
     }
 
     /// Takes the id here and on the store, and starts the task of the export.
-    async fn take_id(&self, planned: Planned) -> Result<ExportView, StartError> {
+    async fn take_id(
+        &self,
+        planned: Planned,
+        place: OwnedSemaphorePermit,
+    ) -> Result<ExportView, StartError> {
         let inner = &self.inner;
+        // Planning takes a while, and nobody would wait for this export's end.
+        if inner.stopping.is_cancelled() {
+            return Err(StartError::ShuttingDown);
+        }
         let (backend, id) = (planned.destination.backend().to_owned(), planned.id.clone());
         let entry = IndexEntry {
             backend: backend.clone(),
@@ -284,6 +313,7 @@ impl Scheduler {
         let scheduler = self.clone();
         inner.tasks.spawn(async move {
             let ended = scheduler.run(claimed, status, running.stop).await;
+            drop(place);
             match scheduler.inner.index.end(entry, ended.clone()).await {
                 // From now on its manifest answers.
                 Ok(()) => drop(scheduler.running().remove(&key)),
@@ -393,7 +423,7 @@ impl Scheduler {
     }
 
     /// Refuses further requests, lets running exports continue for the grace time, then ends them
-    /// as FAILED, and waits for their manifests.
+    /// as FAILED, and waits for their manifests, as far as they can be written.
     pub async fn shut_down(&self) {
         self.inner.stopping.cancel();
         self.inner.tasks.close();
@@ -401,7 +431,11 @@ impl Scheduler {
             for running in self.running().values() {
                 running.stop.ask(StopReason::ServerStopped);
             }
-            self.inner.tasks.wait().await;
+            if tokio::time::timeout(STOP_PATIENCE, self.inner.tasks.wait()).await.is_err() {
+                tracing::error!(
+                    "exports are left that do not end: a read or write does not return"
+                );
+            }
         }
     }
 

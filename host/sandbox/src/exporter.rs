@@ -1,5 +1,5 @@
 //! A loaded exporter: it describes itself, chooses classes and opens files.
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 
 use crate::encoder::FileEncoder;
@@ -136,9 +136,10 @@ impl ExporterGuest {
         );
         let answer = within(limits, call).await;
         let planned = settle(&store.data().log, limits, answer)?;
+        let offered: HashSet<&str> = classes.iter().map(|class| class.name.as_str()).collect();
         let mut seen = BTreeSet::new();
         for name in &planned {
-            if !classes.iter().any(|class| class.name == *name) {
+            if !offered.contains(name.as_str()) {
                 return Err(ContractBreach::NotOffered(escape(name, 256)).into());
             }
             if !seen.insert(name) {

@@ -44,7 +44,7 @@ pub use offloom_weaviate_lsm::{
     LogFault, Lost, LsmError, ObjectFault, Place, SegmentFault,
     check::{Check, Finding, FindingKind},
     copies::ShardCopy,
-    descriptors::{Descriptors, raise_descriptor_limit},
+    descriptors::{Descriptors, raise_descriptor_limit, reserved_files},
     layout::Layout,
     leftovers::IgnoredReason,
     ruling::DifferenceCounts,

@@ -26,6 +26,17 @@ pub fn raise_descriptor_limit() -> io::Result<Option<u64>> {
     Ok(maximum)
 }
 
+/// Files that exports leave to the rest of the program, of those that this process may open now.
+pub fn reserved_files() -> usize {
+    let limit = file_limit();
+    RESERVED_FILES.min(limit.saturating_sub(limit / 2))
+}
+
+fn file_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map_or(UNLIMITED_FILES, |limit| usize::try_from(limit).unwrap_or(UNLIMITED_FILES))
+}
+
 /// The open files that one export may hold at once. Cheap to clone: clones share it.
 ///
 /// A shard takes permits for its files from the budget when its snapshot is taken, and returns them
@@ -53,12 +64,9 @@ impl Descriptors {
     }
 
     /// The share of one of `exports` that run at once: an equal part of the files that this process
-    /// may open now, less a reserve.
+    /// may open now, less [`reserved_files`].
     pub fn of_process(exports: usize) -> Descriptors {
-        let limit = getrlimit(Resource::Nofile).current;
-        let limit = limit
-            .map_or(UNLIMITED_FILES, |limit| usize::try_from(limit).unwrap_or(UNLIMITED_FILES));
-        let usable = limit.saturating_sub(RESERVED_FILES).max(limit / 2);
+        let usable = file_limit().saturating_sub(reserved_files());
         Descriptors::new(usable.checked_div(exports).unwrap_or(usable))
     }
 

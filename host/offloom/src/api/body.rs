@@ -1,4 +1,6 @@
-//! Reads a JSON body of limited size.
+//! Reads a JSON body of limited size, in limited time.
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use bytes::BytesMut;
@@ -11,14 +13,20 @@ use super::error::ApiError;
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// Many clients read no answer before they have sent the whole body. So up to this many bytes of a
-/// body that is too large are read and dropped.
+/// body that is not taken are read and dropped.
 const MAX_DRAINED_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a client may take to send a body.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A larger body is parsed where it holds up no other request.
+const MAX_PARSED_AT_ONCE: usize = 16 * 1024;
 
 /// A body of JSON, whatever its content type says.
 #[derive(Debug)]
 pub struct JsonBody<T>(pub T);
 
-impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+impl<S: Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<JsonBody<T>, ApiError> {
@@ -26,13 +34,32 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         if bytes.is_empty() {
             return Err(ApiError::Malformed("it is empty; send a JSON object".to_owned()));
         }
-        serde_json::from_slice(&bytes)
-            .map(JsonBody)
-            .map_err(|error| ApiError::Malformed(error.to_string()))
+        if bytes.len() <= MAX_PARSED_AT_ONCE {
+            return parse(&bytes);
+        }
+        let parsed = tokio::task::spawn_blocking(move || parse(&bytes)).await;
+        parsed.map_err(|stopped| ApiError::Internal(stopped.to_string()))?
     }
 }
 
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, ApiError> {
+    serde_json::from_slice(bytes)
+        .map(JsonBody)
+        .map_err(|error| ApiError::Malformed(error.to_string()))
+}
+
+/// Reads the body of a request that is refused, so that its client reads the answer.
+pub async fn drain(body: Body) {
+    // The answer is that of the refusal, whatever becomes of the body.
+    let _ = read(body).await;
+}
+
 async fn read(body: Body) -> Result<BytesMut, ApiError> {
+    let read = tokio::time::timeout(BODY_TIMEOUT, read_all(body)).await;
+    read.map_err(|_elapsed| ApiError::SlowBody(BODY_TIMEOUT.as_secs()))?
+}
+
+async fn read_all(body: Body) -> Result<BytesMut, ApiError> {
     let mut stream = body.into_data_stream();
     let mut bytes = BytesMut::new();
     let mut seen: usize = 0;

@@ -30,6 +30,9 @@ pub enum ApiError {
     /// The principal may not do this. The text does not show whether the class exists.
     #[error("authorization failed: {0}")]
     Forbidden(String),
+    /// As many exports wait as may.
+    #[error("too many exports: {0}")]
+    QueueFull(String),
     /// A class that was named does not exist.
     #[error("class does not exist: {0}")]
     UnknownClass(String),
@@ -57,12 +60,35 @@ pub enum ApiError {
     /// The body is too large.
     #[error("the request body is larger than {0} bytes")]
     TooLarge(usize),
+    /// The body did not come in time.
+    #[error("the request body took longer than {0} s")]
+    SlowBody(u64),
     /// There is no such path.
     #[error("no such path")]
     NoSuchPath,
     /// The path does not take this method.
     #[error("this path does not take that method")]
     MethodNotAllowed,
+    /// The request has no `Host`, or several.
+    #[error("the request does not name one host: send one Host header")]
+    NoHost,
+    /// The request is for another host.
+    #[error(
+        "this server is not the host '{host}': ask for localhost:{port}; where a proxy or a forwarded \
+         port leads here, the operator adds the host that clients see to allowed_hosts"
+    )]
+    OtherHost {
+        /// The host in the request.
+        host: String,
+        /// The port of this server.
+        port: u16,
+    },
+    /// A page of another origin has caused the request.
+    #[error("requests of other origins are not taken: {0}")]
+    OtherOrigin(String),
+    /// A body of a type that a web page may send to every server.
+    #[error("a body of type {0} is not taken: send application/json")]
+    ContentType(String),
     /// It took too long.
     #[error("the request took longer than {0} s")]
     Timeout(u64),
@@ -74,20 +100,29 @@ pub enum ApiError {
     Internal(String),
 }
 
+/// When a client may try again where exports have to end first.
+const RETRY_AFTER_SECONDS: u16 = 30;
+
 /// Characters of a word that an answer keeps.
 const MAX_WORD_CHARS: usize = 256;
 
 impl ApiError {
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             ApiError::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            ApiError::Forbidden(_) => StatusCode::FORBIDDEN,
+            ApiError::Forbidden(_) | ApiError::OtherOrigin(_) => StatusCode::FORBIDDEN,
+            ApiError::OtherHost { .. } => StatusCode::MISDIRECTED_REQUEST,
+            ApiError::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ApiError::QueueFull(_) => StatusCode::TOO_MANY_REQUESTS,
             ApiError::IdInUse(_) | ApiError::Finished(_) => StatusCode::CONFLICT,
             ApiError::NotFound(_) | ApiError::NoSuchPath => StatusCode::NOT_FOUND,
             ApiError::BackendNotAvailable(_) | ApiError::UnknownClass(_) | ApiError::Invalid(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            ApiError::Malformed(_) | ApiError::Query(_) => StatusCode::BAD_REQUEST,
+            ApiError::Malformed(_) | ApiError::Query(_) | ApiError::NoHost => {
+                StatusCode::BAD_REQUEST
+            }
+            ApiError::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
             ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
@@ -128,6 +163,9 @@ pub async fn write_errors(
         let scheme = axum::http::HeaderValue::from_static("Bearer");
         response.headers_mut().insert(axum::http::header::WWW_AUTHENTICATE, scheme);
     }
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        response.headers_mut().insert(axum::http::header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+    }
     response
 }
 
@@ -135,6 +173,7 @@ impl From<StartError> for ApiError {
     fn from(error: StartError) -> ApiError {
         match error {
             StartError::ShuttingDown => ApiError::ShuttingDown,
+            StartError::QueueFull(_) => ApiError::QueueFull(error.to_string()),
             StartError::IdInUse(_) => ApiError::IdInUse(error.to_string()),
             StartError::Request(error) => error.into(),
             StartError::Claim(error) => error.into(),

@@ -39,6 +39,7 @@ pub async fn create(
     JsonBody(body): JsonBody<CreateBody>,
 ) -> Result<Json<ExportBody>, ApiError> {
     let Path(backend) = backend?;
+    body.check_names()?;
     let id = body.id.as_deref().unwrap_or_default();
     if id.is_empty() {
         return Err(ApiError::Invalid("export ID is required".to_owned()));

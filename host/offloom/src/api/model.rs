@@ -13,6 +13,10 @@ use super::client_text::ClientText;
 use super::error::ApiError;
 use crate::lookup::{ExportState, ExportView};
 
+/// Names in all lists of one request. Looking each of them up, and giving them to a guest, stays a
+/// matter of milliseconds.
+pub const MAX_NAMES: usize = 10_000;
+
 /// Body of POST. Unknown fields are ignored.
 #[derive(Debug, Deserialize)]
 pub struct CreateBody {
@@ -29,6 +33,25 @@ pub struct CreateBody {
     /// Options of the guest.
     #[serde(default, rename = "guestOptions")]
     pub guest_options: Option<BTreeMap<String, String>>,
+}
+
+impl CreateBody {
+    /// Refuses more names than [`MAX_NAMES`]: classes, properties, vectors, tenants and options
+    /// together.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`].
+    pub fn check_names(&self) -> Result<(), ApiError> {
+        let options = self.guest_options.as_ref().map_or(0, BTreeMap::len);
+        let names = self.scope.names().saturating_add(options);
+        if names <= MAX_NAMES {
+            return Ok(());
+        }
+        Err(ApiError::Invalid(format!(
+            "the request has {names} names of classes, properties, vectors, tenants and options, and \
+             at most {MAX_NAMES} are taken at once: divide them over several exports"
+        )))
+    }
 }
 
 /// Where an export is created, if not in the server's own place. Also the query of DELETE.
@@ -139,6 +162,20 @@ enum Word {
 }
 
 impl ScopeBody {
+    /// Number of names in all its lists.
+    fn names(&self) -> usize {
+        let classes = [&self.include, &self.exclude].map(|list| list.as_ref().map_or(0, Vec::len));
+        let properties = self.properties.iter().flatten().map(|(_, body)| body.names());
+        let vectors = self.vectors.iter().flatten().map(|(_, body)| body.names());
+        let tenants = self.tenants.iter().flatten().map(|(_, names)| names.len());
+        // The class is one more.
+        let of_class = properties.chain(vectors).chain(tenants);
+        classes
+            .into_iter()
+            .chain(of_class.map(|names| names.saturating_add(1)))
+            .fold(0, usize::saturating_add)
+    }
+
     /// The scope of the request. `quarantine_raw` is a setting of the operator.
     ///
     /// # Errors
@@ -171,6 +208,11 @@ impl ScopeBody {
 }
 
 impl PropertiesBody {
+    fn names(&self) -> usize {
+        let lists = [&self.include, &self.exclude];
+        lists.map(|list| list.as_ref().map_or(0, BTreeSet::len)).into_iter().sum()
+    }
+
     fn into_selection(self, class: &str) -> Result<PropertySelection, ApiError> {
         match (self.include, self.exclude) {
             (Some(names), None) => Ok(PropertySelection::Include(names)),
@@ -183,6 +225,13 @@ impl PropertiesBody {
 }
 
 impl VectorsBody {
+    fn names(&self) -> usize {
+        match self {
+            VectorsBody::Word(_) => 0,
+            VectorsBody::Names(names) => names.len(),
+        }
+    }
+
     fn into_selection(self, class: &str) -> Result<VectorSelection, ApiError> {
         match self {
             VectorsBody::Word(Word::All) => Ok(VectorSelection::All),

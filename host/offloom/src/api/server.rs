@@ -1,20 +1,29 @@
-//! Accepts connections on the server's address, within limits of time.
+//! Accepts connections on the server's address, within limits of number and time.
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use clap::{ArgAction, Args};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use offloom_weaviate_disk::reserved_files;
 use serde::Deserialize;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_io_timeout::TimeoutStream;
+use tower::ServiceExt;
 
+use super::connections::{Answering, Connections, Place};
 use super::error::ApiError;
+use super::web_pages::AllowedHost;
 
 /// Settings of the REST service.
 #[derive(Debug, Clone, Args, Deserialize)]
@@ -23,6 +32,10 @@ pub struct ApiConfig {
     /// Where to listen [default: 127.0.0.1:8080]
     #[arg(long, env = "OFFLOOM_LISTEN", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+    /// Hosts that clients may ask for where a proxy or a forwarded port leads here, besides loopback
+    /// names with the server's port: host or host:port
+    #[arg(long, env = "OFFLOOM_ALLOWED_HOSTS", value_name = "A,B", value_delimiter = ',')]
+    pub allowed_hosts: Vec<AllowedHost>,
     /// Let quarantined objects keep their stored bytes, where no filter or tenant limit is active
     #[arg(long, env = "OFFLOOM_QUARANTINE_RAW", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub quarantine_raw: bool,
@@ -30,12 +43,22 @@ pub struct ApiConfig {
 
 impl Default for ApiConfig {
     fn default() -> ApiConfig {
-        ApiConfig { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), quarantine_raw: false }
+        ApiConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            allowed_hosts: Vec::new(),
+            quarantine_raw: false,
+        }
     }
 }
 
-/// How long a client may take to send the head of a request.
+/// How long a client may take to send the head of a request, from the accept or the last answer on.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may read nothing of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the end of the server waits for requests that are being answered.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a request may take. Creating an export claims its id on the store, which may be slow.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
@@ -51,35 +74,67 @@ pub async fn within_time(
         .map_err(|_elapsed| ApiError::Timeout(limit.as_secs()))
 }
 
-/// Serves until `stop` ends, then completes the requests that were accepted.
+/// Serves until `stop` ends, then completes the requests that were accepted, as far as they end soon.
 pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
-    let mut server = Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    server.http2().timer(TokioTimer::new());
-    let connections = GracefulShutdown::new();
+    // Exports leave some files to the rest of the program, which needs the other half.
+    let connections = Connections::new((reserved_files() / 2).max(1));
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    let accepted = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _client)) => stream,
-                Err(error) => {
-                    // No descriptor is free: wait until other connections close.
-                    tracing::warn!(%error, "a connection was not accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
+        let (stream, place) = tokio::select! {
+            accepted = accept(&listener, &connections) => accepted,
             () = &mut stop => break,
         };
-        let service = TowerToHyperService::new(router.clone());
-        let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = connections.watch(connection);
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(WRITE_TIMEOUT));
+        let (closing, router) = (place.closing(), router.clone());
+        let service = service_fn(move |request| answer(router.clone(), request, place.answering()));
+        let connection = server.serve_connection(TokioIo::new(Box::pin(stream)), service);
+        let connection = accepted.watch(connection);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended");
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended");
+                },
+                () = closing => tracing::debug!("an idle connection makes room"),
             }
         });
     }
     drop(listener);
-    connections.shutdown().await;
+    if tokio::time::timeout(SHUTDOWN_PATIENCE, accepted.shutdown()).await.is_err() {
+        tracing::warn!("connections are closed whose requests were not answered yet");
+    }
+}
+
+/// The next connection for which there is a place. Others wait in the queue of the system.
+async fn accept(listener: &TcpListener, connections: &Connections) -> (TcpStream, Place) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _client)) => return (stream, connections.place().await),
+            Err(error) => {
+                // No descriptor is free: wait until other connections close.
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// The answer of `router`. `answering` is kept until its body is sent.
+async fn answer(
+    router: Router,
+    request: Request<Incoming>,
+    answering: Answering,
+) -> Result<Response, Infallible> {
+    let request = request.map(|body| answering.body(body));
+    let response = router.oneshot(request).await?;
+    Ok(response.map(|body| {
+        let kept = body.map_frame(move |frame| {
+            let _kept = &answering;
+            frame
+        });
+        Body::new(kept)
+    }))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use offloom_authz::Authorizer;
 
 use super::client_text::ClientText;
+use super::web_pages::OwnHosts;
 use crate::backend::BackendConfig;
 use crate::scheduler::Scheduler;
 
@@ -19,6 +20,8 @@ pub struct ApiState {
     pub quarantine_raw: bool,
     /// How long a request may take.
     pub request_timeout: Duration,
+    /// Where clients may think that this server is.
+    pub own_hosts: OwnHosts,
     /// Who may ask.
     pub authorizer: Arc<dyn Authorizer>,
     /// What clients may read of a text.

@@ -14,9 +14,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
+use super::body::BODY_TIMEOUT;
 use super::client_text::ClientText;
 use super::error::ApiError;
 use super::server::REQUEST_TIMEOUT;
+use super::web_pages::OwnHosts;
 use super::{ApiState, router};
 use crate::backend::BackendConfig;
 use crate::export_index::ExportIndex;
@@ -87,6 +89,7 @@ impl Service {
             schema,
             workers: 1,
             max_exports: 1,
+            max_waiting: 1,
             shutdown_grace_seconds: 0,
         };
         let named = vec![
@@ -111,6 +114,7 @@ impl Service {
             backend: Arc::new(backend),
             quarantine_raw: false,
             request_timeout,
+            own_hosts: OwnHosts::new("127.0.0.1:80".parse().unwrap(), Vec::new()),
             authorizer,
             client_text,
         });
@@ -121,6 +125,7 @@ impl Service {
         let request = Request::builder()
             .method(method)
             .uri(format!("/v1/export/filesystem{path}"))
+            .header(header::HOST, "localhost")
             .header(header::AUTHORIZATION, format!("Bearer {token}"))
             .body(Body::from(body.to_string()))
             .unwrap();
@@ -182,8 +187,8 @@ fn message(body: &Value) -> &str {
 async fn what_may_not_be_read_is_neither_exported_nor_shown() {
     let service = Service::start().await;
 
-    let request =
-        Request::post("/v1/export/filesystem").body(Body::from("{\"id\":\"a\"}")).unwrap();
+    let request = Request::post("/v1/export/filesystem").header(header::HOST, "localhost");
+    let request = request.body(Body::from("{\"id\":\"a\"}")).unwrap();
     let refused = service.router.clone().oneshot(request).await.unwrap();
     assert_eq!(refused.status(), 401);
     assert_eq!(refused.headers()[header::WWW_AUTHENTICATE], "Bearer");
@@ -303,6 +308,8 @@ async fn a_request_has_the_documented_time() {
     let documented = ApiError::Timeout(REQUEST_TIMEOUT.as_secs()).to_string();
     let docs = include_str!("../../../../docs/rest-api.md");
     assert!(docs.contains(&format!("| 504 | `{documented}` |")), "{documented}");
+    let documented = ApiError::SlowBody(BODY_TIMEOUT.as_secs()).to_string();
+    assert!(docs.contains(&format!("| 408 | `{documented}` |")), "{documented}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

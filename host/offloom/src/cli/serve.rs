@@ -1,11 +1,15 @@
 //! `offloom serve`: the REST service.
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 
 use crate::app;
 use crate::config::GivenSettings;
+
+/// How long the end waits for reads and writes that have begun.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What `offloom serve` takes. Every option is also a key of the file and a variable `OFFLOOM_<KEY>`.
 #[derive(Debug, Args)]
@@ -28,7 +32,9 @@ pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(app::serve(config, guests.handle().clone()))?;
+    let ended = runtime.block_on(app::serve(config, guests.handle().clone()));
+    // A guest at work, or a read that never returns, must not hold up the end.
     guests.shutdown_background();
-    Ok(ExitCode::SUCCESS)
+    runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
+    ended.map(|()| ExitCode::SUCCESS)
 }

@@ -213,7 +213,8 @@ impl Destination {
         Ok(match &self.place {
             // `LocalFileSystem` panics where an object exists and its path is not UTF-8.
             Place::Filesystem(path) => {
-                ExportFolder { looks_first: path.to_str().is_none(), ..folder }
+                let local_root = Some(path.as_path().into());
+                ExportFolder { looks_first: path.to_str().is_none(), local_root, ..folder }
             }
             Place::S3(place) => ExportFolder { secrets: place.options.secrets().into(), ..folder },
         })

@@ -49,6 +49,18 @@ pub(crate) fn nearest_existing(path: &Path) -> Result<&Path, StoreError> {
     Err(failed(&io::ErrorKind::NotFound.into()))
 }
 
+/// Refuses what is there and is neither file nor folder: opening a pipe waits for its writer, for ever.
+/// Blocking.
+pub(crate) fn refuse_special(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() && !found.is_dir() => {
+            Err(io::Error::other("it is no regular file"))
+        }
+        // Reading says what is wrong.
+        _ => Ok(()),
+    }
+}
+
 /// Proves that `folder` is on a file system that can publish a file whole and keep it: with hard links,
 /// and with fsync of files and folders.
 ///

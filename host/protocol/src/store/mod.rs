@@ -7,7 +7,9 @@ mod markers;
 mod s3;
 mod s3_options;
 
+use std::io;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,6 +61,8 @@ pub struct ExportFolder {
     url: String,
     /// Never part of a message, even where the store repeats them.
     secrets: Arc<[String]>,
+    /// Where the store begins, if it is on this machine's file systems.
+    local_root: Option<Arc<Path>>,
     /// Whether an object is looked for before it is created.
     looks_first: bool,
     /// Aborts of uploads that were dropped.
@@ -73,6 +77,7 @@ impl ExportFolder {
             prefix,
             url,
             secrets: Arc::default(),
+            local_root: None,
             looks_first: false,
             aborts: TaskTracker::new(),
         }
@@ -173,6 +178,14 @@ impl ExportFolder {
     /// # Errors
     /// [`StoreError::Failed`], [`StoreError::TooLarge`].
     pub async fn read(&self, key: &ObjectKey, max_bytes: u64) -> Result<Bytes, StoreError> {
+        if let Some(root) = &self.local_root {
+            let file = root.join(self.path(key).as_ref());
+            let refused = tokio::task::spawn_blocking(move || filesystem::refuse_special(&file));
+            let refused = refused.await.map_err(io::Error::other).flatten();
+            refused.map_err(|error| {
+                answer::failed_io(Operation::Read, self.object_url(key), &error)
+            })?;
+        }
         let failed = |error| self.failed(Operation::Read, key, &error);
         let found = self.store.get_opts(&self.path(key), GetOptions::default()).await;
         let found = found.map_err(failed)?;
