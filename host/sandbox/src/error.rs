@@ -173,6 +173,14 @@ pub enum Breach {
         /// What is allowed.
         limit: usize,
     },
+    /// One write to standard output or standard error.
+    #[error("a write of {bytes} bytes to its log, more than {limit}")]
+    LogWrite {
+        /// Its size.
+        bytes: usize,
+        /// What is allowed, and what `check-write` answers.
+        limit: usize,
+    },
     /// All writes to one output.
     #[error(
         "more than {limit} bytes of output; the limit of a block grows with --max-object-bytes"

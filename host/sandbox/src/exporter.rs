@@ -88,9 +88,9 @@ impl ExporterGuest {
     /// What kind of files the guest writes with these options.
     pub async fn describe(&self, options: &GuestOptions) -> Result<Format, GuestError> {
         let mut instance = self.instantiate().await?;
-        let Instance { store, bindings, limits } = &mut instance;
+        let Instance { store, clock, bindings, limits } = &mut instance;
         let call = bindings.offloom_export_exporter().call_describe(&mut *store, options);
-        let answer = within(limits, call).await;
+        let answer = within(limits, clock, call).await;
         let format = settle(&store.data().log, limits, answer)?;
         let characters = |extension: &str| {
             extension.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.'))
@@ -127,14 +127,14 @@ impl ExporterGuest {
             exclude: selection.exclude.clone(),
         };
         let mut instance = self.instantiate().await?;
-        let Instance { store, bindings, limits } = &mut instance;
+        let Instance { store, clock, bindings, limits } = &mut instance;
         let call = bindings.offloom_export_exporter().call_plan(
             &mut *store,
             &offered,
             &selection,
             options,
         );
-        let answer = within(limits, call).await;
+        let answer = within(limits, clock, call).await;
         let planned = settle(&store.data().log, limits, answer)?;
         let mut seen = BTreeSet::new();
         for name in &planned {
@@ -158,10 +158,10 @@ impl ExporterGuest {
     ) -> Result<FileEncoder, GuestError> {
         let schema = convert::schema(schema);
         let mut instance = self.instantiate().await?;
-        let Instance { store, bindings, limits } = &mut instance;
+        let Instance { store, clock, bindings, limits } = &mut instance;
         let exporter = bindings.offloom_export_exporter();
         let call = exporter.file();
-        let answer = within(limits, call.call_open(&mut *store, &schema, options)).await;
+        let answer = within(limits, clock, call.call_open(&mut *store, &schema, options)).await;
         let file = settle(&store.data().log, limits, answer)?;
         let output_limit =
             limits.block_output_bytes(block_bytes.clamp(*BLOCK_BYTES.start(), *BLOCK_BYTES.end()));

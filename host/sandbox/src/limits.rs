@@ -10,6 +10,9 @@ pub(crate) const TICK: Duration = Duration::from_millis(10);
 /// Bytes that a guest may write in one call of `sink.write` (`wit/sink.wit`).
 pub(crate) const MAX_WRITE_BYTES: usize = 1024 * 1024;
 
+/// Bytes of one write to standard output or standard error.
+pub(crate) const MAX_LOG_WRITE_BYTES: usize = 64 * 1024;
+
 /// Memory of a guest for each further byte of the largest object. The default guest needs up to five
 /// times the bytes of properties, and more for vectors by name, which therefore count more.
 const MEMORY_FACTOR: usize = 8;
@@ -78,7 +81,8 @@ pub struct SandboxLimits {
     pub output_extra_bytes: u64,
     /// Bytes of one log line; the rest of the line is dropped. Default 1,024.
     pub log_line_bytes: usize,
-    /// Bytes of log lines in one export; further lines are counted. Default 512,000.
+    /// Bytes of log lines in one export, 64 added to each line; further lines are counted. Default
+    /// 512,000.
     pub log_bytes: usize,
 }
 
@@ -201,6 +205,7 @@ mod tests {
             range(1, MAX_COUNTER_NAME_BYTES),
             mib(limits.compress_bytes as u64),
             range(1, MAX_COMPRESS_LEVEL),
+            format!("{} KiB", MAX_LOG_WRITE_BYTES >> 10),
             count(limits.log_line_bytes),
             count(limits.log_bytes),
         ]

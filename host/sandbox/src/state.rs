@@ -1,13 +1,12 @@
-//! The state of one instance of a guest: its resources, memory and processor time.
-use std::time::Duration;
-
+//! The state of one instance of a guest: its resources and its memory.
+use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
-use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
+use crate::clock::CpuClock;
 use crate::compressor::Compressor;
 use crate::error::Breach;
-use crate::limits::{SandboxLimits, TICK};
+use crate::limits::SandboxLimits;
 use crate::log::GuestLog;
 
 /// The data of a wasmtime store.
@@ -28,12 +27,7 @@ impl State {
         State {
             table,
             memory: MemoryLimiter { limits: limits.clone(), memory_bytes: 0, table_elements: 0 },
-            clock: CpuClock {
-                since_move: Duration::ZERO,
-                total: Duration::ZERO,
-                max_since_move: limits.cpu_between_moves,
-                max_total: limits.cpu_per_instance,
-            },
+            clock: CpuClock::new(limits),
             compressor: Compressor::default(),
             max_compress_bytes: limits.compress_bytes,
             wasi: empty_wasi(&log),
@@ -51,42 +45,6 @@ fn empty_wasi(log: &GuestLog) -> WasiCtx {
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-/// Processor time of an instance: ticks of the epoch clock while it ran, and the time that the host
-/// spent on compression for it.
-pub(crate) struct CpuClock {
-    since_move: Duration,
-    total: Duration,
-    max_since_move: Duration,
-    max_total: Duration,
-}
-
-impl CpuClock {
-    /// Called at every tick while the guest runs. Stops the guest at its limit, otherwise yields to
-    /// other tasks.
-    pub(crate) fn tick(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
-        store.data_mut().clock.spend(TICK)?;
-        Ok(UpdateDeadline::Yield(1))
-    }
-
-    /// Adds processor time that the guest used, or that the host used for it.
-    pub(crate) fn spend(&mut self, time: Duration) -> Result<(), Breach> {
-        self.since_move = self.since_move.saturating_add(time);
-        self.total = self.total.saturating_add(time);
-        if self.since_move > self.max_since_move {
-            return Err(Breach::CpuBetweenMoves(self.max_since_move));
-        }
-        if self.total > self.max_total {
-            return Err(Breach::CpuPerInstance(self.max_total));
-        }
-        Ok(())
-    }
-
-    /// Restarts the limit between moves: rows or bytes crossed the boundary, or a call begins.
-    pub(crate) fn moved(&mut self) {
-        self.since_move = Duration::ZERO;
     }
 }
 
