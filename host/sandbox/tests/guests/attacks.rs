@@ -36,26 +36,34 @@ async fn the_exporter_in_text_is_an_exporter() {
     assert_eq!((block.block.row_count, block.chunks.concat()), (500, b"ids".to_vec()));
 }
 
-const COMPRESS: &str = r#"(import "offloom:export/codec@0.1.0" "compress" (func $compress (param i32 i32 i32 i32 i32)))"#;
+const LOG: &str = r#"(import "wasi:cli/stderr@0.2.6" "get-stderr" (func $stderr (result i32)))
+    (import "wasi:io/streams@0.2.6" "[method]output-stream.write" (func $log (param i32 i32 i32 i32)))"#;
 
 /// Between two calls of the host that follow each other the guest's code looks at no clock.
 #[tokio::test(flavor = "multi_thread")]
 async fn host_calls_in_a_row_are_stopped() {
-    let call = "(call $compress (i32.const 0) (i32.const 9) (i32.const 4096) (i32.const 33554432) (i32.const 600))";
-    let calls = format!("(drop (memory.grow (i32.const 520))) {} unreachable", call.repeat(300));
-    let error = encode(short(), &[("imports", COMPRESS), ("encode", &calls)]).await.unwrap_err();
+    let limits =
+        SandboxLimits { cpu_between_moves: Duration::from_millis(5), ..SandboxLimits::default() };
+    let imports = r#"(import "wasi:cli/stderr@0.2.6" "get-stderr" (func $stderr (result i32)))
+        (import "wasi:io/streams@0.2.6" "[method]output-stream.subscribe" (func $subscribe (param i32) (result i32)))
+        (import "wasi:io/poll@0.2.6" "[method]pollable.ready" (func $ready (param i32) (result i32)))"#;
+    // Functions that need no memory are called without code of wit-component in between.
+    let call = "(drop (call $ready (local.get $self)))";
+    let calls = format!(
+        "(local.set $self (call $subscribe (call $stderr))) {} unreachable",
+        call.repeat(200_000)
+    );
+    let error = encode(limits, &[("imports", imports), ("encode", &calls)]).await.unwrap_err();
     assert!(matches!(error, GuestError::Limit(Breach::CpuBetweenMoves(_))), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_write_to_the_log_is_refused() {
-    let imports = r#"(import "wasi:cli/stderr@0.2.6" "get-stderr" (func $stderr (result i32)))
-        (import "wasi:io/streams@0.2.6" "[method]output-stream.write" (func $log (param i32 i32 i32 i32)))"#;
     let write = |bytes: u32| {
         format!("(call $log (call $stderr) (i32.const 4096) (i32.const {bytes}) (i32.const 600))")
     };
     let encode = async |bytes| {
-        encode(SandboxLimits::default(), &[("imports", imports), ("encode", &write(bytes))]).await
+        encode(SandboxLimits::default(), &[("imports", LOG), ("encode", &write(bytes))]).await
     };
     encode(65_536).await.unwrap();
     let error = encode(65_537).await.unwrap_err();
