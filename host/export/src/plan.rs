@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use offloom_protocol::manifest::Missing;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
-use offloom_sandbox::{ExporterGuest, GuestError, GuestOptions, OfferedClass, Selection};
+use offloom_sandbox::{GuestError, GuestOptions, GuestRun, OfferedClass, Selection};
 use offloom_weaviate_disk::{Class, ClassEstimate, DataDirectory, ReadOptions, name_list};
 use tokio::task::JoinError;
 
@@ -69,7 +69,7 @@ pub struct Planned {
     /// What a partial export leaves out of them, and the classes that it leaves out.
     pub missing: Vec<Missing>,
     /// This export's handle of the guest.
-    pub guest: ExporterGuest,
+    pub guest: GuestRun,
     /// Options of the guest.
     pub options: GuestOptions,
     /// Whether an export that lacks shards that cannot be read is a success.
@@ -98,7 +98,7 @@ impl Planned {
 pub(crate) async fn plan(
     directory: &DataDirectory,
     readable: &[Class],
-    guest: &ExporterGuest,
+    guest: &GuestRun,
     options: &GuestOptions,
     scope: &Scope,
 ) -> Result<Selected, PlanError> {

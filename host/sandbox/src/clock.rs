@@ -1,5 +1,6 @@
 //! The processor time of a guest: whatever the thread of a call spends, in the guest and in the host.
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,21 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::Breach;
 use crate::limits::{SandboxLimits, TICK};
+
+/// Processor time of all instances of one export.
+#[derive(Default)]
+pub(crate) struct ExportTime(AtomicU64);
+
+impl ExportTime {
+    fn add(&self, time: Duration) {
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.0.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
+    fn sum(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+}
 
 /// Processor time of one instance. Clones share it.
 #[derive(Clone)]
@@ -22,20 +38,20 @@ struct Counter {
     moved: bool,
     since_move: Duration,
     max_since_move: Duration,
-    total: Duration,
-    max_total: Duration,
+    export: Arc<ExportTime>,
+    max_export: Option<Duration>,
 }
 
 impl CpuClock {
-    pub(crate) fn new(limits: &SandboxLimits) -> CpuClock {
+    pub(crate) fn new(limits: &SandboxLimits, export: Arc<ExportTime>) -> CpuClock {
         CpuClock(Arc::new(Mutex::new(Counter {
             counted: None,
             looked: Instant::now(),
             moved: false,
             since_move: Duration::ZERO,
             max_since_move: limits.cpu_between_moves,
-            total: Duration::ZERO,
-            max_total: limits.cpu_per_instance,
+            export,
+            max_export: limits.cpu_per_export,
         })))
     }
 
@@ -88,7 +104,7 @@ impl Counter {
         let spent = now.saturating_sub(counted);
         self.counted = Some(now);
         self.looked = Instant::now();
-        self.total = self.total.saturating_add(spent);
+        self.export.add(spent);
         if std::mem::take(&mut self.moved) {
             self.since_move = Duration::ZERO;
         } else {
@@ -100,10 +116,10 @@ impl Counter {
         if self.since_move > self.max_since_move {
             return Err(Breach::CpuBetweenMoves(self.max_since_move));
         }
-        if self.total > self.max_total {
-            return Err(Breach::CpuPerInstance(self.max_total));
+        match self.max_export {
+            Some(limit) if self.export.sum() > limit => Err(Breach::CpuPerExport(limit)),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -122,7 +138,7 @@ mod tests {
 
     fn clock() -> CpuClock {
         let limits = SandboxLimits { cpu_between_moves: LIMIT, ..SandboxLimits::default() };
-        CpuClock::new(&limits)
+        CpuClock::new(&limits, Arc::default())
     }
 
     /// Uses as much of the processor as [`clock`] allows twice.
@@ -161,6 +177,20 @@ mod tests {
         // Nor does what the thread does between two calls.
         work();
         assert_eq!(clock.count(async { clock.tick() }).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn the_time_of_an_export_is_that_of_all_its_instances() {
+        let limit = LIMIT * 3;
+        let limits = SandboxLimits { cpu_per_export: Some(limit), ..SandboxLimits::default() };
+        let export = Arc::default();
+        let spend = async || {
+            let clock = CpuClock::new(&limits, Arc::clone(&export));
+            clock.count(async { work() }).await;
+            clock.tick()
+        };
+        assert_eq!(spend().await, Ok(()));
+        assert_eq!(spend().await, Err(Breach::CpuPerExport(limit)));
     }
 
     #[tokio::test]

@@ -141,9 +141,9 @@ pub enum Breach {
     /// Too long without reading a row or writing a byte.
     #[error("more than {0:?} of processor time without reading or writing")]
     CpuBetweenMoves(Duration),
-    /// Too much processor time in all.
-    #[error("more than {0:?} of processor time")]
-    CpuPerInstance(Duration),
+    /// Too much processor time of all instances of the export.
+    #[error("more than {0:?} of processor time in one export; raise it with --guest-cpu-seconds")]
+    CpuPerExport(Duration),
     /// A call took too long.
     #[error("a call took more than {0:?}")]
     Wall(Duration),

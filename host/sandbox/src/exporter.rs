@@ -2,6 +2,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use crate::clock::ExportTime;
 use crate::encoder::FileEncoder;
 use crate::error::{ContractBreach, GuestError};
 use crate::instance::{Instance, settle, within};
@@ -49,14 +50,21 @@ pub struct Selection {
     pub exclude: Vec<String>,
 }
 
-/// A checked and compiled exporter. Cheap to clone; every call gets an instance of its own. Clones
-/// share one log budget, see [`ExporterGuest::for_export`].
+/// A checked and compiled exporter. Cheap to clone. It is called through [`ExporterGuest::for_export`].
 #[derive(Clone)]
 pub struct ExporterGuest {
     pre: ExporterGuestPre<State>,
     digest: Arc<str>,
     limits: Arc<SandboxLimits>,
+}
+
+/// The guest of one export. Cheap to clone; every call gets an instance of its own. All instances and
+/// clones share what an export may log and how much processor time it may use.
+#[derive(Clone)]
+pub struct GuestRun {
+    guest: ExporterGuest,
     log_budget: Arc<Mutex<LogBudget>>,
+    time: Arc<ExportTime>,
 }
 
 impl ExporterGuest {
@@ -64,15 +72,14 @@ impl ExporterGuest {
         pre: ExporterGuestPre<State>,
         digest: String,
         limits: Arc<SandboxLimits>,
-        log_budget: Arc<Mutex<LogBudget>>,
     ) -> ExporterGuest {
-        ExporterGuest { pre, digest: digest.into(), limits, log_budget }
+        ExporterGuest { pre, digest: digest.into(), limits }
     }
 
-    /// A handle for one export. It shares the compiled component and has a log budget of its own:
-    /// without it, all exports of a loaded guest share [`SandboxLimits::log_bytes`].
-    pub fn for_export(&self) -> ExporterGuest {
-        ExporterGuest { log_budget: LogBudget::new(&self.limits), ..self.clone() }
+    /// The guest of one export, with a log and processor time of its own.
+    pub fn for_export(&self) -> GuestRun {
+        let log_budget = LogBudget::new(&self.limits);
+        GuestRun { guest: self.clone(), log_budget, time: Arc::default() }
     }
 
     /// SHA-256 of the component, in lower-case hexadecimal digits.
@@ -83,6 +90,13 @@ impl ExporterGuest {
     /// The largest object that it can take.
     pub fn object_limit(&self) -> ObjectLimit {
         self.limits.object_limit
+    }
+}
+
+impl GuestRun {
+    /// The largest object that it can take.
+    pub fn object_limit(&self) -> ObjectLimit {
+        self.guest.object_limit()
     }
 
     /// What kind of files the guest writes with these options.
@@ -149,7 +163,7 @@ impl ExporterGuest {
     }
 
     /// An encoder for the file of one class. `block_bytes` is [`Format::block_bytes`] of
-    /// [`ExporterGuest::describe`]; it bounds the output of a block.
+    /// [`GuestRun::describe`]; it bounds the output of a block.
     pub async fn open(
         &self,
         schema: &Schema,
@@ -168,9 +182,10 @@ impl ExporterGuest {
         Ok(FileEncoder::new(instance, file, output_limit))
     }
 
-    /// A new instance, which logs on this handle's budget.
+    /// A new instance, which uses this export's budgets.
     async fn instantiate(&self) -> Result<Instance, GuestError> {
-        let log = GuestLog::new(self.log_budget.clone(), &self.limits);
-        Instance::new(&self.pre, &self.limits, log).await
+        let ExporterGuest { pre, limits, .. } = &self.guest;
+        let log = GuestLog::new(Arc::clone(&self.log_budget), limits);
+        Instance::new(pre, limits, log, Arc::clone(&self.time)).await
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use wasmtime::{CallHook, Store, UpdateDeadline};
 
-use crate::clock::CpuClock;
+use crate::clock::{CpuClock, ExportTime};
 use crate::error::{Breach, GuestError, explain};
 use crate::limits::SandboxLimits;
 use crate::log::GuestLog;
@@ -26,8 +26,9 @@ impl Instance {
         pre: &ExporterGuestPre<State>,
         limits: &Arc<SandboxLimits>,
         log: GuestLog,
+        time: Arc<ExportTime>,
     ) -> Result<Instance, GuestError> {
-        let mut store = Store::new(pre.engine(), State::new(limits, log));
+        let mut store = Store::new(pre.engine(), State::new(limits, log, time));
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(limits.call_bytes);
         store.set_max_component_handles(limits.handles);

@@ -21,6 +21,9 @@ const MEMORY_FACTOR: usize = 8;
 /// text.
 const ROW_OUTPUT_FACTOR: u64 = 4;
 
+/// Processor time of a guest in one export, if the operator sets no other.
+pub const DEFAULT_CPU_PER_EXPORT: Duration = Duration::from_secs(3600);
+
 /// The highest level of compression that is lent.
 pub(crate) const MAX_COMPRESS_LEVEL: i32 = 9;
 
@@ -57,10 +60,10 @@ pub struct SandboxLimits {
     pub handles: usize,
     /// Resources that the host holds for a guest at once. Default 256.
     pub resources: usize,
-    /// Processor time, compression included, between two calls that move rows or bytes. Default 10 s.
+    /// Processor time, the host's work for the guest included, between two calls that move rows or bytes. Default 10 s.
     pub cpu_between_moves: Duration,
-    /// Processor time of one instance, compression included. Default 1 h.
-    pub cpu_per_instance: Duration,
+    /// Processor time of all instances of an export, the host's work for them included. Default 1 h.
+    pub cpu_per_export: Option<Duration>,
     /// Wall-clock time of each call except `encode`. Default 30 s.
     pub wall_per_call: Duration,
     /// Bytes that may cross from the guest to the host in one call. Default 34 MiB.
@@ -100,7 +103,7 @@ impl Default for SandboxLimits {
             handles: 1024,
             resources: 256,
             cpu_between_moves: Duration::from_secs(10),
-            cpu_per_instance: Duration::from_secs(3600),
+            cpu_per_export: Some(DEFAULT_CPU_PER_EXPORT),
             wall_per_call: Duration::from_secs(30),
             call_bytes: 34 * MIB,
             compress_bytes: 33 * MIB,
@@ -186,7 +189,7 @@ mod tests {
             count(limits.handles),
             count(limits.resources),
             seconds(limits.cpu_between_moves),
-            seconds(limits.cpu_per_instance),
+            seconds(limits.cpu_per_export.unwrap()),
             seconds(limits.wall_per_call),
             mib(limits.call_bytes as u64),
             range(min_block, max_block),

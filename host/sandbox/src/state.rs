@@ -1,9 +1,11 @@
 //! The state of one instance of a guest: its resources and its memory.
+use std::sync::Arc;
+
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-use crate::clock::CpuClock;
+use crate::clock::{CpuClock, ExportTime};
 use crate::compressor::Compressor;
 use crate::error::Breach;
 use crate::limits::SandboxLimits;
@@ -21,13 +23,13 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(limits: &SandboxLimits, log: GuestLog) -> State {
+    pub(crate) fn new(limits: &SandboxLimits, log: GuestLog, time: Arc<ExportTime>) -> State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources);
         State {
             table,
             memory: MemoryLimiter { limits: limits.clone(), memory_bytes: 0, table_elements: 0 },
-            clock: CpuClock::new(limits),
+            clock: CpuClock::new(limits, time),
             compressor: Compressor::default(),
             max_compress_bytes: limits.compress_bytes,
             wasi: empty_wasi(&log),
@@ -60,8 +62,12 @@ impl ResourceLimiter for MemoryLimiter {
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        // wasmtime would refuse it after it was counted here.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
         let wanted = self.memory_bytes.saturating_add(desired.saturating_sub(current));
         let limit = self.limits.memory_bytes;
         if wanted > limit {
@@ -75,8 +81,11 @@ impl ResourceLimiter for MemoryLimiter {
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
         let wanted = self.table_elements.saturating_add(desired.saturating_sub(current));
         let limit = self.limits.table_elements;
         if wanted > limit {
@@ -84,6 +93,16 @@ impl ResourceLimiter for MemoryLimiter {
         }
         self.table_elements = wanted;
         Ok(true)
+    }
+
+    /// The system has no memory, or the size is not even one: what was counted for it is unknown here,
+    /// so the instance ends.
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(error)
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(error)
     }
 
     fn instances(&self) -> usize {
