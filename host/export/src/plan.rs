@@ -10,6 +10,7 @@ use offloom_weaviate_disk::{Class, ClassEstimate, DataDirectory, ReadOptions, na
 use tokio::task::JoinError;
 
 use crate::scope::{ClassSelection, Scope, ScopeError};
+use crate::transfer::Workers;
 use crate::unreadable::{self, UnreadableClasses};
 
 /// Why a scope does not make an export.
@@ -38,8 +39,8 @@ pub enum PlanError {
     /// The guest failed to choose.
     #[error("the guest could not plan the export: {0}")]
     Guest(#[from] GuestError),
-    /// The estimate was stopped.
-    #[error("the estimate of the data directory stopped: {0}")]
+    /// The estimate of the data directory or the guest panicked, or its runtime stopped.
+    #[error("planning was stopped: {0}")]
     Stopped(#[from] JoinError),
 }
 
@@ -101,6 +102,7 @@ pub(crate) async fn plan(
     guest: &GuestRun,
     options: &GuestOptions,
     scope: &Scope,
+    workers: &Workers,
 ) -> Result<Selected, PlanError> {
     if let Some(class) =
         scope.named_classes().into_iter().find(|name| !exists(readable, name.as_str()))
@@ -131,8 +133,9 @@ pub(crate) async fn plan(
         })
         .collect();
     let selection = selection_for_guest(&scope.classes, readable);
-    let chosen: BTreeSet<String> =
-        guest.plan(&offered, &selection, options).await?.into_iter().collect();
+    let (guest, options) = (guest.clone(), options.clone());
+    let planning = async move { guest.plan(&offered, &selection, &options).await };
+    let chosen: BTreeSet<String> = workers.call(planning).await??.into_iter().collect();
     if chosen.is_empty() {
         return Err(PlanError::Nothing { reason: "the guest chose no class" });
     }

@@ -12,6 +12,7 @@ use offloom_weaviate_disk::DataDirectory;
 use crate::authorize::{Forbidden, readable_classes};
 use crate::plan::{PlanError, Planned, plan};
 use crate::scope::Scope;
+use crate::transfer::Workers;
 
 /// What a principal asks for.
 #[derive(Debug)]
@@ -63,13 +64,14 @@ impl Request {
         principal: &Principal,
         directory: DataDirectory,
         guest: &ExporterGuest,
+        workers: &Workers,
     ) -> Result<Planned, RequestError> {
         let readable = readable_classes(authorizer, principal, &directory, &self.scope)?;
         refuse_data_directory(&self.destination, &directory)?;
         self.destination.check_access().await?;
-        // The export has a log budget of its own for all calls of its guest.
         let guest = guest.for_export();
-        let selected = plan(&directory, &readable, &guest, &self.options, &self.scope).await?;
+        let (options, scope) = (&self.options, &self.scope);
+        let selected = plan(&directory, &readable, &guest, options, scope, workers).await?;
         Ok(Planned {
             id: self.id,
             destination: self.destination,

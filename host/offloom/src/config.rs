@@ -232,7 +232,7 @@ mod tests {
     fn every_setting_is_a_flag_and_a_key_of_the_file() {
         let by_file = file(
             "sources = ['/a', '/b']\nlisten = '127.0.0.1:1'\nschema = '/s'\nbucket = 'lake'\n\
-             filesystem_root = '/out'\nallowed_buckets = ['c', 'd']\npath = 'p'\nguest = '/g'\n\
+             filesystem_root = '/out'\nallowed_buckets = ['c', 'd']\npath = 'p'\nguest = '/g'\nguest_cpu_seconds = 60\n\
              workers = 3\nmax_exports = 9\nmax_object_bytes = '100MiB'\nstate_dir = '/state'\ncache_dir = '/cache'\n\
              quarantine_raw = true\nshutdown_grace_seconds = 5\n",
         );
@@ -248,6 +248,7 @@ mod tests {
                 "--allowed-buckets=c,d",
                 "--path=p",
                 "--guest=/g",
+                "--guest-cpu-seconds=60",
                 "--workers=3",
                 "--max-exports=9",
                 "--max-object-bytes=104857600",
@@ -310,6 +311,7 @@ mod tests {
         for (key, default) in [
             ("listen", format!("`{}`; ", api.listen)),
             ("max_exports", format!("exports that run at once, {}; ", scheduler.max_exports)),
+            ("guest_cpu_seconds", format!("in one export, {} (", guest.guest_cpu_seconds)),
             ("quarantine_raw", format!("; `{}`", api.quarantine_raw)),
             (
                 "shutdown_grace_seconds",
@@ -328,6 +330,7 @@ mod tests {
         // The help says the same.
         for (arg, default) in [
             ("listen", api.listen.to_string()),
+            ("guest_cpu_seconds", guest.guest_cpu_seconds.to_string()),
             ("max_exports", scheduler.max_exports.to_string()),
             ("shutdown_grace_seconds", scheduler.shutdown_grace_seconds.to_string()),
         ] {

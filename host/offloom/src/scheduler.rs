@@ -237,7 +237,9 @@ impl Scheduler {
         for warning in directory.warnings() {
             tracing::info!(id = %request.id, %warning, "the data directory");
         }
-        let planned = request.plan(&*inner.authorizer, principal, directory, &inner.guest).await?;
+        let planned = request
+            .plan(&*inner.authorizer, principal, directory, &inner.guest, &inner.workers)
+            .await?;
         // A client that disconnects must not leave an id that is taken without an export that runs.
         let scheduler = self.clone();
         tokio::spawn(async move { scheduler.take_id(planned).await }).await?
@@ -259,7 +261,7 @@ impl Scheduler {
             return Err(StartError::IdInUse(id));
         }
         let status = Arc::new(Status::default());
-        let claimed = match planned.claim(&status).await {
+        let claimed = match planned.claim(&inner.workers, &status).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 inner.index.remove(&backend, &id).await?;

@@ -142,7 +142,9 @@ pub enum Breach {
     #[error("more than {0:?} of processor time without reading or writing")]
     CpuBetweenMoves(Duration),
     /// Too much processor time of all instances of the export.
-    #[error("more than {0:?} of processor time in one export; raise it with --guest-cpu-seconds")]
+    #[error(
+        "more than {0:?} of processor time in one export; raise --guest-cpu-seconds (guest_cpu_seconds)"
+    )]
     CpuPerExport(Duration),
     /// A call took too long.
     #[error("a call took more than {0:?}")]

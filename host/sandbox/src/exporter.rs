@@ -94,6 +94,11 @@ impl ExporterGuest {
 }
 
 impl GuestRun {
+    /// SHA-256 of the component, in lower-case hexadecimal digits.
+    pub fn digest(&self) -> &str {
+        self.guest.digest()
+    }
+
     /// The largest object that it can take.
     pub fn object_limit(&self) -> ObjectLimit {
         self.guest.object_limit()

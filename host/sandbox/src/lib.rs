@@ -25,4 +25,4 @@ pub use encoder::{Block, EncodedBlock, FileEncoder, PlacedBlock};
 pub use engine::{Sandbox, SandboxConfig};
 pub use error::{Breach, ContractBreach, GuestError, Refusal, SandboxError, TrapKind};
 pub use exporter::{ExporterGuest, Format, GuestOptions, GuestRun, OfferedClass, Selection};
-pub use limits::{DEFAULT_CPU_PER_EXPORT, MAX_BLOCKS_PER_FILE, SandboxLimits};
+pub use limits::{MAX_BLOCKS_PER_FILE, SandboxLimits};

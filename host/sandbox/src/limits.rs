@@ -21,9 +21,6 @@ const MEMORY_FACTOR: usize = 8;
 /// text.
 const ROW_OUTPUT_FACTOR: u64 = 4;
 
-/// Processor time of a guest in one export, if the operator sets no other.
-pub const DEFAULT_CPU_PER_EXPORT: Duration = Duration::from_secs(3600);
-
 /// The highest level of compression that is lent.
 pub(crate) const MAX_COMPRESS_LEVEL: i32 = 9;
 
@@ -62,7 +59,8 @@ pub struct SandboxLimits {
     pub resources: usize,
     /// Processor time, the host's work for the guest included, between two calls that move rows or bytes. Default 10 s.
     pub cpu_between_moves: Duration,
-    /// Processor time of all instances of an export, the host's work for them included. Default 1 h.
+    /// Processor time of all instances of an export, the host's work for them included; `None` for any.
+    /// Default 1 h.
     pub cpu_per_export: Option<Duration>,
     /// Wall-clock time of each call except `encode`. Default 30 s.
     pub wall_per_call: Duration,
@@ -103,7 +101,7 @@ impl Default for SandboxLimits {
             handles: 1024,
             resources: 256,
             cpu_between_moves: Duration::from_secs(10),
-            cpu_per_export: Some(DEFAULT_CPU_PER_EXPORT),
+            cpu_per_export: Some(Duration::from_secs(3600)),
             wall_per_call: Duration::from_secs(30),
             call_bytes: 34 * MIB,
             compress_bytes: 33 * MIB,

@@ -3,6 +3,7 @@
 mod attacks;
 #[path = "../../../../guest/build_guest.rs"]
 mod build_guest;
+mod fuzz;
 mod hostile;
 mod loading;
 mod minimal;

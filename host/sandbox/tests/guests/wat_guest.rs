@@ -1,6 +1,6 @@
 //! A whole exporter in text, a few hundred bytes when it is compiled: for what no compiler of a language
 //! makes. It writes `ids` for every batch. Marks in the text, such as `(;encode;)`, are where a test
-//! puts code.
+//! puts code. `$attack` is not 0 when the guest has options.
 use std::path::Path;
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -63,6 +63,7 @@ pub const TEXT: &str = r#"(module
   (memory (export "memory") 4 (;maximum;))
   (data (i32.const 16) "idsapplication/octet-stream")
   (global $heap (mut i32) (i32.const 4096))
+  (global $attack (mut i32) (i32.const 0))
   (;items;)
   (func (export "cabi_realloc") (param $old i32) (param $old-size i32) (param $align i32) (param $size i32) (result i32)
     (local $at i32)
@@ -82,16 +83,19 @@ pub const TEXT: &str = r#"(module
   (export "cabi_post_offloom:export/exporter@0.1.0#plan" (func $post))
   (export "cabi_post_offloom:export/exporter@0.1.0#[method]file.encode" (func $post))
   (func (export "offloom:export/exporter@0.1.0#describe") (param i32 i32) (result i32)
+    (global.set $attack (local.get 1))
     (;describe;)
     (i32.store (i32.const 264) (i32.const 16)) (i32.store (i32.const 268) (i32.const 3))
     (i32.store (i32.const 272) (i32.const 16)) (i32.store (i32.const 276) (i32.const 3))
     (i32.store (i32.const 280) (i32.const 19)) (i32.store (i32.const 284) (i32.const 24))
+    (;describe-answer;)
     (i32.const 256))
   (func (export "offloom:export/exporter@0.1.0#plan") (param $classes i32) (param $count i32)
       (param i32 i32 i32 i32 i32 i32) (result i32)
     (local $index i32) (local $names i32)
+    (global.set $attack (local.get 7))
     (;plan;)
-    (local.set $names (global.get $heap))
+    (local.set $names (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
     (i32.store (i32.const 260) (local.get $names))
     (i32.store (i32.const 264) (local.get $count))
     (loop $more (if (i32.lt_u (local.get $index) (local.get $count)) (then
@@ -99,9 +103,11 @@ pub const TEXT: &str = r#"(module
         (i64.load (i32.add (local.get $classes) (i32.mul (local.get $index) (i32.const 32)))))
       (local.set $index (i32.add (local.get $index) (i32.const 1)))
       (br $more))))
+    (;plan-answer;)
     (i32.const 256))
   (func (export "offloom:export/exporter@0.1.0#[static]file.open")
       (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (global.set $attack (local.get 8))
     (;open;)
     (i32.store (i32.const 260) (call $new-file (i32.const 7)))
     (i32.const 256))
@@ -145,12 +151,24 @@ pub fn component(code: &[(&str, &str)]) -> Vec<u8> {
         assert_eq!(text.matches(&mark).count(), 1, "{mark}");
         text = text.replace(&mark, &format!("{code} {mark}"));
     }
-    let mut module = wat::parse_str(&text).unwrap();
+    component_of(&text).unwrap()
+}
+
+/// The component of a core module, unless it does not fit the world.
+pub fn component_of(text: &str) -> Option<Vec<u8>> {
+    let mut module = wat::parse_str(text).ok()?;
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
     resolve.push_dir(wit).unwrap();
     let packages = WASI.map(|(name, text)| resolve.push_str(name, text).unwrap());
     let world = resolve.select_world(&packages[2..], Some("exporter")).unwrap();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-    ComponentEncoder::default().module(&module).unwrap().encode().unwrap()
+    ComponentEncoder::default().module(&module).ok()?.encode().ok()
+}
+
+/// A component with these items at its end, in text.
+pub fn with_items(component: &[u8], items: &str) -> Vec<u8> {
+    let text = wasmprinter::print_bytes(component).unwrap();
+    let text = text.trim_end().strip_suffix(')').unwrap();
+    wat::parse_str(format!("{text}\n{items})")).unwrap()
 }
