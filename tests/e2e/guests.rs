@@ -1,8 +1,13 @@
 //! Guests on the command line: options of the default one, another one by `--guest`, refusals.
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
 
 use crate::golden::export;
 use crate::program::{Said, offloom, python, root};
+use crate::server::{Server, serve_filesystem};
 
 #[path = "../../guest/build_guest.rs"]
 mod build_guest;
@@ -161,4 +166,43 @@ fn a_guest_that_traps_fails_its_own_export() {
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
     assert_eq!(manifest["status"], "FAILED");
     assert_eq!(manifest["files"].as_array().unwrap().len(), 0);
+}
+
+/// A guest that never answers takes the time of guests alone, and only as much as it may.
+#[test]
+fn endless_calls_do_not_keep_the_server_from_answering() {
+    let (fixture, work) =
+        (offloom_fixtures::unpack("basic").unwrap(), tempfile::tempdir().unwrap());
+    let mut command = serve_filesystem(&fixture.data_dir(), work.path());
+    let server = Server::start(command.arg("--guest").arg(ids_guest()));
+    let post = |id: &str, behaviour: &str| {
+        let body = json!({ "id": id, "include": ["Target"], "guestOptions": { "do": behaviour } });
+        server.post("/v1/export/filesystem", &body)
+    };
+    let ended = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let (post, ended) = (&post, &ended);
+            scope.spawn(move || {
+                let call = if number == 0 { "plan-loop" } else { "describe-loop" };
+                let answer = post(&format!("endless-{number}"), call);
+                ended.fetch_add(1, Ordering::Relaxed);
+                let error = answer.error(422);
+                // The second on a machine that is busy with other things.
+                let limits = ["10s of processor time without reading", "took more than 30s"];
+                assert!(limits.iter().any(|limit| error.contains(limit)), "{error}");
+            });
+        }
+        // Others are served meanwhile, and a guest that behaves finishes its export.
+        while ended.load(Ordering::Relaxed) == 0 {
+            assert_eq!(server.get("/live").status, 200);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        post("good", "").ok();
+        assert_eq!(server.wait("filesystem", "good")["status"], "SUCCESS");
+    });
+    assert!(work.path().join("out/good/Target.ids").exists());
+    // Their ids are free.
+    post("endless-1", "").ok();
+    assert_eq!(server.wait("filesystem", "endless-1")["status"], "SUCCESS");
 }

@@ -32,8 +32,9 @@ macro_rules! observed {
 }
 
 observed! {
-    allowed_buckets, allowed_hosts, bucket, cache_dir, config, data_dir, filesystem_root, guest, listen, log,
-    max_exports, max_object_bytes, max_waiting, path, quarantine_raw, schema, shutdown_grace_seconds, state_dir, workers,
+    allowed_buckets, allowed_hosts, bucket, cache_dir, config, data_dir, filesystem_root, guest, guest_cpu_seconds,
+    listen, log, max_exports, max_object_bytes, max_waiting, path, quarantine_raw, schema, shutdown_grace_seconds,
+    state_dir, workers,
 }
 
 /// As `docs/rest-api.md` has it: `OFFLOOM_<KEY>`.
@@ -192,6 +193,16 @@ fn guest(variable: &str) {
     let server = trial.serve(variable, ids_guest());
     export(&server, "filesystem", &json!({}));
     assert!(trial.path("out/tried/Target.ids").exists());
+}
+
+fn guest_cpu_seconds(variable: &str) {
+    let trial = Trial::new();
+    let server = Server::start(trial.command(variable, "1").arg("--guest").arg(ids_guest()));
+    let body = json!({ "id": "tried", "guestOptions": { "do": "loop" } });
+    server.post("/v1/export/filesystem", &body).ok();
+    let ended = server.wait("filesystem", "tried");
+    let error = ended["error"].as_str().unwrap();
+    assert!(error.contains("1s of processor time in one export"), "{error}");
 }
 
 /// A guest that is small, because it is compiled anew.

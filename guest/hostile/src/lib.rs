@@ -24,6 +24,9 @@ const MIB: usize = 1024 * 1024;
 /// Memory that an option may ask to be kept for good.
 static HOARD: std::sync::Mutex<Vec<Vec<u8>>> = std::sync::Mutex::new(Vec::new());
 
+/// Where [`scribble`] is, and how many bytes it still changes.
+static SCRIBBLER: std::sync::Mutex<(u64, u32)> = std::sync::Mutex::new((0, 0));
+
 struct Hostile;
 
 struct HostileFile {
@@ -38,6 +41,7 @@ impl Guest for Hostile {
     type File = HostileFile;
 
     fn describe(options: Options) -> Result<Format, Error> {
+        scribble_as_asked(&options);
         let mut format = Format {
             name: "ids".to_owned(),
             extension: "ids".to_owned(),
@@ -66,8 +70,10 @@ impl Guest for Hostile {
         _selection: Selection,
         options: Options,
     ) -> Result<Vec<String>, Error> {
+        scribble_as_asked(&options);
         let mut names: Vec<String> = classes.into_iter().map(|class| class.name).collect();
         match behaviour(&options).as_str() {
+            "plan-loop" => spin(),
             "plan-outside" => names.push("Secret".to_owned()),
             "plan-twice" => names.extend(names.clone()),
             // SAFETY: none, as above: the host must check that the text is UTF-8.
@@ -81,6 +87,7 @@ impl Guest for Hostile {
 
 impl GuestFile for HostileFile {
     fn open(_schema: Schema, options: Options) -> Result<File, Error> {
+        scribble_as_asked(&options);
         let behaviour = behaviour(&options);
         if behaviour == "open-resource-flood" {
             let files: Vec<File> = (0..1_000_000)
@@ -202,12 +209,14 @@ impl GuestFile for HostileFile {
 
         let mut written = 0;
         while let Some(batch) = rows.next(u32::MAX, u32::MAX)? {
+            scribble();
             written += u64::from(batch.row_count);
             if let Some(Values::FixedWidth(ids)) = batch.columns.first().map(|first| &first.values)
             {
                 block.write(ids)?;
             }
         }
+        scribble();
         let mut answer = of_rows(written);
         match self.behaviour.as_str() {
             "say-more" => answer.row_count += 1,
@@ -230,6 +239,42 @@ impl GuestFile for HostileFile {
             _ => epilogue.write(format!(";{} blocks", blocks.len()).as_bytes()),
         }
     }
+}
+
+/// With the option `scribble`, a seed, memory is damaged at random, now and while rows are encoded.
+fn scribble_as_asked(options: &Options) {
+    let seed = options.iter().find(|(key, _)| key == "scribble");
+    if let (Some(seed), Ok(mut scribbler)) =
+        (seed.and_then(|(_, seed)| seed.parse::<u64>().ok()), SCRIBBLER.lock())
+    {
+        *scribbler = (seed | 1, 1 << (seed % 12));
+    }
+    scribble();
+}
+
+fn scribble() {
+    let Ok(mut scribbler) = SCRIBBLER.lock() else { return };
+    let (mut state, bytes) = *scribbler;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let size = core::arch::wasm32::memory_size(0) as u64 * 65_536;
+    for _ in 0..bytes {
+        // Everywhere, or around the end of the stack, where the statics begin.
+        let address = match random() % 2 {
+            0 => random() % size,
+            _ => (1 << 20) - (1 << 12) + random() % (1 << 15),
+        };
+        let byte = random() as u8;
+        // SAFETY: none. The host must bear whatever the guest then does, and hands it.
+        unsafe {
+            std::ptr::with_exposed_provenance_mut::<u8>(address as usize).write_volatile(byte)
+        };
+    }
+    scribbler.0 = state;
 }
 
 fn of_rows(row_count: u64) -> Block {

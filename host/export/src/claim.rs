@@ -8,6 +8,7 @@ use offloom_protocol::error::StoreError;
 use offloom_protocol::names::{ExportId, NameError, check_class_key};
 use offloom_protocol::store::ExportFolder;
 use offloom_sandbox::{Format, GuestError};
+use tokio::task::JoinError;
 
 use crate::commit::commit;
 use crate::definitions;
@@ -29,6 +30,9 @@ pub enum ClaimError {
     /// The guest refuses its options, or fails.
     #[error(transparent)]
     Guest(#[from] GuestError),
+    /// The call of the guest panicked or its runtime stopped.
+    #[error("the guest was stopped: {0}")]
+    Stopped(#[from] JoinError),
     /// The name of a class cannot be part of an object key.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -53,8 +57,9 @@ impl Planned {
     ///
     /// # Errors
     /// [`ClaimError`].
-    pub async fn claim(self, status: &Status) -> Result<Claimed, ClaimError> {
-        let format = self.guest.describe(&self.options).await?;
+    pub async fn claim(self, workers: &Workers, status: &Status) -> Result<Claimed, ClaimError> {
+        let (guest, options) = (self.guest.clone(), self.options.clone());
+        let format = workers.call(async move { guest.describe(&options).await }).await??;
         for planned in &self.classes {
             check_class_key(&planned.class.name)?;
         }

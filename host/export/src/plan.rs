@@ -6,11 +6,12 @@ use offloom_protocol::manifest::Missing;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 use offloom_rows::ObjectLimit;
-use offloom_sandbox::{ExporterGuest, GuestError, GuestOptions, OfferedClass, Selection};
+use offloom_sandbox::{GuestError, GuestOptions, GuestRun, OfferedClass, Selection};
 use offloom_weaviate_disk::{Class, ClassEstimate, DataDirectory, ReadOptions, name_list};
 use tokio::task::JoinError;
 
 use crate::scope::{ClassSelection, Scope, ScopeError};
+use crate::transfer::Workers;
 use crate::unreadable::{self, UnreadableClasses};
 
 /// Why a scope does not make an export.
@@ -39,8 +40,8 @@ pub enum PlanError {
     /// The guest failed to choose.
     #[error("the guest could not plan the export: {0}")]
     Guest(#[from] GuestError),
-    /// The estimate was stopped.
-    #[error("the estimate of the data directory stopped: {0}")]
+    /// The estimate of the data directory or the guest panicked, or its runtime stopped.
+    #[error("planning was stopped: {0}")]
     Stopped(#[from] JoinError),
 }
 
@@ -70,7 +71,7 @@ pub struct Planned {
     /// What a partial export leaves out of them, and the classes that it leaves out.
     pub missing: Vec<Missing>,
     /// This export's handle of the guest.
-    pub guest: ExporterGuest,
+    pub guest: GuestRun,
     /// Options of the guest.
     pub options: GuestOptions,
     /// Whether an export that lacks shards that cannot be read is a success.
@@ -99,9 +100,10 @@ impl Planned {
 pub(crate) async fn plan(
     directory: &DataDirectory,
     readable: Vec<Class>,
-    guest: &ExporterGuest,
+    guest: &GuestRun,
     options: &GuestOptions,
     scope: Scope,
+    workers: &Workers,
 ) -> Result<Selected, PlanError> {
     let allow_partial = scope.allow_partial;
     let (directory, limit) = (directory.clone(), guest.object_limit());
@@ -116,8 +118,9 @@ pub(crate) async fn plan(
             object_count: Some(planned.objects_estimate),
         })
         .collect();
-    let chosen: BTreeSet<String> =
-        guest.plan(&offered, &selection, options).await?.into_iter().collect();
+    let (guest, options) = (guest.clone(), options.clone());
+    let planning = async move { guest.plan(&offered, &selection, &options).await };
+    let chosen: BTreeSet<String> = workers.call(planning).await??.into_iter().collect();
     if chosen.is_empty() {
         return Err(PlanError::Nothing { reason: "the guest chose no class" });
     }

@@ -13,6 +13,7 @@ use offloom_weaviate_disk::DataDirectory;
 use crate::authorize::{Forbidden, readable_classes};
 use crate::plan::{PlanError, Planned, plan};
 use crate::scope::Scope;
+use crate::transfer::Workers;
 
 /// What a principal asks for.
 #[derive(Debug)]
@@ -66,14 +67,15 @@ impl Request {
         directory: DataDirectory,
         guest: &ExporterGuest,
         passed: &PassedChecks,
+        workers: &Workers,
     ) -> Result<Planned, RequestError> {
         let readable = readable_classes(authorizer, principal, &directory, &self.scope)?;
         refuse_data_directory(&self.destination, &directory)?;
         self.destination.check_access_unless_passed(passed).await?;
-        // The export has a log budget of its own for all calls of its guest.
         let guest = guest.for_export();
         let allow_partial = self.scope.allow_partial;
-        let selected = plan(&directory, readable, &guest, &self.options, self.scope).await?;
+        let options = &self.options;
+        let selected = plan(&directory, readable, &guest, options, self.scope, workers).await?;
         Ok(Planned {
             id: self.id,
             destination: self.destination,

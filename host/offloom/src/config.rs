@@ -232,7 +232,7 @@ mod tests {
     fn every_setting_is_a_flag_and_a_key_of_the_file() {
         let by_file = file(
             "sources = ['/a', '/b']\nlisten = '127.0.0.1:1'\nallowed_hosts = ['h', '[::1]:2']\nschema = '/s'\nbucket = 'lake'\n\
-             filesystem_root = '/out'\nallowed_buckets = ['c', 'd']\npath = 'p'\nguest = '/g'\n\
+             filesystem_root = '/out'\nallowed_buckets = ['c', 'd']\npath = 'p'\nguest = '/g'\nguest_cpu_seconds = 60\n\
              workers = 3\nmax_exports = 9\nmax_waiting = 8\nmax_object_bytes = '100MiB'\nstate_dir = '/state'\ncache_dir = '/cache'\n\
              quarantine_raw = true\nshutdown_grace_seconds = 5\n",
         );
@@ -249,6 +249,7 @@ mod tests {
                 "--allowed-buckets=c,d",
                 "--path=p",
                 "--guest=/g",
+                "--guest-cpu-seconds=60",
                 "--workers=3",
                 "--max-exports=9",
                 "--max-waiting=8",
@@ -313,6 +314,7 @@ mod tests {
             ("listen", format!("`{}`; ", api.listen)),
             ("max_exports", format!("exports that run at once, {}; ", scheduler.max_exports)),
             ("max_waiting", format!("wait for their turn, {}; ", scheduler.max_waiting)),
+            ("guest_cpu_seconds", format!("in one export, {} (", guest.guest_cpu_seconds)),
             ("quarantine_raw", format!("; `{}`", api.quarantine_raw)),
             (
                 "shutdown_grace_seconds",
@@ -331,6 +333,7 @@ mod tests {
         // The help says the same.
         for (arg, default) in [
             ("listen", api.listen.to_string()),
+            ("guest_cpu_seconds", guest.guest_cpu_seconds.to_string()),
             ("max_exports", scheduler.max_exports.to_string()),
             ("max_waiting", scheduler.max_waiting.to_string()),
             ("shutdown_grace_seconds", scheduler.shutdown_grace_seconds.to_string()),

@@ -1,5 +1,6 @@
 //! Loads the guest: the default one, which is part of the program, or a file.
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,12 +13,15 @@ use serde::Deserialize;
 use crate::max_object_bytes::MaxObjectBytes;
 
 /// Settings of the guest.
-#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[derive(Debug, Clone, Args, Deserialize)]
 #[serde(default)]
 pub struct GuestConfig {
     /// An exporter of your own
     #[arg(long, env = "OFFLOOM_GUEST", value_name = "FILE")]
     pub guest: Option<PathBuf>,
+    /// Processor time of such a guest in one export, in seconds [default: 3600]
+    #[arg(long, env = "OFFLOOM_GUEST_CPU_SECONDS", value_name = "N")]
+    pub guest_cpu_seconds: NonZeroU64,
     /// Where compiled guests are kept [default: $XDG_CACHE_HOME/offloom]
     #[arg(long, env = "OFFLOOM_CACHE_DIR", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
@@ -26,6 +30,20 @@ pub struct GuestConfig {
     #[arg(long, env = "OFFLOOM_MAX_OBJECT_BYTES", value_name = "SIZE")]
     pub max_object_bytes: MaxObjectBytes,
 }
+
+impl Default for GuestConfig {
+    fn default() -> GuestConfig {
+        GuestConfig {
+            guest: None,
+            guest_cpu_seconds: DEFAULT_CPU_SECONDS,
+            cache_dir: None,
+            max_object_bytes: MaxObjectBytes::default(),
+        }
+    }
+}
+
+/// Processor time of a guest in one export, in seconds.
+pub const DEFAULT_CPU_SECONDS: NonZeroU64 = NonZeroU64::new(3600).unwrap();
 
 /// The exporter that is part of the program: `guest/parquet`, built by `build.rs`.
 static DEFAULT_GUEST: &[u8] = include_bytes!(env!("OFFLOOM_GUEST_WASM_PATH"));
@@ -41,8 +59,12 @@ const SLOW_LOAD: Duration = Duration::from_millis(500);
 /// # Errors
 /// A file that cannot be read, or that the sandbox refuses.
 pub async fn load(config: GuestConfig) -> anyhow::Result<ExporterGuest> {
-    let GuestConfig { guest: file, cache_dir, max_object_bytes } = config;
-    let limits = SandboxLimits::default().with_objects(max_object_bytes.0);
+    let GuestConfig { guest: file, guest_cpu_seconds, cache_dir, max_object_bytes } = config;
+    let limits = SandboxLimits {
+        // The default guest takes as long as the rows need.
+        cpu_per_export: file.as_ref().map(|_| Duration::from_secs(guest_cpu_seconds.get())),
+        ..SandboxLimits::default().with_objects(max_object_bytes.0)
+    };
     let sandbox = Sandbox::new(SandboxConfig { cache_dir, limits })?;
     let bytes = match &file {
         Some(path) => named_file::read(path, MAX_GUEST_BYTES)

@@ -259,7 +259,9 @@ impl Scheduler {
             tracing::info!(id = %request.id, %warning, "the data directory");
         }
         let (authorizer, passed) = (&*inner.authorizer, &inner.passed_checks);
-        let planned = request.plan(authorizer, principal, directory, &inner.guest, passed).await?;
+        let planned = request
+            .plan(authorizer, principal, directory, &inner.guest, passed, &inner.workers)
+            .await?;
         // A client that disconnects must not leave an id that is taken without an export that runs.
         let scheduler = self.clone();
         tokio::spawn(async move { scheduler.take_id(planned, place).await }).await?
@@ -289,7 +291,7 @@ impl Scheduler {
             return Err(StartError::IdInUse(id));
         }
         let status = Arc::new(Status::default());
-        let claimed = match planned.claim(&status).await {
+        let claimed = match planned.claim(&inner.workers, &status).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 inner.index.remove(&backend, &id).await?;

@@ -6,7 +6,7 @@ use offloom_rows::{Cursor, ShardRun};
 use wasmtime::component::{Resource, ResourceAny};
 
 use crate::error::{Breach, ContractBreach, GuestError};
-use crate::instance::{Instance, Stopped, settle, within};
+use crate::instance::{Instance, counted, settle, within};
 use crate::limits::{MAX_COUNTER_NAME_BYTES, MAX_COUNTERS};
 use crate::v0_1::bindings::exports::offloom::export::exporter as wit;
 use crate::v0_1::cursor::{GuestCursor, RowAccount};
@@ -135,11 +135,11 @@ impl FileEncoder {
 
 impl OpenFile {
     async fn prologue(&mut self) -> Result<Bytes, GuestError> {
-        let Instance { store, bindings, limits } = &mut self.instance;
-        store.data_mut().clock.moved();
+        let Instance { store, clock, bindings, limits } = &mut self.instance;
+        clock.moved();
         let exporter = bindings.offloom_export_exporter();
         let file = exporter.file();
-        let answer = within(limits, file.call_prologue(&mut *store, self.file)).await;
+        let answer = within(limits, clock, file.call_prologue(&mut *store, self.file)).await;
         let prologue = settle(&store.data().log, limits, answer.map(Ok))?;
         if prologue.len() > limits.prologue_bytes {
             let bytes = prologue.len();
@@ -154,23 +154,21 @@ impl OpenFile {
         cursor: Box<dyn Cursor>,
         returned: &mut Option<Box<dyn Cursor>>,
     ) -> Result<EncodedBlock, GuestError> {
-        let Instance { store, bindings, limits } = &mut self.instance;
+        let Instance { store, clock, bindings, limits } = &mut self.instance;
+        clock.moved();
         let state = store.data_mut();
-        state.clock.moved();
         let cursor = state.table.push(GuestCursor::new(cursor)).map_err(host_error)?;
         let output = state.table.push(Output::new(self.output_limit)).map_err(host_error)?;
         let exporter = bindings.offloom_export_exporter();
         let file = exporter.file();
         // No wall-clock limit: a slow disk is not the guest's fault.
-        let answer = file
-            .call_encode(
-                &mut *store,
-                self.file,
-                Resource::new_borrow(cursor.rep()),
-                Resource::new_borrow(output.rep()),
-            )
-            .await
-            .map_err(Stopped::Error);
+        let call = file.call_encode(
+            &mut *store,
+            self.file,
+            Resource::new_borrow(cursor.rep()),
+            Resource::new_borrow(output.rep()),
+        );
+        let answer = counted(clock, call).await;
 
         let state = store.data_mut();
         let mut cursor = state.table.delete(cursor).map_err(host_error)?;
@@ -200,7 +198,7 @@ impl OpenFile {
     }
 
     async fn assemble(&mut self, blocks: Vec<PlacedBlock>) -> Result<Vec<Bytes>, GuestError> {
-        let Instance { store, bindings, limits } = &mut self.instance;
+        let Instance { store, clock, bindings, limits } = &mut self.instance;
         let notes = blocks.iter().map(|placed| placed.block.note.len() as u64);
         if notes.fold(0, u64::saturating_add) > limits.notes_bytes {
             return Err(Breach::Notes { limit: limits.notes_bytes }.into());
@@ -217,14 +215,14 @@ impl OpenFile {
                 },
             })
             .collect();
+        clock.moved();
         let state = store.data_mut();
-        state.clock.moved();
         let output = state.table.push(Output::new(limits.epilogue_bytes)).map_err(host_error)?;
         let exporter = bindings.offloom_export_exporter();
         let file = exporter.file();
         let call =
             file.call_assemble(&mut *store, self.file, &blocks, Resource::new_borrow(output.rep()));
-        let answer = within(limits, call).await;
+        let answer = within(limits, clock, call).await;
         let state = store.data_mut();
         let output = state.table.delete(output).map_err(host_error)?;
         settle(&state.log, limits, answer)?;

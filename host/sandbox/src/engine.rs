@@ -9,7 +9,7 @@ use crate::cache::{CompiledCache, digest_of};
 use crate::error::SandboxError;
 use crate::exporter::ExporterGuest;
 use crate::limits::{SandboxLimits, TICK};
-use crate::log::{self, LogBudget};
+use crate::log;
 use crate::v0_1::bindings::ExporterGuestPre;
 use crate::v0_1::linker;
 
@@ -66,7 +66,7 @@ impl Sandbox {
             .instantiate_pre(&compiled)
             .and_then(ExporterGuestPre::new)
             .map_err(|error| SandboxError::WrongWorld(log::escape(&format!("{error:#}"), 1024)))?;
-        Ok(ExporterGuest::new(pre, digest, self.limits.clone(), LogBudget::new(&self.limits)))
+        Ok(ExporterGuest::new(pre, digest, self.limits.clone()))
     }
 
     fn compile(&self, component: &[u8], digest: &str) -> Result<Component, SandboxError> {

@@ -141,9 +141,11 @@ pub enum Breach {
     /// Too long without reading a row or writing a byte.
     #[error("more than {0:?} of processor time without reading or writing")]
     CpuBetweenMoves(Duration),
-    /// Too much processor time in all.
-    #[error("more than {0:?} of processor time")]
-    CpuPerInstance(Duration),
+    /// Too much processor time of all instances of the export.
+    #[error(
+        "more than {0:?} of processor time in one export; raise --guest-cpu-seconds (guest_cpu_seconds)"
+    )]
+    CpuPerExport(Duration),
     /// A call took too long.
     #[error("a call took more than {0:?}")]
     Wall(Duration),
@@ -171,6 +173,14 @@ pub enum Breach {
         /// Its size.
         bytes: usize,
         /// What is allowed.
+        limit: usize,
+    },
+    /// One write to standard output or standard error.
+    #[error("a write of {bytes} bytes to its log, more than {limit}")]
+    LogWrite {
+        /// Its size.
+        bytes: usize,
+        /// What is allowed, and what `check-write` answers.
         limit: usize,
     },
     /// All writes to one output.

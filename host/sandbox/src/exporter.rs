@@ -2,6 +2,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 
+use crate::clock::ExportTime;
 use crate::encoder::FileEncoder;
 use crate::error::{ContractBreach, GuestError};
 use crate::instance::{Instance, settle, within};
@@ -49,14 +50,21 @@ pub struct Selection {
     pub exclude: Vec<String>,
 }
 
-/// A checked and compiled exporter. Cheap to clone; every call gets an instance of its own. Clones
-/// share one log budget, see [`ExporterGuest::for_export`].
+/// A checked and compiled exporter. Cheap to clone. It is called through [`ExporterGuest::for_export`].
 #[derive(Clone)]
 pub struct ExporterGuest {
     pre: ExporterGuestPre<State>,
     digest: Arc<str>,
     limits: Arc<SandboxLimits>,
+}
+
+/// The guest of one export. Cheap to clone; every call gets an instance of its own. All instances and
+/// clones share what an export may log and how much processor time it may use.
+#[derive(Clone)]
+pub struct GuestRun {
+    guest: ExporterGuest,
     log_budget: Arc<Mutex<LogBudget>>,
+    time: Arc<ExportTime>,
 }
 
 impl ExporterGuest {
@@ -64,15 +72,14 @@ impl ExporterGuest {
         pre: ExporterGuestPre<State>,
         digest: String,
         limits: Arc<SandboxLimits>,
-        log_budget: Arc<Mutex<LogBudget>>,
     ) -> ExporterGuest {
-        ExporterGuest { pre, digest: digest.into(), limits, log_budget }
+        ExporterGuest { pre, digest: digest.into(), limits }
     }
 
-    /// A handle for one export. It shares the compiled component and has a log budget of its own:
-    /// without it, all exports of a loaded guest share [`SandboxLimits::log_bytes`].
-    pub fn for_export(&self) -> ExporterGuest {
-        ExporterGuest { log_budget: LogBudget::new(&self.limits), ..self.clone() }
+    /// The guest of one export, with a log and processor time of its own.
+    pub fn for_export(&self) -> GuestRun {
+        let log_budget = LogBudget::new(&self.limits);
+        GuestRun { guest: self.clone(), log_budget, time: Arc::default() }
     }
 
     /// SHA-256 of the component, in lower-case hexadecimal digits.
@@ -84,13 +91,25 @@ impl ExporterGuest {
     pub fn object_limit(&self) -> ObjectLimit {
         self.limits.object_limit
     }
+}
+
+impl GuestRun {
+    /// SHA-256 of the component, in lower-case hexadecimal digits.
+    pub fn digest(&self) -> &str {
+        self.guest.digest()
+    }
+
+    /// The largest object that it can take.
+    pub fn object_limit(&self) -> ObjectLimit {
+        self.guest.object_limit()
+    }
 
     /// What kind of files the guest writes with these options.
     pub async fn describe(&self, options: &GuestOptions) -> Result<Format, GuestError> {
         let mut instance = self.instantiate().await?;
-        let Instance { store, bindings, limits } = &mut instance;
+        let Instance { store, clock, bindings, limits } = &mut instance;
         let call = bindings.offloom_export_exporter().call_describe(&mut *store, options);
-        let answer = within(limits, call).await;
+        let answer = within(limits, clock, call).await;
         let format = settle(&store.data().log, limits, answer)?;
         let characters = |extension: &str| {
             extension.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.'))
@@ -127,14 +146,14 @@ impl ExporterGuest {
             exclude: selection.exclude.clone(),
         };
         let mut instance = self.instantiate().await?;
-        let Instance { store, bindings, limits } = &mut instance;
+        let Instance { store, clock, bindings, limits } = &mut instance;
         let call = bindings.offloom_export_exporter().call_plan(
             &mut *store,
             &offered,
             &selection,
             options,
         );
-        let answer = within(limits, call).await;
+        let answer = within(limits, clock, call).await;
         let planned = settle(&store.data().log, limits, answer)?;
         let offered: HashSet<&str> = classes.iter().map(|class| class.name.as_str()).collect();
         let mut seen = BTreeSet::new();
@@ -150,7 +169,7 @@ impl ExporterGuest {
     }
 
     /// An encoder for the file of one class. `block_bytes` is [`Format::block_bytes`] of
-    /// [`ExporterGuest::describe`]; it bounds the output of a block.
+    /// [`GuestRun::describe`]; it bounds the output of a block.
     pub async fn open(
         &self,
         schema: &Schema,
@@ -159,19 +178,20 @@ impl ExporterGuest {
     ) -> Result<FileEncoder, GuestError> {
         let schema = convert::schema(schema);
         let mut instance = self.instantiate().await?;
-        let Instance { store, bindings, limits } = &mut instance;
+        let Instance { store, clock, bindings, limits } = &mut instance;
         let exporter = bindings.offloom_export_exporter();
         let call = exporter.file();
-        let answer = within(limits, call.call_open(&mut *store, &schema, options)).await;
+        let answer = within(limits, clock, call.call_open(&mut *store, &schema, options)).await;
         let file = settle(&store.data().log, limits, answer)?;
         let output_limit =
             limits.block_output_bytes(block_bytes.clamp(*BLOCK_BYTES.start(), *BLOCK_BYTES.end()));
         Ok(FileEncoder::new(instance, file, output_limit))
     }
 
-    /// A new instance, which logs on this handle's budget.
+    /// A new instance, which uses this export's budgets.
     async fn instantiate(&self) -> Result<Instance, GuestError> {
-        let log = GuestLog::new(self.log_budget.clone(), &self.limits);
-        Instance::new(&self.pre, &self.limits, log).await
+        let ExporterGuest { pre, limits, .. } = &self.guest;
+        let log = GuestLog::new(Arc::clone(&self.log_budget), limits);
+        Instance::new(pre, limits, log, Arc::clone(&self.time)).await
     }
 }

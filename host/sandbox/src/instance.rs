@@ -1,12 +1,13 @@
 //! One instance of a guest, and how its calls end.
 use std::sync::Arc;
 
-use wasmtime::Store;
+use wasmtime::{CallHook, Store, UpdateDeadline};
 
+use crate::clock::{CpuClock, ExportTime};
 use crate::error::{Breach, GuestError, explain};
 use crate::limits::SandboxLimits;
 use crate::log::GuestLog;
-use crate::state::{CpuClock, State};
+use crate::state::State;
 use crate::v0_1::bindings::exports::offloom::export::exporter as wit;
 use crate::v0_1::bindings::{ExporterGuest as Bindings, ExporterGuestPre};
 use crate::v0_1::convert;
@@ -14,6 +15,7 @@ use crate::v0_1::convert;
 /// One instance of a guest, with everything that it holds.
 pub(crate) struct Instance {
     pub(crate) store: Store<State>,
+    pub(crate) clock: CpuClock,
     pub(crate) bindings: Bindings,
     pub(crate) limits: Arc<SandboxLimits>,
 }
@@ -24,43 +26,64 @@ impl Instance {
         pre: &ExporterGuestPre<State>,
         limits: &Arc<SandboxLimits>,
         log: GuestLog,
+        time: Arc<ExportTime>,
     ) -> Result<Instance, GuestError> {
-        let mut store = Store::new(pre.engine(), State::new(limits, log));
+        let mut store = Store::new(pre.engine(), State::new(limits, log, time));
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(limits.call_bytes);
         store.set_max_component_handles(limits.handles);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(CpuClock::tick);
-        let answer = within(limits, pre.instantiate_async(&mut store)).await;
+        // Stops the guest at its limit of time, and otherwise lets other tasks run.
+        store.epoch_deadline_callback(|store| {
+            store.data().clock.tick()?;
+            Ok(UpdateDeadline::Yield(1))
+        });
+        store.call_hook(|store, hook| match hook {
+            CallHook::CallingHost => Ok(store.data().clock.host_call()?),
+            _ => Ok(()),
+        });
+        let clock = store.data().clock.clone();
+        let answer = within(limits, &clock, pre.instantiate_async(&mut store)).await;
         let bindings = answer.map_err(|stopped| stopped.explain(&store.data().log, limits))?;
-        Ok(Instance { store, bindings, limits: limits.clone() })
+        Ok(Instance { store, clock, bindings, limits: limits.clone() })
     }
 }
 
-/// Why a call did not return.
-pub(crate) enum Stopped {
+/// Why a call did not return. Only the functions below make one, so that no call is left uncounted.
+pub(crate) struct Stopped(Reason);
+
+enum Reason {
     Wall,
     Error(wasmtime::Error),
 }
 
 impl Stopped {
     pub(crate) fn explain(self, log: &GuestLog, limits: &SandboxLimits) -> GuestError {
-        match self {
-            Stopped::Wall => Breach::Wall(limits.wall_per_call).into(),
-            Stopped::Error(error) => explain(error, log, limits),
+        match self.0 {
+            Reason::Wall => Breach::Wall(limits.wall_per_call).into(),
+            Reason::Error(error) => explain(error, log, limits),
         }
     }
 }
 
-/// Waits for a call, at most [`SandboxLimits::wall_per_call`].
+/// Waits for a call, at most [`SandboxLimits::wall_per_call`], and counts its processor time.
 pub(crate) async fn within<T>(
     limits: &SandboxLimits,
+    clock: &CpuClock,
     call: impl Future<Output = wasmtime::Result<T>>,
 ) -> Result<T, Stopped> {
-    match tokio::time::timeout(limits.wall_per_call, call).await {
-        Ok(answer) => answer.map_err(Stopped::Error),
-        Err(_) => Err(Stopped::Wall),
+    match tokio::time::timeout(limits.wall_per_call, counted(clock, call)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Stopped(Reason::Wall)),
     }
+}
+
+/// Waits for a call, however long it takes, and counts its processor time.
+pub(crate) async fn counted<T>(
+    clock: &CpuClock,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> Result<T, Stopped> {
+    clock.count(call).await.map_err(|error| Stopped(Reason::Error(error)))
 }
 
 /// Maps a trap, a limit and the guest's own error to one error type.

@@ -3,11 +3,12 @@
 //! Read in this order: `engine` with `cache` (from bytes to compiled code), `exporter` and `encoder`
 //! (the calls into a guest), `instance` (one instance, and how its calls end), `v0_1` (the contract:
 //! `linker` with `wasi` names everything that a guest can call; `cursor`, `sink` and `codec` do the
-//! work), `state` with `compressor` (what belongs to one instance), `log`, `limits`, `error`. Each
-//! imports only from those after it; `error` also uses `log` and `limits`.
+//! work), `state` with `compressor` (what belongs to one instance), `clock` (its processor time), `log`,
+//! `limits`, `error`. Each imports only from those after it; `error` also uses `log` and `limits`.
 //!
 //! All async functions need a Tokio runtime with time enabled.
 mod cache;
+mod clock;
 mod compressor;
 mod encoder;
 mod engine;
@@ -23,5 +24,5 @@ mod wasi;
 pub use encoder::{Block, EncodedBlock, FileEncoder, PlacedBlock};
 pub use engine::{Sandbox, SandboxConfig};
 pub use error::{Breach, ContractBreach, GuestError, Refusal, SandboxError, TrapKind};
-pub use exporter::{ExporterGuest, Format, GuestOptions, OfferedClass, Selection};
+pub use exporter::{ExporterGuest, Format, GuestOptions, GuestRun, OfferedClass, Selection};
 pub use limits::{MAX_BLOCKS_PER_FILE, SandboxLimits};

@@ -10,6 +10,9 @@ pub(crate) const TICK: Duration = Duration::from_millis(10);
 /// Bytes that a guest may write in one call of `sink.write` (`wit/sink.wit`).
 pub(crate) const MAX_WRITE_BYTES: usize = 1024 * 1024;
 
+/// Bytes of one write to standard output or standard error.
+pub(crate) const MAX_LOG_WRITE_BYTES: usize = 64 * 1024;
+
 /// Memory of a guest for each further byte of the largest object. The default guest needs up to five
 /// times the bytes of properties, and more for vectors by name, which therefore count more.
 const MEMORY_FACTOR: usize = 8;
@@ -54,10 +57,11 @@ pub struct SandboxLimits {
     pub handles: usize,
     /// Resources that the host holds for a guest at once. Default 256.
     pub resources: usize,
-    /// Processor time, compression included, between two calls that move rows or bytes. Default 10 s.
+    /// Processor time, the host's work for the guest included, between two calls that move rows or bytes. Default 10 s.
     pub cpu_between_moves: Duration,
-    /// Processor time of one instance, compression included. Default 1 h.
-    pub cpu_per_instance: Duration,
+    /// Processor time of all instances of an export, the host's work for them included; `None` for any.
+    /// Default 1 h.
+    pub cpu_per_export: Option<Duration>,
     /// Wall-clock time of each call except `encode`. Default 30 s.
     pub wall_per_call: Duration,
     /// Bytes that may cross from the guest to the host in one call. Default 34 MiB.
@@ -78,7 +82,8 @@ pub struct SandboxLimits {
     pub output_extra_bytes: u64,
     /// Bytes of one log line; the rest of the line is dropped. Default 1,024.
     pub log_line_bytes: usize,
-    /// Bytes of log lines in one export; further lines are counted. Default 512,000.
+    /// Bytes of log lines in one export, 64 added to each line; further lines are counted. Default
+    /// 512,000.
     pub log_bytes: usize,
 }
 
@@ -96,7 +101,7 @@ impl Default for SandboxLimits {
             handles: 1024,
             resources: 256,
             cpu_between_moves: Duration::from_secs(10),
-            cpu_per_instance: Duration::from_secs(3600),
+            cpu_per_export: Some(Duration::from_secs(3600)),
             wall_per_call: Duration::from_secs(30),
             call_bytes: 34 * MIB,
             compress_bytes: 33 * MIB,
@@ -182,7 +187,7 @@ mod tests {
             count(limits.handles),
             count(limits.resources),
             seconds(limits.cpu_between_moves),
-            seconds(limits.cpu_per_instance),
+            seconds(limits.cpu_per_export.unwrap()),
             seconds(limits.wall_per_call),
             mib(limits.call_bytes as u64),
             range(min_block, max_block),
@@ -201,6 +206,7 @@ mod tests {
             range(1, MAX_COUNTER_NAME_BYTES),
             mib(limits.compress_bytes as u64),
             range(1, MAX_COMPRESS_LEVEL),
+            format!("{} KiB", MAX_LOG_WRITE_BYTES >> 10),
             count(limits.log_line_bytes),
             count(limits.log_bytes),
         ]

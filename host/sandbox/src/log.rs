@@ -3,12 +3,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
-use crate::limits::SandboxLimits;
+use crate::error::Breach;
+use crate::limits::{MAX_LOG_WRITE_BYTES, SandboxLimits};
 
-/// Bytes of the last lines that an error carries.
+/// Bytes of the last lines that an error carries, and how many lines they are at most.
 const LAST_LINES_BYTES: usize = 512;
+const LAST_LINES: usize = 3;
+
+/// The end of what a guest wrote, from which the last lines are taken.
+const TAIL_BYTES: usize = 4096;
+
+/// What a line costs besides its own bytes: about what the host's log adds to it.
+const LINE_COST: usize = 64;
 
 /// How much a guest may still write in one export, shared by its instances.
 pub(crate) struct LogBudget {
@@ -19,6 +27,24 @@ pub(crate) struct LogBudget {
 impl LogBudget {
     pub(crate) fn new(limits: &SandboxLimits) -> Arc<Mutex<LogBudget>> {
         Arc::new(Mutex::new(LogBudget { left_bytes: limits.log_bytes, dropped_lines: 0 }))
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.left_bytes == 0
+    }
+
+    fn drop_lines(&mut self, lines: usize) {
+        self.dropped_lines = self.dropped_lines.saturating_add(lines as u64);
+    }
+
+    /// Whether a line of so many bytes may be logged. The first that may not uses the budget up.
+    fn take(&mut self, bytes: usize) -> bool {
+        let left = self.left_bytes.checked_sub(bytes.saturating_add(LINE_COST));
+        self.left_bytes = left.unwrap_or(0);
+        if left.is_none() {
+            self.drop_lines(1);
+        }
+        left.is_some()
     }
 }
 
@@ -46,7 +72,9 @@ struct Lines {
     open: Vec<u8>,
     /// Bytes of the open line that were dropped.
     cut_bytes: usize,
-    last: Vec<String>,
+    /// What was written last, whether it was logged or not: [`TAIL_BYTES`] if there are so many, and
+    /// at most twice as many.
+    tail: Vec<u8>,
 }
 
 impl GuestLog {
@@ -54,19 +82,28 @@ impl GuestLog {
         GuestLog { budget, lines: Arc::default(), line_bytes: limits.log_line_bytes }
     }
 
-    /// The last lines, escaped, for an error message.
+    /// The last lines, escaped, for an error message. Lines that were not logged are among them.
     pub(crate) fn last_lines(&self) -> String {
         let mut lines = lock(&self.lines);
         if !lines.open.is_empty() {
             self.end_line(&mut lines);
         }
-        escape(&lines.last.join(" / "), LAST_LINES_BYTES)
+        last_lines(&lines.tail)
     }
 
     fn append(&self, bytes: &[u8]) {
         let mut lines = lock(&self.lines);
+        lines.keep_tail(bytes);
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            if lock(&self.budget).is_used_up() {
+                // Nothing is looked at one by one any more.
+                let count = rest.iter().filter(|byte| **byte == b'\n').count();
+                lock(&self.budget).drop_lines(count);
+                lines.open.clear();
+                lines.cut_bytes = 0;
+                return;
+            }
             let (line, after) = rest.split_at(end);
             self.extend_line(&mut lines, line);
             self.end_line(&mut lines);
@@ -89,23 +126,37 @@ impl GuestLog {
             return;
         }
         let text = escape(&String::from_utf8_lossy(&line), usize::MAX);
-        {
-            let mut budget = lock(&self.budget);
-            match budget.left_bytes.checked_sub(text.len()) {
-                Some(left) => budget.left_bytes = left,
-                None => {
-                    budget.left_bytes = 0;
-                    budget.dropped_lines = budget.dropped_lines.saturating_add(1);
-                    return;
-                }
-            }
-        }
-        tracing::info!(target: "offloom::guest", cut_bytes, "{text}");
-        lines.last.push(text);
-        if lines.last.len() > 3 {
-            lines.last.remove(0);
+        if lock(&self.budget).take(text.len()) {
+            tracing::info!(target: "offloom::guest", cut_bytes, "{text}");
         }
     }
+}
+
+impl Lines {
+    fn keep_tail(&mut self, bytes: &[u8]) {
+        let kept = bytes.split_at(bytes.len().saturating_sub(TAIL_BYTES)).1;
+        self.tail.extend_from_slice(kept);
+        if self.tail.len() > 2 * TAIL_BYTES {
+            self.tail.drain(..self.tail.len().saturating_sub(TAIL_BYTES));
+        }
+    }
+}
+
+/// The last lines of a text, escaped: as many as fit, and the last one in any case, cut if it must be.
+fn last_lines(tail: &[u8]) -> String {
+    let mut texts = Vec::new();
+    let mut room = LAST_LINES_BYTES;
+    let lines = tail.rsplit(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    for line in lines.take(LAST_LINES) {
+        let text = escape(&String::from_utf8_lossy(line), LAST_LINES_BYTES);
+        if !texts.is_empty() && text.len() > room {
+            break;
+        }
+        room = room.saturating_sub(text.len());
+        texts.push(text);
+    }
+    texts.reverse();
+    texts.join(" / ")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -155,6 +206,10 @@ impl Pollable for GuestLog {
 
 impl OutputStream for GuestLog {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if bytes.len() > MAX_LOG_WRITE_BYTES {
+            let breach = Breach::LogWrite { bytes: bytes.len(), limit: MAX_LOG_WRITE_BYTES };
+            return Err(StreamError::Trap(breach.into()));
+        }
         self.append(&bytes);
         Ok(())
     }
@@ -164,6 +219,6 @@ impl OutputStream for GuestLog {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(64 * 1024)
+        Ok(MAX_LOG_WRITE_BYTES)
     }
 }

@@ -1,13 +1,14 @@
-//! The state of one instance of a guest: its resources, memory and processor time.
-use std::time::Duration;
+//! The state of one instance of a guest: its resources and its memory.
+use std::sync::Arc;
 
+use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
-use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
+use crate::clock::{CpuClock, ExportTime};
 use crate::compressor::Compressor;
 use crate::error::Breach;
-use crate::limits::{SandboxLimits, TICK};
+use crate::limits::SandboxLimits;
 use crate::log::GuestLog;
 
 /// The data of a wasmtime store.
@@ -22,18 +23,13 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(limits: &SandboxLimits, log: GuestLog) -> State {
+    pub(crate) fn new(limits: &SandboxLimits, log: GuestLog, time: Arc<ExportTime>) -> State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources);
         State {
             table,
             memory: MemoryLimiter { limits: limits.clone(), memory_bytes: 0, table_elements: 0 },
-            clock: CpuClock {
-                since_move: Duration::ZERO,
-                total: Duration::ZERO,
-                max_since_move: limits.cpu_between_moves,
-                max_total: limits.cpu_per_instance,
-            },
+            clock: CpuClock::new(limits, time),
             compressor: Compressor::default(),
             max_compress_bytes: limits.compress_bytes,
             wasi: empty_wasi(&log),
@@ -54,42 +50,6 @@ impl WasiView for State {
     }
 }
 
-/// Processor time of an instance: ticks of the epoch clock while it ran, and the time that the host
-/// spent on compression for it.
-pub(crate) struct CpuClock {
-    since_move: Duration,
-    total: Duration,
-    max_since_move: Duration,
-    max_total: Duration,
-}
-
-impl CpuClock {
-    /// Called at every tick while the guest runs. Stops the guest at its limit, otherwise yields to
-    /// other tasks.
-    pub(crate) fn tick(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
-        store.data_mut().clock.spend(TICK)?;
-        Ok(UpdateDeadline::Yield(1))
-    }
-
-    /// Adds processor time that the guest used, or that the host used for it.
-    pub(crate) fn spend(&mut self, time: Duration) -> Result<(), Breach> {
-        self.since_move = self.since_move.saturating_add(time);
-        self.total = self.total.saturating_add(time);
-        if self.since_move > self.max_since_move {
-            return Err(Breach::CpuBetweenMoves(self.max_since_move));
-        }
-        if self.total > self.max_total {
-            return Err(Breach::CpuPerInstance(self.max_total));
-        }
-        Ok(())
-    }
-
-    /// Restarts the limit between moves: rows or bytes crossed the boundary, or a call begins.
-    pub(crate) fn moved(&mut self) {
-        self.since_move = Duration::ZERO;
-    }
-}
-
 /// Limits the sums over all memories and over all tables of a store.
 pub(crate) struct MemoryLimiter {
     limits: SandboxLimits,
@@ -102,8 +62,12 @@ impl ResourceLimiter for MemoryLimiter {
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        // wasmtime would refuse it after it was counted here.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
         let wanted = self.memory_bytes.saturating_add(desired.saturating_sub(current));
         let limit = self.limits.memory_bytes;
         if wanted > limit {
@@ -117,8 +81,11 @@ impl ResourceLimiter for MemoryLimiter {
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
         let wanted = self.table_elements.saturating_add(desired.saturating_sub(current));
         let limit = self.limits.table_elements;
         if wanted > limit {
@@ -126,6 +93,16 @@ impl ResourceLimiter for MemoryLimiter {
         }
         self.table_elements = wanted;
         Ok(true)
+    }
+
+    /// The system has no memory, or the size is not even one: what was counted for it is unknown here,
+    /// so the instance ends.
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(error)
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(error)
     }
 
     fn instances(&self) -> usize {

@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use offloom_encoder::Workload;
 use offloom_rows::Schema;
-use offloom_sandbox::{ExporterGuest, FileEncoder, Sandbox, SandboxConfig};
+use offloom_sandbox::{FileEncoder, GuestRun, Sandbox, SandboxConfig};
 
 use crate::blocks::{BatchCursor, block_of};
 use crate::native::NativeFile;
@@ -62,6 +62,7 @@ fn main() -> anyhow::Result<ExitCode> {
         }
     };
     let guest = Sandbox::new(SandboxConfig::default())?.load_exporter(&std::fs::read(wasm)?)?;
+    let guest = guest.for_export();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 
     println!("encode, one thread, processor time; native code = 1; goal {GOAL}");
@@ -112,7 +113,7 @@ impl Measured {
 }
 
 async fn measure(
-    guest: &ExporterGuest,
+    guest: &GuestRun,
     workload: Workload,
     arguments: &Arguments,
 ) -> anyhow::Result<Measured> {

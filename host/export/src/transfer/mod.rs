@@ -13,6 +13,7 @@ use offloom_weaviate_disk::ShardSummary;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::file::{ClassFiles, WrittenClass};
 use crate::plan::{Planned, PlannedClass};
@@ -45,13 +46,30 @@ pub struct Workers {
     /// Where guests run. It is not the runtime of the API, which they would starve.
     runtime: Handle,
     slots: Arc<Semaphore>,
+    /// As many single calls at once: each may keep a guest in memory too, and needs no slot, so that
+    /// none waits for a running export.
+    calls: Arc<Semaphore>,
     count: usize,
 }
 
 impl Workers {
     /// `count` slots on `runtime`.
     pub fn new(count: usize, runtime: Handle) -> Workers {
-        Workers { runtime, slots: Arc::new(Semaphore::new(count)), count }
+        let (slots, calls) = (Semaphore::new(count), Semaphore::new(count));
+        Workers { runtime, slots: Arc::new(slots), calls: Arc::new(calls), count }
+    }
+
+    /// Runs a single call of a guest, such as `plan`, where guests run. It ends when this is dropped.
+    ///
+    /// # Errors
+    /// [`JoinError`] when it panicked or the runtime stopped.
+    pub(crate) async fn call<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, JoinError> {
+        // Nobody closes it.
+        let _turn = self.calls.acquire().await.ok();
+        AbortOnDropHandle::new(self.runtime.spawn(call)).await
     }
 }
 

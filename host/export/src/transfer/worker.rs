@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use offloom_rows::{CursorError, Schema};
-use offloom_sandbox::{EncodedBlock, ExporterGuest, FileEncoder, GuestError, GuestOptions};
+use offloom_sandbox::{EncodedBlock, FileEncoder, GuestError, GuestOptions, GuestRun};
 use offloom_weaviate_disk::{Faults, ReadOptions, ReadReport, Unit, UnitCursor};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
@@ -67,7 +67,7 @@ pub(crate) struct TransferContext {
     /// Steps in the order in which they were cut.
     pub jobs: Mutex<mpsc::Receiver<Job>>,
     /// This export's handle of the guest.
-    pub guest: ExporterGuest,
+    pub guest: GuestRun,
     /// Its options.
     pub options: GuestOptions,
     /// Bytes that one block should hold.

@@ -215,7 +215,9 @@ impl From<ClaimError> for ApiError {
             ClaimError::Guest(_) | ClaimError::Name(_) => ApiError::Invalid(error.to_string()),
             ClaimError::Store(error) | ClaimError::Id(IdClaimError::Store(error)) => error.into(),
             ClaimError::Id(IdClaimError::IdInUse { .. }) => ApiError::IdInUse(error.to_string()),
-            ClaimError::Id(IdClaimError::Encode(_)) => ApiError::Internal(error.to_string()),
+            ClaimError::Id(IdClaimError::Encode(_)) | ClaimError::Stopped(_) => {
+                ApiError::Internal(error.to_string())
+            }
         }
     }
 }

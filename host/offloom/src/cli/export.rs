@@ -1,6 +1,7 @@
 //! `offloom export`: exports a data directory into a folder of files.
 use std::ffi::OsString;
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -47,6 +48,9 @@ pub struct ExportArgs {
     /// An exporter of your own, a component of the world offloom:export/exporter-guest
     #[arg(long, value_name = "FILE")]
     guest: Option<PathBuf>,
+    /// Processor time of such a guest in one export, in seconds
+    #[arg(long, value_name = "N", default_value_t = guest::DEFAULT_CPU_SECONDS)]
+    guest_cpu_seconds: NonZeroU64,
     /// An option of the guest; may be given several times
     #[arg(long = "guest-option", value_name = "KEY=VALUE", value_parser = guest_option)]
     guest_options: Vec<(String, String)>,
@@ -81,9 +85,11 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
         .map_or_else(|| Ok(ExportId::from_time(chrono::Utc::now())), ExportId::parse)
         .map_err(CommandError::usage)?;
     let mut stopped = Box::pin(stop_signal()?);
-    let (workers, progress) = (args.workers, args.progress);
+    let progress = args.progress;
+    let count = args.workers.map_or_else(default_workers, usize::from);
+    let workers = Workers::new(count, tokio::runtime::Handle::current());
     let planned = tokio::select! {
-        planned = plan(args, id, destination) => planned?,
+        planned = plan(args, id, destination, &workers) => planned?,
         signal = &mut stopped => {
             let source = anyhow::anyhow!("stopped before anything was written");
             return Err(CommandError::Stopped { signal, source }.into());
@@ -91,14 +97,12 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     };
     // They were printed, and the manifest begins with them.
     let printed = planned.directory_warnings().len();
-    let count = workers.map_or_else(default_workers, usize::from);
-    let workers = Workers::new(count, tokio::runtime::Handle::current());
     // Before the id is taken: from then on the export ends in one outcome, also on a signal.
     let stop = Stop::default();
     let stopped_by = Arc::new(OnceLock::new());
     let signals = tokio::spawn(stop_when(stopped, stop.clone(), Arc::clone(&stopped_by)));
     let status = Arc::new(Status::default());
-    let claimed = planned.claim(&status).await?;
+    let claimed = planned.claim(&workers, &status).await?;
     let folder = claimed.folder().url().to_owned();
     let shown = progress.show(Arc::clone(&status));
     let ended = claimed.run(&workers, status, &stop).await;
@@ -121,7 +125,12 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Opens the directories, loads the guest and plans the export: nothing is written.
-async fn plan(args: ExportArgs, id: ExportId, destination: Destination) -> anyhow::Result<Planned> {
+async fn plan(
+    args: ExportArgs,
+    id: ExportId,
+    destination: Destination,
+    workers: &Workers,
+) -> anyhow::Result<Planned> {
     let scope = args.scope.into_scope().map_err(CommandError::usage)?;
     let (data_dir, schema) = (args.data_dir, args.schema);
     let directory = tokio::task::spawn_blocking(move || open(&data_dir, schema)).await??;
@@ -132,13 +141,14 @@ async fn plan(args: ExportArgs, id: ExportId, destination: Destination) -> anyho
         guest: args.guest,
         cache_dir: args.cache_dir,
         max_object_bytes: args.max_object_bytes.unwrap_or_default(),
+        guest_cpu_seconds: args.guest_cpu_seconds,
     };
     let guest = guest::load(config).await?;
     let authorizer = Anonymous::on_command_line();
     let principal = authorizer.authenticate(None)?;
     let request = Request { id, destination, scope, options: args.guest_options };
     let passed = PassedChecks::default();
-    Ok(request.plan(&authorizer, &principal, directory, &guest, &passed).await?)
+    Ok(request.plan(&authorizer, &principal, directory, &guest, &passed, workers).await?)
 }
 
 /// The error of an export that did not succeed. An export may fail for another reason although a

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use offloom_rows::{CursorError, Schema};
 use offloom_sandbox::{
-    Block, Breach, ContractBreach, EncodedBlock, ExporterGuest, FileEncoder, GuestError,
-    OfferedClass, PlacedBlock, Refusal, SandboxLimits, Selection, TrapKind,
+    Block, Breach, ContractBreach, EncodedBlock, FileEncoder, GuestError, GuestRun, OfferedClass,
+    PlacedBlock, Refusal, SandboxLimits, Selection, TrapKind,
 };
 
 use crate::rows::{Object, ObjectCursor};
@@ -23,8 +23,12 @@ fn short() -> SandboxLimits {
     }
 }
 
-fn hostile() -> ExporterGuest {
-    sandbox(SandboxLimits::default()).load_exporter(hostile_wasm()).unwrap()
+fn hostile() -> GuestRun {
+    hostile_with(SandboxLimits::default())
+}
+
+fn hostile_with(limits: SandboxLimits) -> GuestRun {
+    sandbox(limits).load_exporter(hostile_wasm()).unwrap().for_export()
 }
 
 fn schema() -> Schema {
@@ -100,26 +104,26 @@ async fn without_misbehaviour_nothing_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn endless_work_is_stopped() {
     for behaviour in ["loop", "call-flood", "compress-flood", "fill-flood"] {
-        let guest = sandbox(short()).load_exporter(hostile_wasm()).unwrap();
+        let guest = hostile_with(short());
         let encoder = guest.open(&schema(), &options(&[("do", behaviour)]), MIB).await.unwrap();
         assert_error!(
             encode_with(encoder, behaviour).await.unwrap_err(),
             GuestError::Limit(Breach::CpuBetweenMoves(limit)) if *limit == short().cpu_between_moves
         );
     }
-    let in_all = SandboxLimits { cpu_per_instance: Duration::from_millis(100), ..short() };
-    let guest = sandbox(in_all).load_exporter(hostile_wasm()).unwrap();
+    let in_all = SandboxLimits { cpu_per_export: Some(Duration::from_millis(100)), ..short() };
+    let guest = hostile_with(in_all);
     let mut encoder = guest.open(&schema(), &options(&[("do", "loop")]), MIB).await.unwrap();
     assert_error!(
         encoder.encode(ObjectCursor::boxed(&schema(), objects())).await.unwrap_err(),
-        GuestError::Limit(Breach::CpuPerInstance(_))
+        GuestError::Limit(Breach::CpuPerExport(_))
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn short_calls_have_a_limit_on_the_wall() {
     let limits = SandboxLimits { wall_per_call: Duration::from_millis(100), ..short() };
-    let guest = sandbox(limits).load_exporter(hostile_wasm()).unwrap();
+    let guest = hostile_with(limits);
     let error = guest.describe(&options(&[("do", "describe-loop")])).await.unwrap_err();
     assert_error!(error, GuestError::Limit(Breach::Wall(_)));
     let mut encoder =
@@ -194,7 +198,7 @@ async fn output_has_limits() {
 async fn output_of_all_blocks_is_bound_to_their_rows() {
     let limits =
         SandboxLimits { output_extra_bytes: 1000, output_factor: 1, ..SandboxLimits::default() };
-    let guest = sandbox(limits).load_exporter(hostile_wasm()).unwrap();
+    let guest = hostile_with(limits);
     let mut encoder =
         guest.open(&schema(), &options(&[("do", "write-single-bytes")]), MIB).await.unwrap();
     assert_error!(
@@ -347,8 +351,8 @@ async fn the_log_is_escaped_and_bounded() {
 async fn every_export_has_a_log_budget_of_its_own() {
     let _alone = FLOODS.lock().await;
     let lines = log_lines();
-    let loaded = hostile();
-    let flood_lines = async |guest: &ExporterGuest| {
+    let loaded = sandbox(SandboxLimits::default()).load_exporter(hostile_wasm()).unwrap();
+    let flood_lines = async |guest: &GuestRun| {
         let before = lines.containing("of a second flood").len();
         let options = options(&[("do", "log-second-flood")]);
         let mut encoder = guest.open(&schema(), &options, MIB).await.unwrap();

@@ -121,7 +121,7 @@ async fn start_up_is_under_the_same_limits() {
         SandboxLimits { cpu_between_moves: Duration::from_millis(200), ..SandboxLimits::default() };
     let open = async |items: &str| {
         let component = component("exporter", |text| append(text, items));
-        let guest = sandbox(limits.clone()).load_exporter(&component).unwrap();
+        let guest = sandbox(limits.clone()).load_exporter(&component).unwrap().for_export();
         let schema = Schema::of_class("Article", false, None);
         guest.open(&schema, &options(&[]), 1).await.map(|_| ()).unwrap_err()
     };

@@ -1,10 +1,13 @@
 //! Real guests in a real sandbox: the default exporter, hostile ones, and what is no guest at all.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+mod attacks;
 #[path = "../../../../guest/build_guest.rs"]
 mod build_guest;
+mod fuzz;
 mod hostile;
 mod loading;
 mod minimal;
 mod parquet_guest;
 mod rows;
 mod support;
+mod wat_guest;

@@ -16,7 +16,8 @@ fn it_stays_short_enough_to_copy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_writes_one_json_object_a_row() {
-    let guest = sandbox(SandboxLimits::default()).load_exporter(minimal_wasm()).unwrap();
+    let guest =
+        sandbox(SandboxLimits::default()).load_exporter(minimal_wasm()).unwrap().for_export();
     let format = guest.describe(&options(&[])).await.unwrap();
     assert_eq!((format.name.as_str(), format.extension.as_str()), ("jsonl", "jsonl"));
     let unknown = guest.describe(&options(&[("colour", "red")])).await.unwrap_err();

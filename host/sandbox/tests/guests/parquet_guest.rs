@@ -1,7 +1,7 @@
 //! The default exporter: what it writes, read back by an independent reader.
 use bytes::Bytes;
 use offloom_rows::Schema;
-use offloom_sandbox::{ExporterGuest, GuestOptions, PlacedBlock};
+use offloom_sandbox::{GuestOptions, GuestRun, PlacedBlock};
 use parquet::basic::{LogicalType, Repetition, Type};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -12,7 +12,7 @@ use crate::support::{options, parquet_guest};
 
 /// A whole file of these blocks, each encoded by an instance of its own.
 async fn export(
-    guest: &ExporterGuest,
+    guest: &GuestRun,
     schema: &Schema,
     options: &GuestOptions,
     blocks: Vec<Vec<Object>>,

@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use offloom_sandbox::{ExporterGuest, GuestOptions, Sandbox, SandboxConfig, SandboxLimits};
+use offloom_sandbox::{GuestOptions, GuestRun, Sandbox, SandboxConfig, SandboxLimits};
 
 use crate::build_guest::build_guest;
 
@@ -43,9 +43,9 @@ pub fn sandbox(limits: SandboxLimits) -> Sandbox {
     Sandbox::new(SandboxConfig { cache_dir: Some(cache_dir), limits }).unwrap()
 }
 
-/// The default exporter with the default limits.
-pub fn parquet_guest() -> ExporterGuest {
-    sandbox(SandboxLimits::default()).load_exporter(parquet_wasm()).unwrap()
+/// The default exporter with the default limits, in an export of its own.
+pub fn parquet_guest() -> GuestRun {
+    sandbox(SandboxLimits::default()).load_exporter(parquet_wasm()).unwrap().for_export()
 }
 
 /// Options from pairs.
