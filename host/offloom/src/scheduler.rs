@@ -158,7 +158,7 @@ pub struct Scheduler {
 }
 
 struct Inner {
-    shutdown_grace: Duration,
+    config: SchedulerConfig,
     directories: Arc<DirectoryCache>,
     passed_checks: PassedChecks,
     guest: ExporterGuest,
@@ -214,7 +214,7 @@ impl Scheduler {
         let (turns, places) = (Semaphore::new(running).into(), Semaphore::new(places).into());
         Ok(Scheduler {
             inner: Arc::new(Inner {
-                shutdown_grace: Duration::from_secs(config.shutdown_grace_seconds),
+                config,
                 directories,
                 passed_checks: PassedChecks::default(),
                 guest,
@@ -429,7 +429,8 @@ impl Scheduler {
     pub async fn shut_down(&self) {
         self.inner.stopping.cancel();
         self.inner.tasks.close();
-        if tokio::time::timeout(self.inner.shutdown_grace, self.inner.tasks.wait()).await.is_err() {
+        let grace = Duration::from_secs(self.inner.config.shutdown_grace_seconds);
+        if tokio::time::timeout(grace, self.inner.tasks.wait()).await.is_err() {
             for running in self.running().values() {
                 running.stop.ask(StopReason::ServerStopped);
             }
