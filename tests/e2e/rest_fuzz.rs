@@ -387,8 +387,12 @@ fn check(answer: &RawAnswer, is_head: bool, hidden: &[String]) -> Result<(), Str
         return Ok(());
     }
     let message = answer.message();
-    if message.is_empty() || hidden.iter().any(|path| message.contains(path)) {
-        return Err(format!("a bad message: {message}"));
+    // What a request names may be a megabyte.
+    if message.is_empty() || message.chars().count() > 17_000 {
+        return Err(format!("a message of {} bytes", message.len()));
+    }
+    if hidden.iter().any(|path| message.contains(path)) {
+        return Err(format!("a path of the host: {message}"));
     }
     if answer.status == 429 && answer.header("retry-after").is_none() {
         return Err("when to try again is missing".to_owned());
