@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -146,7 +146,11 @@ pub struct Answering {
 impl Answering {
     /// The body of the request. While it does not come, nothing is done for its client, and the connection
     /// may make room.
-    pub fn body(&self, body: Incoming) -> Body {
+    pub fn body<B>(&self, body: B) -> Body
+    where
+        B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
         let (connections, number) = (self.connections.clone(), self.number);
         Body::new(AwaitedBody { body, connections, number, is_awaited: false })
     }
@@ -159,14 +163,14 @@ impl Drop for Answering {
 }
 
 /// A body that says while its next part is waited for.
-struct AwaitedBody {
-    body: Incoming,
+struct AwaitedBody<B> {
+    body: B,
     connections: Connections,
     number: u64,
     is_awaited: bool,
 }
 
-impl AwaitedBody {
+impl<B> AwaitedBody<B> {
     fn set_awaited(&mut self, is_awaited: bool) {
         if self.is_awaited != is_awaited {
             self.is_awaited = is_awaited;
@@ -176,14 +180,14 @@ impl AwaitedBody {
     }
 }
 
-impl hyper::body::Body for AwaitedBody {
+impl<B: hyper::body::Body<Data = Bytes> + Unpin> hyper::body::Body for AwaitedBody<B> {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
         self.set_awaited(frame.is_pending());
         frame
@@ -198,7 +202,7 @@ impl hyper::body::Body for AwaitedBody {
     }
 }
 
-impl Drop for AwaitedBody {
+impl<B> Drop for AwaitedBody<B> {
     fn drop(&mut self) {
         self.set_awaited(false);
     }
@@ -206,7 +210,35 @@ impl Drop for AwaitedBody {
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt;
+
     use super::*;
+
+    #[tokio::test]
+    async fn one_whose_body_is_awaited_makes_room() {
+        let connections = Connections::new(1);
+        let slow = connections.place().await;
+        let answering = slow.answering();
+        let parts = futures::stream::once(async { Ok::<_, std::io::Error>("a") });
+        let mut body = answering
+            .body(Body::from_stream(parts.chain(futures::stream::pending())))
+            .into_data_stream();
+        assert_eq!(body.next().await.unwrap().unwrap(), "a");
+        connections.change(slow.number, |connection| assert_eq!(connection.requests, 1));
+        assert!(futures::poll!(body.next()).is_pending());
+        connections.change(slow.number, |connection| assert_eq!(connection.requests, 0));
+        let waiting = tokio::spawn({
+            let connections = connections.clone();
+            async move { connections.place().await }
+        });
+        slow.closing().await;
+        drop(body);
+        connections.change(slow.number, |connection| assert_eq!(connection.requests, 1));
+        drop(answering);
+        connections.change(slow.number, |connection| assert_eq!(connection.requests, 0));
+        drop(slow);
+        waiting.await.unwrap();
+    }
 
     #[tokio::test]
     async fn the_longest_idle_one_makes_room_and_one_that_is_answered_does_not() {

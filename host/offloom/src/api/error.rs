@@ -106,6 +106,9 @@ const RETRY_AFTER_SECONDS: u16 = 30;
 /// Characters of a word that an answer keeps.
 const MAX_WORD_CHARS: usize = 256;
 
+/// Characters of a text that an answer and the log keep.
+const MAX_TEXT_CHARS: usize = 16 * 1024;
+
 impl ApiError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
@@ -152,12 +155,14 @@ pub async fn write_errors(
     let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
     let status = error.status();
     let full = error.to_string();
-    let message = shortened(&client_text.of(&full));
+    let shown = client_text.of(&full);
+    let logged = cut(&full, MAX_TEXT_CHARS);
     if status.is_server_error() {
-        tracing::error!(error = %full, "request failed");
-    } else if message != full {
-        tracing::warn!(error = %full, "request refused");
+        tracing::error!(error = %logged, "request failed");
+    } else if shown != full {
+        tracing::warn!(error = %logged, "request refused");
     }
+    let message = shortened(&shown);
     let mut response = (status, Json(json!({ "error": [{ "message": message }] }))).into_response();
     if status == StatusCode::UNAUTHORIZED {
         let scheme = axum::http::HeaderValue::from_static("Bearer");
@@ -287,14 +292,19 @@ impl From<NameError> for ApiError {
 
 /// The text with long words cut: a message quotes what the request names, which may be a megabyte.
 fn shortened(text: &str) -> String {
-    let cut = |word: &str| match word.char_indices().nth(MAX_WORD_CHARS) {
+    let words = text.split(' ').map(|word| cut(word, MAX_WORD_CHARS));
+    cut(&words.collect::<Vec<_>>().join(" "), MAX_TEXT_CHARS)
+}
+
+/// The beginning of the text, and how long it is if that is not all.
+fn cut(text: &str, chars: usize) -> String {
+    match text.char_indices().nth(chars) {
         Some((end, _)) => {
-            let kept = word.get(..end).unwrap_or_default();
-            format!("{kept}... ({} characters)", word.chars().count())
+            let kept = text.get(..end).unwrap_or_default();
+            format!("{kept}... ({} characters)", text.chars().count())
         }
-        None => word.to_owned(),
-    };
-    text.split(' ').map(cut).collect::<Vec<_>>().join(" ")
+        None => text.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -308,5 +318,7 @@ mod tests {
         let long = shortened(&format!("class 'ü{}' is unknown", "x".repeat(1_000_000)));
         assert!(long.len() < 400, "{long}");
         assert!(long.ends_with("... (1000003 characters) is unknown"), "{long}");
+        let many = shortened(&"a ".repeat(500_000));
+        assert!(many.len() < MAX_TEXT_CHARS + 40 && many.ends_with("... (1000000 characters)"));
     }
 }
