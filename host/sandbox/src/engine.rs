@@ -6,6 +6,7 @@ use wasmtime::component::Component;
 use wasmtime::{Config, Engine, OptLevel};
 
 use crate::cache::{CompiledCache, digest_of};
+use crate::component;
 use crate::error::SandboxError;
 use crate::exporter::ExporterGuest;
 use crate::limits::{SandboxLimits, TICK};
@@ -50,16 +51,9 @@ impl Sandbox {
     /// cache does not have it. Load a guest once and call [`ExporterGuest::for_export`] for each
     /// export.
     pub fn load_exporter(&self, component: &[u8]) -> Result<ExporterGuest, SandboxError> {
-        if component.len() > self.limits.component_bytes {
-            return Err(SandboxError::TooLarge {
-                bytes: component.len(),
-                limit: self.limits.component_bytes,
-            });
-        }
-        check_format(component)?;
+        component::check(component, &self.limits)?;
         let digest = digest_of(component);
         let compiled = self.compile(component, &digest)?;
-        linker::check_imports(&self.engine, &compiled)?;
         let linker = linker::exporter_linker(&self.engine)
             .map_err(|error| SandboxError::Setup(format!("{error:#}")))?;
         let pre = linker
@@ -122,24 +116,6 @@ fn start_clock(engine: &Engine) -> Result<(), SandboxError> {
         })
         .map(|_| ())
         .map_err(|error| SandboxError::Setup(format!("the clock thread: {error}")))
-}
-
-/// Names what the bytes are when they are not a component.
-fn check_format(bytes: &[u8]) -> Result<(), SandboxError> {
-    let problem = match bytes {
-        [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => return Ok(()),
-        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
-            "it is a core module (build it for wasm32-wasip2)".to_owned()
-        }
-        [0, b'a', b's', b'm', ..] => "its version of the format is unknown".to_owned(),
-        [0x7f, b'E', b'L', b'F', ..] => {
-            "it is native code; only portable components are loaded".to_owned()
-        }
-        [b'(', ..] => "it is text; only the binary format is loaded".to_owned(),
-        [] => "it is empty".to_owned(),
-        _ => "it does not begin like one".to_owned(),
-    };
-    Err(SandboxError::NotAComponent(problem))
 }
 
 #[cfg(test)]

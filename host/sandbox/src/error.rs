@@ -25,6 +25,24 @@ pub enum SandboxError {
         /// What is allowed.
         limit: usize,
     },
+    /// It has more parts of a kind than allowed.
+    #[error("the component has more than {limit} {what}")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// It was built for another version of the contract.
+    #[error(
+        "the component names `{name}`, but this host has version {supported} of the contract: build it with the `wit/` of this release"
+    )]
+    OtherContract {
+        /// The import or export as the component names it.
+        name: String,
+        /// The version of this host.
+        supported: &'static str,
+    },
     /// It asks for something that is not granted.
     #[error("the component imports `{name}`, which guests are not granted")]
     ForbiddenImport {

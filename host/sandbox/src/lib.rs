@@ -1,6 +1,7 @@
 //! Runs exporter guests: WebAssembly components that can use up their own limits and nothing else.
 //!
-//! Read in this order: `engine` with `cache` (from bytes to compiled code), `exporter` and `encoder`
+//! Read in this order: `engine` with `component` (what is checked before compiling) and `cache` (from
+//! bytes to compiled code), `exporter` and `encoder`
 //! (the calls into a guest), `instance` (one instance, and how its calls end), `v0_1` (the contract:
 //! `linker` with `wasi` names everything that a guest can call; `cursor`, `sink` and `codec` do the
 //! work), `state` with `compressor` (what belongs to one instance), `log`, `limits`, `error`. Each
@@ -8,6 +9,7 @@
 //!
 //! All async functions need a Tokio runtime with time enabled.
 mod cache;
+mod component;
 mod compressor;
 mod encoder;
 mod engine;

@@ -25,6 +25,16 @@ pub(crate) const MAX_COMPRESS_LEVEL: i32 = 9;
 /// row groups, and notes and footers stay bounded.
 pub const MAX_BLOCKS_PER_FILE: usize = 8_192;
 
+/// Components within components, the outermost and core modules counted. Tools that compose
+/// components add a level each.
+pub(crate) const MAX_NESTING: usize = 16;
+
+/// Core modules of a component, those of nested components included.
+pub(crate) const MAX_MODULES: usize = 64;
+
+/// Functions of all core modules of a component, without imported ones.
+pub(crate) const MAX_FUNCTIONS: usize = 200_000;
+
 /// Counters of one block and bytes of a counter's name (`wit/exporter.wit`).
 pub(crate) const MAX_COUNTERS: usize = 64;
 pub(crate) const MAX_COUNTER_NAME_BYTES: usize = 64;
@@ -174,6 +184,9 @@ mod tests {
         let (min_block, max_block) = (BLOCK_BYTES.start() >> 20, mib(*BLOCK_BYTES.end()));
         vec![
             mib(limits.component_bytes as u64),
+            count(MAX_NESTING),
+            count(MAX_MODULES),
+            count(MAX_FUNCTIONS),
             count(limits.instances),
             count(limits.memories),
             count(limits.tables),

@@ -75,6 +75,94 @@ fn an_exporter_is_loaded_and_anything_more_or_less_is_refused() {
     );
 }
 
+/// The core module is invalid, which the compiler would say first.
+#[test]
+fn imports_are_checked_before_anything_is_compiled() {
+    let refused = |header: &str| {
+        let invalid = "(core module (func (result i32)))";
+        let error = load(&wat::parse_str(format!("(component {header} {invalid})")).unwrap());
+        error.unwrap_err()
+    };
+    for name in [
+        "x:y/z",
+        "wasi:cli/environment@0.3.0",
+        "wasi:cli/environment",
+        "wasi:sockets/tcp@0.2.6",
+        "offloom:export/exporter@0.1.0",
+        "offloom:export/types",
+        "types",
+    ] {
+        // An instance without items: nobody calls it, so the linker would accept it.
+        let error = refused(&format!("(import \"{name}\" (instance))"));
+        assert!(
+            matches!(&error, SandboxError::ForbiddenImport { name: named } if named == name),
+            "{error:?}"
+        );
+    }
+    for name in ["offloom:export/types@0.2.0", "offloom:export/source@0.1.1"] {
+        let error = refused(&format!("(import \"{name}\" (instance))"));
+        assert!(
+            matches!(&error, SandboxError::OtherContract { name: named, .. } if named == name),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains("version 0.1.0"), "{error}");
+    }
+    let export = |name: &str| refused(&format!("(instance $i) (export \"{name}\" (instance $i))"));
+    let error = export("offloom:export/exporter@0.2.0");
+    assert!(matches!(error, SandboxError::OtherContract { .. }), "{error:?}");
+    assert!(matches!(export("a:b/c"), SandboxError::WrongWorld(_)));
+    // With everything that a guest needs, the compiler gets it and finds that it is invalid.
+    let error = export("offloom:export/exporter@0.1.0");
+    assert!(matches!(error, SandboxError::Refused(_)), "{error:?}");
+    // The imports of a component within are no imports of the outer one.
+    let error = refused("(component (import \"x:y/z\" (instance)))");
+    assert!(matches!(error, SandboxError::WrongWorld(_)), "{error:?}");
+}
+
+#[test]
+fn sizes_are_checked_before_anything_is_compiled() {
+    let nested = |levels: usize| "(component ".repeat(levels) + &")".repeat(levels);
+    let modules = |count: usize| format!("(component {})", "(core module)".repeat(count));
+    let functions = |count: usize| {
+        // Two modules: it is the sum that counts.
+        let functions = "(func)".repeat(count / 2);
+        format!("(component (core module {functions}) (core module {functions}))")
+    };
+    for (within, beyond, words) in [
+        (nested(16), nested(17), "16 levels of nested components"),
+        (modules(64), modules(65), "64 core modules"),
+        (functions(200_000), functions(200_002), "200000 functions"),
+    ] {
+        let refused = |text: &str| load(&wat::parse_str(text).unwrap()).unwrap_err();
+        assert!(matches!(refused(&within), SandboxError::WrongWorld(_)), "{words}");
+        let error = refused(&beyond).to_string();
+        assert_eq!(error, format!("the component has more than {words}"));
+    }
+    // Far beyond, where recursion would end the process.
+    let mut deep = Vec::new();
+    for _ in 0..20_000 {
+        let mut inner = b"\0asm\x0d\0\x01\0".to_vec();
+        if !deep.is_empty() {
+            inner.push(4);
+            inner.extend(leb128(deep.len()));
+            inner.append(&mut deep);
+        }
+        deep = inner;
+    }
+    assert!(matches!(load(&deep).unwrap_err(), SandboxError::TooMany { limit: 16, .. }));
+}
+
+/// A number as binary WebAssembly writes it.
+fn leb128(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number > 127 {
+        bytes.push(number as u8 | 128);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
+}
+
 #[test]
 fn what_is_no_component_is_distinguished() {
     let component = component("exporter", |text| text);
