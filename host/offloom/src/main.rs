@@ -83,6 +83,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Inspect(args) => cli::inspect::run(args),
         Command::Serve(args) => cli::serve::run(args),
         Command::Verify(args) => block_on(cli::verify::run(args)),
+        Command::CompileGuest { limits } => {
+            offloom_sandbox::compile_guest(&limits)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

@@ -15,11 +15,9 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::error::SandboxError;
+use crate::limits::MAX_CODE_BYTES;
 
 const DIGEST_BYTES: usize = 32;
-
-/// The largest entry that is read.
-const MAX_ENTRY_BYTES: u64 = 512 * 1024 * 1024;
 
 /// SHA-256 in lower-case hexadecimal digits.
 pub(crate) fn digest_of(bytes: &[u8]) -> String {
@@ -75,14 +73,10 @@ impl CompiledCache {
     }
 
     /// Keeps a compiled guest. Failing to is no reason to stop.
-    pub(crate) fn save(&self, engine: &Engine, digest: &str, component: &Component) {
+    pub(crate) fn save(&self, engine: &Engine, digest: &str, code: &[u8]) {
         let path = self.path(engine, digest);
-        let saved = component
-            .serialize()
-            .map_err(|error| error.to_string())
-            .and_then(|code| save_entry(&path, &code).map_err(|error| error.to_string()));
-        if let Err(problem) = saved {
-            tracing::warn!(path = %path.display(), %problem, "the compiled guest is not kept");
+        if let Err(error) = save_entry(&path, code) {
+            tracing::warn!(path = %path.display(), %error, "the compiled guest is not kept");
         }
     }
 
@@ -125,7 +119,7 @@ fn load_entry(engine: &Engine, path: &Path) -> Result<Option<Component>, String>
         return Err(format!("it {problem}"));
     }
     let mut entry = Vec::new();
-    file.take(MAX_ENTRY_BYTES).read_to_end(&mut entry).map_err(|error| error.to_string())?;
+    file.take(MAX_CODE_BYTES).read_to_end(&mut entry).map_err(|error| error.to_string())?;
     let Some((digest, code)) = entry.split_at_checked(DIGEST_BYTES) else {
         return Err("it is cut short".to_owned());
     };
@@ -133,11 +127,12 @@ fn load_entry(engine: &Engine, path: &Path) -> Result<Option<Component>, String>
         return Err("its checksum is wrong".to_owned());
     }
     // SAFETY: `Component::deserialize` runs what it is given, so the bytes must be those that
-    // `Component::serialize` made. They are: the file and its directory belong to the user that this
+    // wasmtime's compiler made. They are: the file and its directory belong to the user that this
     // process runs as and can be written by nobody else (checked at the open descriptor, so the file
     // cannot be changed for another in between), and this program writes nothing else under that
     // name. That user could run any code here anyway. Damage is ruled out by the checksum over the
     // very bytes that are passed on; wasmtime itself checks its version and configuration.
+    #[expect(unsafe_code)]
     let component = unsafe { Component::deserialize(engine, code) };
     component.map(Some).map_err(|error| error.to_string())
 }

@@ -9,11 +9,11 @@ use offloom_sandbox::{Breach, GuestError, Sandbox, SandboxConfig, SandboxError, 
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{ManglingAndAbi, Resolve};
 
-use crate::support::{options, parquet_wasm, sandbox};
+use crate::support::{compiler, options, parquet_wasm, sandbox};
 
 /// A component of a world, made of a core module in which every function is `unreachable`; `edit`
 /// changes the module's text.
-fn component(world: &str, edit: impl Fn(String) -> String) -> Vec<u8> {
+pub fn component(world: &str, edit: impl Fn(String) -> String) -> Vec<u8> {
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
     resolve.push_dir(wit).unwrap();
@@ -46,9 +46,16 @@ fn component(world: &str, edit: impl Fn(String) -> String) -> Vec<u8> {
 
 fn load(component: &[u8]) -> Result<(), SandboxError> {
     let dir = tempfile::tempdir().unwrap();
-    let config =
-        SandboxConfig { cache_dir: Some(dir.path().to_owned()), limits: SandboxLimits::default() };
-    Sandbox::new(config).unwrap().load_exporter(component).map(|_| ())
+    Sandbox::new(config(dir.path())).unwrap().load_exporter(component).map(|_| ())
+}
+
+/// The default limits and this directory of compiled guests.
+fn config(cache_dir: &Path) -> SandboxConfig {
+    SandboxConfig {
+        compiler: compiler(),
+        cache_dir: Some(cache_dir.to_owned()),
+        limits: SandboxLimits::default(),
+    }
 }
 
 fn refused(component: &[u8]) -> String {
@@ -230,10 +237,8 @@ async fn start_up_is_under_the_same_limits() {
 fn compiled_guests_are_kept_and_damage_is_repaired() {
     let dir = tempfile::tempdir().unwrap();
     let cache_dir = dir.path().join("below/offloom");
-    let config =
-        || SandboxConfig { cache_dir: Some(cache_dir.clone()), limits: SandboxLimits::default() };
     let component = component("exporter", |text| text);
-    let load = || Sandbox::new(config()).unwrap().load_exporter(&component).unwrap();
+    let load = || Sandbox::new(config(&cache_dir)).unwrap().load_exporter(&component).unwrap();
     let entry = || {
         let entries: Vec<_> =
             fs::read_dir(&cache_dir).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -271,10 +276,6 @@ fn compiled_guests_are_kept_and_damage_is_repaired() {
 fn a_cache_directory_that_others_can_write_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    let config = |path: &Path| SandboxConfig {
-        cache_dir: Some(path.to_owned()),
-        limits: SandboxLimits::default(),
-    };
     let message = Sandbox::new(config(dir.path())).map(|_| ()).unwrap_err().to_string();
     assert!(message.contains("can be written by other users"), "{message}");
     assert!(message.contains("chmod 700"), "{message}");
