@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use offloom_rows::Schema;
 use offloom_sandbox::{Breach, GuestError, Sandbox, SandboxConfig, SandboxError, SandboxLimits};
+use sha2::{Digest, Sha256};
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{ManglingAndAbi, Resolve};
 
@@ -270,6 +271,49 @@ fn compiled_guests_are_kept_and_damage_is_repaired() {
     fs::set_permissions(entry(), fs::Permissions::from_mode(0o666)).unwrap();
     load();
     assert_eq!(fs::metadata(entry()).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+/// Each guest's own code runs, whatever its entry holds, and each entry is put right.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_of_another_guest_is_not_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let components = [
+        component("exporter", |text| text),
+        component("exporter", |text| append(text, "(table 100001 funcref)")),
+    ];
+    let open = async |component: &[u8]| {
+        let guest = Sandbox::new(config(dir.path())).unwrap().load_exporter(component).unwrap();
+        let schema = Schema::of_class("Article", false, None);
+        let error = guest.open(&schema, &options(&[]), 1).await.map(|_| ()).unwrap_err();
+        (guest.digest().to_owned(), error.to_string())
+    };
+    let said = [open(&components[0]).await, open(&components[1]).await];
+    assert!(said[0].1.contains("unreachable code"), "{said:?}");
+    assert!(said[1].1.contains("100000 table elements"), "{said:?}");
+    let entries: Vec<_> =
+        fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [first, second] = entries.as_slice() else { panic!("{entries:?}") };
+    let whole = [fs::read(first).unwrap(), fs::read(second).unwrap()];
+
+    let beside = dir.path().join("beside");
+    fs::rename(first, &beside).unwrap();
+    fs::rename(second, first).unwrap();
+    fs::rename(&beside, second).unwrap();
+    for (component, said) in components.iter().zip(&said) {
+        assert_eq!(open(component).await, *said);
+    }
+    assert_eq!([fs::read(first).unwrap(), fs::read(second).unwrap()], whole, "compiled anew");
+
+    // The code itself is no guest.
+    let code = &whole[0][32 + first.file_name().unwrap().len()..];
+    assert!(refused(code).contains("it is native code"));
+
+    // As earlier versions wrote it: the checksum and the code, without a name.
+    fs::write(first, [Sha256::digest(code).as_slice(), code].concat()).unwrap();
+    for (component, said) in components.iter().zip(&said) {
+        assert_eq!(open(component).await, *said);
+    }
+    assert_eq!(fs::read(first).unwrap(), whole[0], "compiled anew");
 }
 
 #[test]
