@@ -20,6 +20,7 @@ mod history;
 mod inspect_check;
 mod large_log;
 mod large_rows;
+mod loading;
 mod manifests;
 mod many_tenants;
 mod missing_shards;
