@@ -21,6 +21,7 @@ mod history;
 mod inspect_check;
 mod large_log;
 mod large_rows;
+mod loading;
 mod manifests;
 mod many_names;
 mod many_tenants;

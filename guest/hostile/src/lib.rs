@@ -3,6 +3,8 @@
 //!
 //! Each behaviour has its expected outcome in `host/sandbox/tests/guests/hostile.rs`, or in
 //! `tests/e2e/guests.rs` where the export finds it.
+// What it does wrong, it does on purpose.
+#![allow(unsafe_code)]
 mod bindings {
     #![allow(missing_docs, clippy::all)]
     wit_bindgen::generate!({

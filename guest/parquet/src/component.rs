@@ -65,4 +65,10 @@ impl Sink for &Output {
     }
 }
 
-crate::bindings::export!(Exporter with_types_in crate::bindings);
+/// What wit-bindgen generates: functions by the names that the host calls.
+#[allow(unsafe_code)]
+mod exported {
+    use super::Exporter;
+
+    crate::bindings::export!(Exporter with_types_in crate::bindings);
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use offloom_protocol::named_file;
-use offloom_sandbox::{ExporterGuest, Sandbox, SandboxConfig, SandboxLimits};
+use offloom_sandbox::{Compiler, ExporterGuest, Sandbox, SandboxConfig, SandboxLimits};
 use serde::Deserialize;
 
 use crate::max_object_bytes::MaxObjectBytes;
@@ -65,7 +65,7 @@ pub async fn load(config: GuestConfig) -> anyhow::Result<ExporterGuest> {
         cpu_per_export: file.as_ref().map(|_| Duration::from_secs(guest_cpu_seconds.get())),
         ..SandboxLimits::default().with_objects(max_object_bytes.0)
     };
-    let sandbox = Sandbox::new(SandboxConfig { cache_dir, limits })?;
+    let sandbox = Sandbox::new(SandboxConfig { compiler: compiler(), cache_dir, limits })?;
     let bytes = match &file {
         Some(path) => named_file::read(path, MAX_GUEST_BYTES)
             .with_context(|| format!("the guest {} cannot be read", path.display()))?
@@ -83,5 +83,29 @@ pub async fn load(config: GuestConfig) -> anyhow::Result<ExporterGuest> {
     match file {
         Some(path) => Ok(loaded?.with_context(|| format!("the guest {}", path.display()))?),
         None => Ok(loaded??),
+    }
+}
+
+/// The hidden command `offloom compile-guest`.
+#[cfg(not(test))]
+fn compiler() -> Compiler {
+    Compiler::this_program(["compile-guest"])
+}
+
+/// The program of these tests compiles guests too, in [`tests::compile_guest`].
+#[cfg(test)]
+fn compiler() -> Compiler {
+    Compiler::this_program(["guest::tests::compile_guest", "--exact", "--ignored", "--nocapture"])
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    #[ignore = "the process in which the other tests compile the guest"]
+    fn compile_guest() {
+        let arguments: Vec<String> = std::env::args().collect();
+        if arguments.get(2).is_some_and(|second| second == "--exact") {
+            offloom_sandbox::compile_guest(&arguments[5..]).unwrap();
+        }
     }
 }

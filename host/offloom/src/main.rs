@@ -32,6 +32,7 @@ use tracing_subscriber::EnvFilter;
 /// Blocks and parts of many megabytes are allocated and freed on several threads. With one arena per
 /// thread, glibc kept twice the memory (measured: 262 MB against 129 MB with one worker).
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code)]
 fn share_one_arena() {
     // SAFETY: mallopt takes two integers and changes only the allocator's own settings, under its
     // own lock. It is the first call in main, before another thread exists.
@@ -84,6 +85,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Inspect(args) => cli::inspect::run(args),
         Command::Serve(args) => cli::serve::run(args),
         Command::Verify(args) => block_on(cli::verify::run(args)),
+        Command::CompileGuest { limits } => {
+            offloom_sandbox::compile_guest(&limits)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

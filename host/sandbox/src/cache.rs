@@ -1,11 +1,13 @@
 //! Compiled guests on disk, so that only the first export waits for the compiler.
 //!
 //! An entry is native code that will run in this process, so the directory belongs to this user and
-//! nobody else can write to it, and so does every entry. Each begins with the SHA-256 of the rest:
-//! what a full disk or a crash left of an entry is compiled anew.
+//! nobody else can write to it, and so does every entry. Each begins with the SHA-256 of the rest, and
+//! the rest with the entry's name, which is made of the component's digest: what a full disk or a crash
+//! left of an entry is compiled anew, and so is a guest whose entry is that of another one.
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,11 +17,9 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::error::SandboxError;
+use crate::limits::MAX_CODE_BYTES;
 
 const DIGEST_BYTES: usize = 32;
-
-/// The largest entry that is read.
-const MAX_ENTRY_BYTES: u64 = 512 * 1024 * 1024;
 
 /// SHA-256 in lower-case hexadecimal digits.
 pub(crate) fn digest_of(bytes: &[u8]) -> String {
@@ -75,14 +75,10 @@ impl CompiledCache {
     }
 
     /// Keeps a compiled guest. Failing to is no reason to stop.
-    pub(crate) fn save(&self, engine: &Engine, digest: &str, component: &Component) {
+    pub(crate) fn save(&self, engine: &Engine, digest: &str, code: &[u8]) {
         let path = self.path(engine, digest);
-        let saved = component
-            .serialize()
-            .map_err(|error| error.to_string())
-            .and_then(|code| save_entry(&path, &code).map_err(|error| error.to_string()));
-        if let Err(problem) = saved {
-            tracing::warn!(path = %path.display(), %problem, "the compiled guest is not kept");
+        if let Err(error) = save_entry(&path, code) {
+            tracing::warn!(path = %path.display(), %error, "the compiled guest is not kept");
         }
     }
 
@@ -115,6 +111,7 @@ fn unsafe_for_code(metadata: &fs::Metadata) -> Option<&'static str> {
 }
 
 fn load_entry(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
+    let name = file_name(path);
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -125,21 +122,30 @@ fn load_entry(engine: &Engine, path: &Path) -> Result<Option<Component>, String>
         return Err(format!("it {problem}"));
     }
     let mut entry = Vec::new();
-    file.take(MAX_ENTRY_BYTES).read_to_end(&mut entry).map_err(|error| error.to_string())?;
-    let Some((digest, code)) = entry.split_at_checked(DIGEST_BYTES) else {
+    file.take(MAX_CODE_BYTES).read_to_end(&mut entry).map_err(|error| error.to_string())?;
+    let Some((checksum, named_code)) = entry.split_at_checked(DIGEST_BYTES) else {
         return Err("it is cut short".to_owned());
     };
-    if Sha256::digest(code).as_slice() != digest {
+    if Sha256::digest(named_code).as_slice() != checksum {
         return Err("its checksum is wrong".to_owned());
     }
+    let Some(code) = named_code.strip_prefix(name) else {
+        return Err("it was not written for this guest".to_owned());
+    };
     // SAFETY: `Component::deserialize` runs what it is given, so the bytes must be those that
-    // `Component::serialize` made. They are: the file and its directory belong to the user that this
+    // wasmtime's compiler made. They are: the file and its directory belong to the user that this
     // process runs as and can be written by nobody else (checked at the open descriptor, so the file
     // cannot be changed for another in between), and this program writes nothing else under that
     // name. That user could run any code here anyway. Damage is ruled out by the checksum over the
     // very bytes that are passed on; wasmtime itself checks its version and configuration.
+    #[expect(unsafe_code)]
     let component = unsafe { Component::deserialize(engine, code) };
     component.map(Some).map_err(|error| error.to_string())
+}
+
+/// What an entry says of itself: the digest of the component and the hash of the engine.
+fn file_name(path: &Path) -> &[u8] {
+    path.file_name().unwrap_or_default().as_bytes()
 }
 
 /// Writes beside and renames, so that readers find a whole entry or none.
@@ -150,7 +156,9 @@ fn save_entry(path: &Path, code: &[u8]) -> io::Result<()> {
     let written = (|| {
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(Sha256::digest(code).as_slice())?;
+        let name = file_name(path);
+        file.write_all(Sha256::new().chain_update(name).chain_update(code).finalize().as_slice())?;
+        file.write_all(name)?;
         file.write_all(code)?;
         fs::rename(&beside, path)
     })();

@@ -2,10 +2,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use wasmtime::Engine;
 use wasmtime::component::Component;
-use wasmtime::{Config, Engine, OptLevel};
 
 use crate::cache::{CompiledCache, digest_of};
+use crate::compiler::Compiler;
+use crate::component;
+use crate::config::engine_config;
 use crate::error::SandboxError;
 use crate::exporter::ExporterGuest;
 use crate::limits::{SandboxLimits, TICK};
@@ -14,8 +17,10 @@ use crate::v0_1::bindings::ExporterGuestPre;
 use crate::v0_1::linker;
 
 /// How to set up a sandbox.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct SandboxConfig {
+    /// The program that compiles guests.
+    pub compiler: Compiler,
     /// Where compiled guests are kept. By default `$XDG_CACHE_HOME/offloom` or `~/.cache/offloom`;
     /// when none of them can be used, guests are compiled every time.
     pub cache_dir: Option<PathBuf>,
@@ -27,6 +32,7 @@ pub struct SandboxConfig {
 #[derive(Clone)]
 pub struct Sandbox {
     engine: Engine,
+    compiler: Arc<Compiler>,
     cache: Option<Arc<CompiledCache>>,
     limits: Arc<SandboxLimits>,
 }
@@ -41,25 +47,19 @@ impl Sandbox {
         start_clock(&engine)?;
         Ok(Sandbox {
             engine,
+            compiler: Arc::new(config.compiler),
             cache: CompiledCache::open(config.cache_dir)?.map(Arc::new),
             limits: Arc::new(config.limits),
         })
     }
 
-    /// Checks a component and compiles it, or takes it from the cache. Blocks, for seconds when the
-    /// cache does not have it. Load a guest once and call [`ExporterGuest::for_export`] for each
+    /// Checks a component and compiles it in a child process, or takes it from the cache. Blocks, for
+    /// seconds when the cache does not have it. Load a guest once and call [`ExporterGuest::for_export`] for each
     /// export.
     pub fn load_exporter(&self, component: &[u8]) -> Result<ExporterGuest, SandboxError> {
-        if component.len() > self.limits.component_bytes {
-            return Err(SandboxError::TooLarge {
-                bytes: component.len(),
-                limit: self.limits.component_bytes,
-            });
-        }
-        check_format(component)?;
+        component::check(component, &self.limits)?;
         let digest = digest_of(component);
         let compiled = self.compile(component, &digest)?;
-        linker::check_imports(&self.engine, &compiled)?;
         let linker = linker::exporter_linker(&self.engine)
             .map_err(|error| SandboxError::Setup(format!("{error:#}")))?;
         let pre = linker
@@ -75,37 +75,19 @@ impl Sandbox {
         {
             return Ok(compiled);
         }
-        let compiled = Component::from_binary(&self.engine, component)
-            .map_err(|error| SandboxError::Refused(log::escape(&format!("{error:#}"), 1024)))?;
+        let code = self.compiler.compile(component, &self.limits)?;
         if let Some(cache) = &self.cache {
-            cache.save(&self.engine, digest, &compiled);
+            cache.save(&self.engine, digest, &code);
         }
-        Ok(compiled)
+        // SAFETY: `Component::deserialize` runs what it is given, so the bytes must be those that
+        // wasmtime's compiler made. They are: they came over a socket that only the child has, which
+        // is this program with the same configuration, and the child ended without a fault. What
+        // it compiled may be hostile. So the compiler has to be right, but no more than if it ran in
+        // this process: its output is native code that runs here in either case.
+        #[expect(unsafe_code)]
+        let compiled = unsafe { Component::deserialize(&self.engine, &code) };
+        compiled.map_err(|error| SandboxError::CompilerFailed(format!("{error:#}")))
     }
-}
-
-/// SIMD is on. Every other proposal is off that guests do not need: each is code of the compiler
-/// and the runtime that a hostile guest could reach. The crate features `gc` and `threads` stay
-/// compiled in, because wasmtime 48.0.8 without them can abort.
-fn engine_config() -> Config {
-    let mut config = Config::new();
-    config
-        .wasm_component_model(true)
-        .wasm_simd(true)
-        .wasm_relaxed_simd(false)
-        .wasm_threads(false)
-        .wasm_shared_everything_threads(false)
-        .shared_memory(false)
-        .wasm_memory64(false)
-        .wasm_multi_memory(false)
-        .wasm_gc(false)
-        .wasm_function_references(false)
-        .wasm_exceptions(false)
-        .wasm_stack_switching(false)
-        .concurrency_support(false)
-        .epoch_interruption(true)
-        .cranelift_opt_level(OptLevel::Speed);
-    config
 }
 
 /// Advances the engine's epoch every tick, as long as the engine is in use.
@@ -124,27 +106,9 @@ fn start_clock(engine: &Engine) -> Result<(), SandboxError> {
         .map_err(|error| SandboxError::Setup(format!("the clock thread: {error}")))
 }
 
-/// Names what the bytes are when they are not a component.
-fn check_format(bytes: &[u8]) -> Result<(), SandboxError> {
-    let problem = match bytes {
-        [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => return Ok(()),
-        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
-            "it is a core module (build it for wasm32-wasip2)".to_owned()
-        }
-        [0, b'a', b's', b'm', ..] => "its version of the format is unknown".to_owned(),
-        [0x7f, b'E', b'L', b'F', ..] => {
-            "it is native code; only portable components are loaded".to_owned()
-        }
-        [b'(', ..] => "it is text; only the binary format is loaded".to_owned(),
-        [] => "it is empty".to_owned(),
-        _ => "it does not begin like one".to_owned(),
-    };
-    Err(SandboxError::NotAComponent(problem))
-}
-
 #[cfg(test)]
 mod tests {
-    use wasmtime::ModuleVersionStrategy;
+    use wasmtime::{Config, ModuleVersionStrategy, OptLevel};
 
     use super::*;
 

@@ -25,6 +25,24 @@ pub enum SandboxError {
         /// What is allowed.
         limit: usize,
     },
+    /// It has more parts of a kind than allowed.
+    #[error("the component has more than {limit} {what}")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// It was built for another version of the contract.
+    #[error(
+        "the component names `{name}`, but this host has version {supported} of the contract: build it with the `wit/` of this release"
+    )]
+    OtherContract {
+        /// The import or export as the component names it.
+        name: String,
+        /// The version of this host.
+        supported: &'static str,
+    },
     /// It asks for something that is not granted.
     #[error("the component imports `{name}`, which guests are not granted")]
     ForbiddenImport {
@@ -37,6 +55,14 @@ pub enum SandboxError {
     /// It needs more instances, tables or memories than allowed, or features that are off.
     #[error("the component was refused: {0}")]
     Refused(String),
+    /// Compiling it took more than allowed.
+    #[error(
+        "compiling the component took more than {0}: build a smaller one, with fewer dependencies and optimised for size"
+    )]
+    CompilerLimit(CompilerLimit),
+    /// The process that compiles ended without an answer; says how.
+    #[error("the component was not compiled: {0}")]
+    CompilerFailed(String),
     /// The directory of compiled guests is not safe to use.
     #[error("the cache directory {} {problem}", path.display())]
     Cache {
@@ -48,6 +74,20 @@ pub enum SandboxError {
     /// The sandbox itself could not be set up.
     #[error("the sandbox could not be set up: {0}")]
     Setup(String),
+}
+
+/// A limit of [`crate::SandboxLimits`] on compiling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CompilerLimit {
+    /// Memory, in bytes.
+    #[error("{} MiB of memory", .0 >> 20)]
+    Memory(u64),
+    /// Processor time.
+    #[error("{0:?} of processor time")]
+    Time(Duration),
+    /// Wall-clock time.
+    #[error("{0:?}")]
+    Wall(Duration),
 }
 
 /// Why a call of a guest failed.

@@ -1,15 +1,20 @@
 //! Runs exporter guests: WebAssembly components that can use up their own limits and nothing else.
 //!
-//! Read in this order: `engine` with `cache` (from bytes to compiled code), `exporter` and `encoder`
-//! (the calls into a guest), `instance` (one instance, and how its calls end), `v0_1` (the contract:
-//! `linker` with `wasi` names everything that a guest can call; `cursor`, `sink` and `codec` do the
-//! work), `state` with `compressor` (what belongs to one instance), `clock` (its processor time), `log`,
+//! Read in this order: `engine` (from bytes to compiled code) with `component` (what is checked before),
+//! `compiler` and `compile_guest` (the process that compiles, seen from outside and from within),
+//! `cache` and `config`; `exporter` and `encoder` (the calls into a guest), `instance` (one instance,
+//! and how its calls end), `v0_1` (the contract: `linker` with `wasi` names everything that a guest can
+//! call; `cursor`, `sink` and `codec` do the work), `state` with `compressor` (what belongs to one instance), `clock` (its processor time), `log`,
 //! `limits`, `error`. Each imports only from those after it; `error` also uses `log` and `limits`.
 //!
 //! All async functions need a Tokio runtime with time enabled.
 mod cache;
 mod clock;
+mod compile_guest;
+mod compiler;
+mod component;
 mod compressor;
+mod config;
 mod encoder;
 mod engine;
 mod error;
@@ -21,8 +26,12 @@ mod state;
 mod v0_1;
 mod wasi;
 
+pub use compile_guest::compile_guest;
+pub use compiler::Compiler;
 pub use encoder::{Block, EncodedBlock, FileEncoder, PlacedBlock};
 pub use engine::{Sandbox, SandboxConfig};
-pub use error::{Breach, ContractBreach, GuestError, Refusal, SandboxError, TrapKind};
+pub use error::{
+    Breach, CompilerLimit, ContractBreach, GuestError, Refusal, SandboxError, TrapKind,
+};
 pub use exporter::{ExporterGuest, Format, GuestOptions, GuestRun, OfferedClass, Selection};
 pub use limits::{MAX_BLOCKS_PER_FILE, SandboxLimits};

@@ -28,6 +28,19 @@ pub(crate) const MAX_COMPRESS_LEVEL: i32 = 9;
 /// row groups, and notes and footers stay bounded.
 pub const MAX_BLOCKS_PER_FILE: usize = 8_192;
 
+/// Native code of a component, as it is kept.
+pub(crate) const MAX_CODE_BYTES: u64 = 512 * 1024 * 1024;
+
+/// Components within components, the outermost and core modules counted. Tools that compose
+/// components add a level each.
+pub(crate) const MAX_NESTING: usize = 16;
+
+/// Core modules of a component, those of nested components included.
+pub(crate) const MAX_MODULES: usize = 64;
+
+/// Functions of all core modules of a component, without imported ones.
+pub(crate) const MAX_FUNCTIONS: usize = 200_000;
+
 /// Counters of one block and bytes of a counter's name (`wit/exporter.wit`).
 pub(crate) const MAX_COUNTERS: usize = 64;
 pub(crate) const MAX_COUNTER_NAME_BYTES: usize = 64;
@@ -43,6 +56,12 @@ pub struct SandboxLimits {
     pub object_limit: ObjectLimit,
     /// Size of a component file. Default 64 MiB.
     pub component_bytes: usize,
+    /// Memory of the process that compiles a component. Default 1 GiB.
+    pub compile_bytes: u64,
+    /// Processor time of compiling a component, of all threads together. Default 60 s.
+    pub compile_time: Duration,
+    /// Wall-clock time of compiling a component: a busy machine takes its time. Default 600 s.
+    pub compile_wall: Duration,
     /// Linear memory, summed over all memories of an instance. Default 256 MiB.
     pub memory_bytes: usize,
     /// Core instances in one component. Default 16.
@@ -93,6 +112,9 @@ impl Default for SandboxLimits {
         SandboxLimits {
             object_limit: ObjectLimit::DEFAULT,
             component_bytes: 64 * MIB,
+            compile_bytes: 1024 * MIB as u64,
+            compile_time: Duration::from_secs(60),
+            compile_wall: Duration::from_secs(600),
             memory_bytes: 256 * MIB,
             instances: 16,
             tables: 32,
@@ -179,6 +201,12 @@ mod tests {
         let (min_block, max_block) = (BLOCK_BYTES.start() >> 20, mib(*BLOCK_BYTES.end()));
         vec![
             mib(limits.component_bytes as u64),
+            count(MAX_NESTING),
+            count(MAX_MODULES),
+            count(MAX_FUNCTIONS),
+            mib(limits.compile_bytes),
+            seconds(limits.compile_time),
+            seconds(limits.compile_wall),
             count(limits.instances),
             count(limits.memories),
             count(limits.tables),

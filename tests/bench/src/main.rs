@@ -11,7 +11,9 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use offloom_encoder::Workload;
 use offloom_rows::Schema;
-use offloom_sandbox::{FileEncoder, GuestRun, Sandbox, SandboxConfig};
+use offloom_sandbox::{
+    Compiler, FileEncoder, GuestRun, Sandbox, SandboxConfig, SandboxLimits, compile_guest,
+};
 
 use crate::blocks::{BatchCursor, block_of};
 use crate::native::NativeFile;
@@ -50,7 +52,15 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+/// As first argument: the process in which the guest is compiled.
+const COMPILE_GUEST: &str = "compile-guest";
+
 fn main() -> anyhow::Result<ExitCode> {
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some(COMPILE_GUEST) {
+        compile_guest(&words.collect::<Vec<_>>())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let arguments = Arguments::parse();
     let wasm = match &arguments.guest {
         Some(file) => file.clone(),
@@ -61,8 +71,12 @@ fn main() -> anyhow::Result<ExitCode> {
                 .map_err(anyhow::Error::msg)?
         }
     };
-    let guest = Sandbox::new(SandboxConfig::default())?.load_exporter(&std::fs::read(wasm)?)?;
-    let guest = guest.for_export();
+    let sandbox = Sandbox::new(SandboxConfig {
+        compiler: Compiler::this_program([COMPILE_GUEST]),
+        cache_dir: None,
+        limits: SandboxLimits::default(),
+    })?;
+    let guest = sandbox.load_exporter(&std::fs::read(wasm)?)?.for_export();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 
     println!("encode, one thread, processor time; native code = 1; goal {GOAL}");

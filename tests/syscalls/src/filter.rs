@@ -8,6 +8,7 @@ use crate::call::Call;
 
 /// Installs a filter that reports `calls` and lets all others through; returns the descriptor on which
 /// they are reported. Threads and processes that the current thread starts inherit the filter.
+#[expect(unsafe_code)]
 pub(crate) fn install(calls: &[Call]) -> OwnedFd {
     let program = program(calls);
     let length = program.len().try_into().expect("a short program");

@@ -16,6 +16,7 @@ use crate::call::{Call, Event, Paths};
 pub(crate) struct Notification(libc::seccomp_notif);
 
 /// Waits for the next one; `None` when all that is watched has ended.
+#[expect(unsafe_code)]
 pub(crate) fn next(listener: &OwnedFd) -> Option<Notification> {
     loop {
         let mut ready = libc::pollfd { fd: listener.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -57,6 +58,7 @@ impl Notification {
     }
 
     /// Lets the kernel make the call.
+    #[expect(unsafe_code)]
     pub(crate) fn resume(self, listener: &OwnedFd) {
         let mut answer = libc::seccomp_notif_resp {
             id: self.0.id,

@@ -36,4 +36,11 @@ pub enum Command {
     Serve(serve::ServeArgs),
     /// Prove that an export is whole: files, digests, rows, ids
     Verify(verify::VerifyArgs),
+    /// The process that compiles a guest, which the others start (`offloom_sandbox::compile_guest`)
+    #[command(hide = true)]
+    CompileGuest {
+        /// Bytes of memory and seconds
+        #[arg(num_args = 2)]
+        limits: Vec<String>,
+    },
 }

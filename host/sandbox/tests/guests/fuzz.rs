@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 
 use crate::rows::{Object, ObjectCursor};
-use crate::support::{hostile_wasm, options, sandbox};
+use crate::support::{compiler, hostile_wasm, options, sandbox};
 use crate::wat_guest::{TEXT, component, component_of};
 
 /// Small, so that a guest that goes astray ends soon.
@@ -71,7 +71,8 @@ async fn export(guest: &ExporterGuest, pairs: &[(&str, &str)]) -> Result<(), Gue
 
 fn fresh_sandbox() -> (TempDir, Sandbox) {
     let dir = tempfile::tempdir().unwrap();
-    let config = SandboxConfig { cache_dir: Some(dir.path().to_owned()), limits: limits() };
+    let cache_dir = Some(dir.path().to_owned());
+    let config = SandboxConfig { compiler: compiler(), cache_dir, limits: limits() };
     (dir, Sandbox::new(config).unwrap())
 }
 

@@ -1,8 +1,10 @@
 //! Real guests in a real sandbox: the default exporter, hostile ones, and what is no guest at all.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 mod attacks;
+mod bombs;
 #[path = "../../../../guest/build_guest.rs"]
 mod build_guest;
+mod compiling;
 mod fuzz;
 mod hostile;
 mod loading;

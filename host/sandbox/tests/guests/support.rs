@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use offloom_sandbox::{GuestOptions, GuestRun, Sandbox, SandboxConfig, SandboxLimits};
+use offloom_sandbox::{Compiler, GuestOptions, GuestRun, Sandbox, SandboxConfig, SandboxLimits};
 
 use crate::build_guest::build_guest;
 
@@ -40,7 +40,22 @@ pub fn sandbox(limits: SandboxLimits) -> Sandbox {
     use std::os::unix::fs::DirBuilderExt;
     let cache_dir = target_dir().join("tmp/compiled-guests");
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&cache_dir).unwrap();
-    Sandbox::new(SandboxConfig { cache_dir: Some(cache_dir), limits }).unwrap()
+    Sandbox::new(SandboxConfig { compiler: compiler(), cache_dir: Some(cache_dir), limits })
+        .unwrap()
+}
+
+/// The program of these tests compiles guests too, in [`compile_guest`].
+pub fn compiler() -> Compiler {
+    Compiler::this_program(["support::compile_guest", "--exact", "--ignored", "--nocapture"])
+}
+
+#[test]
+#[ignore = "the process in which the other tests compile guests"]
+fn compile_guest() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if arguments.get(2).is_some_and(|second| second == "--exact") {
+        offloom_sandbox::compile_guest(&arguments[5..]).unwrap();
+    }
 }
 
 /// The default exporter with the default limits, in an export of its own.

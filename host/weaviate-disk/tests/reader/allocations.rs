@@ -17,6 +17,7 @@ fn note(bytes: usize) {
 
 // SAFETY: every call goes to the system's allocator with the arguments as they came; `note`
 // neither allocates nor panics.
+#[expect(unsafe_code)]
 unsafe impl GlobalAlloc for Watching {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(layout.size());
