@@ -68,10 +68,15 @@ fn a_file_that_is_no_component_is_refused() {
     assert!(error.contains("guest.wasm") && error.contains("WebAssembly component"), "{error}");
 }
 
+/// Builds a guest of the workspace `guest`, and answers where it lies.
+pub fn guest(package: &str) -> PathBuf {
+    let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    build_guest::build_guest(&root().join("guest"), target_dir, package).unwrap()
+}
+
 /// The guest of the sandbox's tests: it writes only ids, or misbehaves as the option `do` says.
 pub fn ids_guest() -> PathBuf {
-    let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    build_guest::build_guest(&root().join("guest"), target_dir, "offloom-guest-hostile").unwrap()
+    guest("offloom-guest-hostile")
 }
 
 #[test]
@@ -140,10 +145,7 @@ fn verify_checks_a_file_that_is_called_parquet_in_any_way() {
 /// The exporter that guest authors copy, read back row by row and compared with what REST answered.
 #[test]
 fn the_minimal_guest_exports_every_row() {
-    let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let guest = root().join("guest");
-    let wasm = build_guest::build_guest(&guest, target_dir, "offloom-guest-minimal").unwrap();
-    let wasm = wasm.display().to_string();
+    let wasm = guest("offloom-guest-minimal").display().to_string();
     for name in ["basic", "segments"] {
         let to = tempfile::tempdir().unwrap();
         let fixture = offloom_fixtures::unpack(name).unwrap();

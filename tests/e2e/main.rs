@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a panic is a failed test
 
 mod api_options;
+mod attacks;
 mod bad_data;
 mod class_definition;
 mod class_faults;

@@ -1,8 +1,8 @@
 //! Exporters that misbehave. The option `do` says how; without it, the rows' ids are written as they
 //! are, so that the tests know that nothing but the misbehaviour is refused.
 //!
-//! Each behaviour has its expected outcome in `host/sandbox/tests/guests/hostile.rs`, or in
-//! `tests/e2e/guests.rs` where the export finds it.
+//! Each behaviour has its expected outcome in `host/sandbox/tests/guests/hostile.rs`, and seen from
+//! outside in `tests/e2e/attacks.rs`.
 // What it does wrong, it does on purpose.
 #![allow(unsafe_code)]
 mod bindings {
@@ -12,6 +12,8 @@ mod bindings {
         world: "exporter-guest",
     });
 }
+
+mod dump;
 
 use bindings::exports::offloom::export::exporter::{
     Block, Class, Error, File, Format, Guest, GuestFile, Options, PlacedBlock, Schema, Selection,
@@ -33,6 +35,8 @@ struct Hostile;
 
 struct HostileFile {
     behaviour: String,
+    /// What `open` was given, for the one that writes it down.
+    given: String,
 }
 
 fn behaviour(options: &Options) -> String {
@@ -69,10 +73,13 @@ impl Guest for Hostile {
 
     fn plan(
         classes: Vec<Class>,
-        _selection: Selection,
+        selection: Selection,
         options: Options,
     ) -> Result<Vec<String>, Error> {
         scribble_as_asked(&options);
+        if behaviour(&options) == "dump-plan" {
+            return Err(Error::Other(dump::plan(&classes, &selection, &options)));
+        }
         let mut names: Vec<String> = classes.into_iter().map(|class| class.name).collect();
         match behaviour(&options).as_str() {
             "plan-loop" => spin(),
@@ -88,16 +95,20 @@ impl Guest for Hostile {
 }
 
 impl GuestFile for HostileFile {
-    fn open(_schema: Schema, options: Options) -> Result<File, Error> {
+    fn open(schema: Schema, options: Options) -> Result<File, Error> {
         scribble_as_asked(&options);
         let behaviour = behaviour(&options);
+        let given = match behaviour.as_str() {
+            "dump" => dump::schema(&schema, &options),
+            _ => String::new(),
+        };
         if behaviour == "open-resource-flood" {
             let files: Vec<File> = (0..1_000_000)
-                .map(|_| File::new(HostileFile { behaviour: String::new() }))
+                .map(|_| File::new(HostileFile { behaviour: String::new(), given: String::new() }))
                 .collect();
             return Err(Error::Other(format!("made {} files", files.len())));
         }
-        Ok(File::new(HostileFile { behaviour }))
+        Ok(File::new(HostileFile { behaviour, given }))
     }
 
     fn prologue(&self) -> Vec<u8> {
@@ -197,6 +208,20 @@ impl GuestFile for HostileFile {
                     }
                 }
                 block.write(b"x")?;
+                return Ok(of_rows(read));
+            }
+            "dump" => {
+                block.write(self.given.as_bytes())?;
+                let mut read = 0;
+                while let Some(batch) = rows.next(u32::MAX, 1 << 16)? {
+                    read += u64::from(batch.row_count);
+                    block.write(format!("{:?}\n", rows.schema()).as_bytes())?;
+                    block.write(&dump::rows(&batch))?;
+                }
+                // As often as it likes, and once more than it may.
+                while rows.next(u32::MAX, u32::MAX)?.is_some() {
+                    return Err(Error::Other("rows after the end".to_owned()));
+                }
                 return Ok(of_rows(read));
             }
             "write-nothing" => {

@@ -31,6 +31,7 @@ pub(crate) enum CompactError {
 }
 
 /// A reader of Thrift's compact protocol.
+#[derive(Clone)]
 pub(crate) struct Compact<'a> {
     rest: &'a [u8],
 }
@@ -114,12 +115,13 @@ impl<'a> Compact<'a> {
             }
             wire::LIST | wire::SET => {
                 let (element_type, count) = self.list()?;
+                // A boolean takes a byte in a list and none in a field. The `parquet` crate (60.1)
+                // skips none, so that it would read on at another place, for any number of them.
+                if count > 0 && matches!(element_type, wire::TRUE | wire::FALSE) {
+                    return Err(CompactError::WireType { field: 0, found: element_type });
+                }
                 for _ in 0..count {
-                    // A boolean takes a byte in a list and none in a field.
-                    match element_type {
-                        wire::TRUE | wire::FALSE => drop(self.byte()?),
-                        other => self.skip_within(other, depth)?,
-                    }
+                    self.skip_within(element_type, depth)?;
                 }
             }
             wire::STRUCT => {

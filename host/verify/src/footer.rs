@@ -8,7 +8,8 @@ use parquet::file::metadata::{
     ParquetMetaDataReader, ParquetStatisticsPolicy, RowGroupMetaData,
 };
 
-use crate::schema;
+use crate::compact::Compact;
+use crate::{metadata, schema};
 use offloom_protocol::manifest::Block;
 
 /// What a row group may take of a footer and of the page indexes before it: the default guest's
@@ -177,18 +178,21 @@ pub(crate) fn read_footer(
     Ok(metadata)
 }
 
-/// The bytes are a guest's: its schema is read with bounds, its statistics are left out, and should
-/// the reader panic on the rest, that is an error of theirs as well.
-fn decode(metadata: &[u8]) -> Result<ParquetMetaData, FooterError> {
+/// The bytes are a guest's: its schema is read with bounds, the rest is walked with bounds, its
+/// statistics are left out, and should the reader panic, that is an error of theirs as well.
+fn decode(footer: &[u8]) -> Result<ParquetMetaData, FooterError> {
     let malformed = |reason: String| FooterError::Malformed { reason };
-    let schema = schema::read(metadata).map_err(|error| malformed(error.to_string()))?;
+    let mut thrift = Compact::new(footer);
+    let schema = schema::read(&mut thrift).map_err(|error| malformed(error.to_string()))?;
+    metadata::check(&mut thrift, schema.num_columns() as u64)
+        .map_err(|error| malformed(error.to_string()))?;
     let options = ParquetMetaDataOptions::new()
         .with_schema(schema)
         .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll)
         .with_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll)
         .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll);
     std::panic::catch_unwind(|| {
-        ParquetMetaDataReader::decode_metadata_with_options(metadata, Some(&options))
+        ParquetMetaDataReader::decode_metadata_with_options(footer, Some(&options))
     })
     .map_err(|_panic| malformed("its reader gave up".to_owned()))?
     .map_err(|error| malformed(error.to_string()))

@@ -1,7 +1,7 @@
 //! Proves that an export is whole, and checks the end of a Parquet file while it is being written.
 //!
 //! Read in this order: `verification` (all steps of a proof), `consistency` (the manifest against
-//! itself), `footer` with `schema` (a file's footer against its blocks), `runs` (the rows of every
+//! itself), `footer` with `schema` and `metadata` (a file's footer against its blocks), `runs` (the rows of every
 //! shard), `column`, `pages` and `ranged` (one column, its pages, and ranges of an object), `compact`
 //! (the encoding of footers and page headers), `difference` (what a proof can find), `unproved` (what it
 //! could not check), `progress`.
@@ -10,6 +10,7 @@ mod compact;
 mod consistency;
 mod difference;
 mod footer;
+mod metadata;
 mod pages;
 mod progress;
 mod ranged;

@@ -35,9 +35,9 @@ pub(crate) enum SchemaError {
 }
 
 /// Reads the schema of a footer (`FileMetaData` of parquet.thrift, which begins with
-/// `1: i32 version` and `2: list<SchemaElement> schema`). Logical types are left out.
-pub(crate) fn read(footer: &[u8]) -> Result<SchemaDescPtr, SchemaError> {
-    let mut thrift = Compact::new(footer);
+/// `1: i32 version` and `2: list<SchemaElement> schema`), and leaves what follows it. Logical types are
+/// left out.
+pub(crate) fn read(thrift: &mut Compact<'_>) -> Result<SchemaDescPtr, SchemaError> {
     if thrift.field(0)? != Some((1, wire::I32)) {
         return Err(SchemaError::Beginning);
     }
@@ -52,7 +52,7 @@ pub(crate) fn read(footer: &[u8]) -> Result<SchemaDescPtr, SchemaError> {
     if count > MAX_ELEMENTS {
         return Err(SchemaError::TooLarge(count));
     }
-    let elements = (0..count).map(|_| element(&mut thrift)).collect::<Result<Vec<_>, _>>()?;
+    let elements = (0..count).map(|_| element(thrift)).collect::<Result<Vec<_>, _>>()?;
     let mut elements = elements.into_iter();
     let root = elements.next().ok_or(SchemaError::Beginning)?;
     let fields = children(&mut elements, root.children.unwrap_or(0), MAX_DEPTH)?;

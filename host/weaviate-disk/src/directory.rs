@@ -143,12 +143,12 @@ impl DataDirectory {
     }
 
     /// Those warnings that concern an export of `classes`, for readers who may not be allowed to know of
-    /// other classes.
+    /// other classes, nor of the tenants that a class lacks here.
     pub fn warnings_for_export<'a>(
         &self,
         classes: impl IntoIterator<Item = &'a Class>,
     ) -> Vec<String> {
-        warning::for_export(&self.warnings, classes)
+        warning::for_export(&self.warnings, classes, &self.classes)
     }
 
     /// The files of the shards of `class`, without reading rows. Headers and logs are read. Faults of a

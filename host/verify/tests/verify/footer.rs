@@ -335,6 +335,53 @@ fn a_group_with_two_thousand_million_children_reserves_no_memory_for_them() {
     assert!(matches!(refused, Err(FooterError::Malformed { .. })), "{refused:?}");
 }
 
+/// A footer of one column and these fields after its schema.
+fn footer_of(fields: &[u8]) -> Bytes {
+    let nested = nested_schema(1);
+    let end_of_schema = nested.len() - 8 - 5;
+    let mut metadata = [&nested[..end_of_schema], fields, &[0]].concat();
+    metadata.extend((metadata.len() as u32).to_le_bytes());
+    metadata.extend(b"PAR1");
+    metadata.into()
+}
+
+fn assert_malformed(fields: &[u8], words: &str) {
+    match check_parquet_footer(4, &[footer_of(fields)], &[]) {
+        Err(FooterError::Malformed { reason }) => assert!(reason.contains(words), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// No rows and no row groups.
+const EMPTY: [u8; 4] = [0x16, 0, 0x19, 0x0C];
+
+#[test]
+fn lists_that_say_more_than_they_should_reserve_no_memory_and_take_no_time() {
+    assert_eq!(check_parquet_footer(4, &[footer_of(&EMPTY)], &[]), Ok(()));
+    // A list of two million structs of a byte each: row groups, then key-value metadata.
+    let two_million = [0xFC, 0x80, 0x89, 0x7A];
+    let zeros = vec![0; 2_000_000];
+    let row_groups = [&[0x16, 0, 0x19][..], &two_million, &zeros].concat();
+    assert_malformed(&row_groups, "2000000 columns together, more than 500000");
+    let key_values = [&EMPTY[..], &[0x19], &two_million, &zeros].concat();
+    assert_malformed(&key_values, "a list has 2000000 elements, more than 10000");
+    // Two thousand million booleans without a byte of their own, in a field that is unknown.
+    let booleans = [0xF1, 0xFF, 0xFF, 0xFF, 0xFF, 0x07];
+    assert_malformed(&[&EMPTY[..], &[0xF9], &booleans].concat(), "wire type 1");
+    // The same in 9,000 lists.
+    let lists = [&EMPTY[..], &[0xF9, 0xF9, 0xA8, 0x46], &booleans.repeat(9_000)].concat();
+    assert_malformed(&lists, "wire type 1");
+}
+
+/// Otherwise the library would read fields where this host saw a text.
+#[test]
+fn fields_of_another_type_or_with_an_id_beyond_16_bits_are_refused() {
+    // `3: num_rows` as text of one byte.
+    assert_malformed(&[0x18, 1, 0, 0x19, 0x0C], "wire type 8 in field 3");
+    // A field 65,540, of which 16 bits are a 4.
+    assert_malformed(&[0x16, 0, 0x09, 0x88, 0x80, 0x08, 0x0C], "in field 65540");
+}
+
 /// Footers of another writer (parquet-go, with page indexes): upstream's own exports.
 #[test]
 fn upstreams_files_fit_their_row_groups() {

@@ -1,5 +1,9 @@
 //! What was guessed, skipped or contradictory when a data directory was opened.
-use std::{collections::HashSet, fmt, path::PathBuf};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    path::PathBuf,
+};
 
 use super::class::Class;
 use crate::schema::{ReadFrom, SchemaWarning};
@@ -24,9 +28,12 @@ impl Examples {
     }
 }
 
-/// `1 shard (a) is`, or `7 shards (a, b, c, d, e and 2 more) are`.
+/// `1 shard (a) is`, or `7 shards (a, b, c, d, e and 2 more) are`; without any, `some shards are`.
 impl fmt::Display for Examples {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.total == 0 {
+            return formatter.write_str("some shards are");
+        }
         let (noun, verb) = if self.total == 1 { ("shard", "is") } else { ("shards", "are") };
         write!(formatter, "{} {noun} ({}", self.total, self.first.join(", "))?;
         let more = self.total.saturating_sub(self.first.len());
@@ -236,13 +243,21 @@ impl fmt::Display for Warning {
 
 /// Those of `warnings` that concern an export of `classes`, as text for its readers, who may not be
 /// allowed to know of other classes: warnings that name another class are left out, and so are
-/// reasons that could name one.
+/// reasons that could name one. Where only some tenants of a class are exported, no shard is named: it
+/// may be another tenant. `all` are the classes with all their tenants.
 pub(crate) fn for_export<'a>(
     warnings: &[Warning],
     classes: impl IntoIterator<Item = &'a Class>,
+    all: &[Class],
 ) -> Vec<String> {
+    let shards: HashMap<&str, usize> =
+        all.iter().map(|class| (&*class.name, class.shards.len())).collect();
     let (mut names, mut directories) = (HashSet::new(), HashSet::new());
+    let mut of_some_tenants = HashSet::new();
     for class in classes {
+        if shards.get(&*class.name).is_some_and(|all| class.shards.len() < *all) {
+            of_some_tenants.insert(&*class.name);
+        }
         names.insert(&*class.name);
         directories.insert(&*class.directory);
     }
@@ -262,7 +277,12 @@ pub(crate) fn for_export<'a>(
         }
         other => other.to_string(),
     };
-    warnings.iter().filter(|warning| is_exported(warning.named())).map(text).collect()
+    let anonymous = |warning: &Warning| match warning.named() {
+        Named::Class(class) if of_some_tenants.contains(class) => warning.without_shards(),
+        _ => Some(warning.clone()),
+    };
+    let exported = warnings.iter().filter(|warning| is_exported(warning.named()));
+    exported.filter_map(anonymous).map(|warning| text(&warning)).collect()
 }
 
 /// The class that a warning names.
@@ -276,6 +296,31 @@ enum Named<'a> {
 }
 
 impl Warning {
+    /// The same without names and numbers of shards; `None` if nothing would be left.
+    fn without_shards(&self) -> Option<Warning> {
+        let mut anonymous = self.clone();
+        match &mut anonymous {
+            Warning::ShardsNotInSchema { shards, .. }
+            | Warning::OlderLives { shards, .. }
+            | Warning::LivesUnknown { shards, .. }
+            | Warning::ShardsMissing { shards, .. }
+            | Warning::ShardsMisplaced { shards, .. }
+            | Warning::ShardsElsewhere { shards, .. }
+            | Warning::CopiesMisplaced { shards, .. }
+            | Warning::CopiesMissing { shards, .. } => *shards = Examples::default(),
+            // Who asks for tenants knows that there are some.
+            Warning::MultiTenancyGuessed { .. } => return None,
+            Warning::ClassNameGuessed { .. }
+            | Warning::ClassNotInSchema { .. }
+            | Warning::ServerSchema { .. }
+            | Warning::SchemasDiffer { .. }
+            | Warning::Schema(_)
+            | Warning::NoShards { .. }
+            | Warning::UnknownDirectory { .. } => {}
+        }
+        Some(anonymous)
+    }
+
     fn named(&self) -> Named<'_> {
         match self {
             Warning::ClassNameGuessed { name: class, .. }
@@ -310,6 +355,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::catalog::class::{Attribution, Shard};
 
     fn class(name: &str) -> Class {
         Class {
@@ -354,8 +400,33 @@ mod tests {
     fn a_warning_that_names_another_class_is_not_for_the_export() {
         let all = [naming("Secret"), naming("Note")].concat();
         let kept: Vec<String> = naming("Note").iter().map(ToString::to_string).collect();
-        assert_eq!(for_export(&all, [&class("Note"), &class("Target")]), kept);
-        assert!(for_export(&all, [&class("Notes")]).is_empty());
+        assert_eq!(for_export(&all, [&class("Note"), &class("Target")], &[]), kept);
+        assert!(for_export(&all, [&class("Notes")], &[]).is_empty());
+    }
+
+    #[test]
+    fn an_export_of_some_tenants_names_no_others() {
+        let mut shards = Examples::default();
+        shards.add("other-tenant");
+        let warnings = [
+            Warning::ShardsMisplaced { class: "Note".to_owned(), shards },
+            Warning::MultiTenancyGuessed { class: "Note".to_owned(), shard: "other-tenant".into() },
+        ];
+        let shard = |name: &str| Shard {
+            name: name.into(),
+            status: None,
+            skip_reason: None,
+            fault: None,
+            attribution: Attribution::Schema,
+            locations: Box::new([]),
+        };
+        let of = |shards: Vec<_>| Class { shards: shards.into(), ..class("Note") };
+        let all = [of(vec![shard("mine"), shard("other-tenant")])];
+        assert!(for_export(&warnings, &all, &all).concat().contains("other-tenant"));
+        let texts = for_export(&warnings, [&of(vec![shard("mine")])], &all);
+        assert_eq!(texts.len(), 1);
+        assert!(texts[0].starts_with("class Note: some shards are on disk, although"), "{texts:?}");
+        assert!(!texts.concat().contains("other-tenant"), "{texts:?}");
     }
 
     #[test]
@@ -373,7 +444,7 @@ mod tests {
                 first: 7,
             }),
         ];
-        let texts = for_export(&warnings, [&class("Note")]);
+        let texts = for_export(&warnings, [&class("Note")], &[]);
         assert_eq!(texts.len(), 3);
         assert_eq!(
             texts[0],
