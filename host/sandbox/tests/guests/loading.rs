@@ -284,7 +284,8 @@ async fn an_entry_of_another_guest_is_not_run() {
     let open = async |component: &[u8]| {
         let guest = Sandbox::new(config(dir.path())).unwrap().load_exporter(component).unwrap();
         let schema = Schema::of_class("Article", false, None);
-        let error = guest.for_export().open(&schema, &options(&[]), 1).await.map(|_| ()).unwrap_err();
+        let error =
+            guest.for_export().open(&schema, &options(&[]), 1).await.map(|_| ()).unwrap_err();
         (guest.digest().to_owned(), error.to_string())
     };
     let said = [open(&components[0]).await, open(&components[1]).await];
