@@ -161,3 +161,33 @@ fn class_transfers(
     };
     planned.classes.iter().map(transfer).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_runs_where_guests_run_and_ends_with_its_caller() {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let guests = builder.worker_threads(1).thread_name("guests").build().unwrap();
+        let workers = Workers::new(1, guests.handle().clone());
+        let name = workers.call(async { std::thread::current().name().map(str::to_owned) }).await;
+        assert_eq!(name.unwrap().as_deref(), Some("guests"));
+
+        let (held, ended) = tokio::sync::oneshot::channel::<()>();
+        let endless = workers.call(async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+        tokio::select! {
+            biased;
+            _ = endless => {}
+            () = tokio::task::yield_now() => {}
+        }
+        // It was dropped, and so is what it held; its turn is free.
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(60), ended).await;
+        assert!(ended.unwrap().is_err());
+        workers.call(async {}).await.unwrap();
+        guests.shutdown_background();
+    }
+}
