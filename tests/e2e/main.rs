@@ -4,6 +4,7 @@
 mod api_options;
 mod attacks;
 mod bad_data;
+mod bombs;
 mod class_definition;
 mod class_faults;
 mod cluster;
