@@ -16,6 +16,7 @@ mod documents;
 mod durability;
 mod exit_status;
 mod filters;
+mod forged;
 mod golden;
 mod guests;
 mod history;
