@@ -4,6 +4,7 @@
 mod api_options;
 mod attacks;
 mod bad_data;
+mod bombs;
 mod class_definition;
 mod class_faults;
 mod cluster;
@@ -16,6 +17,7 @@ mod documents;
 mod durability;
 mod exit_status;
 mod filters;
+mod forged;
 mod golden;
 mod guests;
 mod history;

@@ -1,0 +1,116 @@
+//! Rows that are not the stored ones.
+use std::sync::{Mutex, PoisonError};
+
+use crate::Rows;
+use crate::bindings::offloom::export::source::Cursor;
+use crate::bindings::offloom::export::types::{Error, RowBatch, Values};
+
+/// Bytes of an id.
+const ID: usize = 16;
+
+/// Ids of the first batch that this instance read.
+static FIRST_IDS: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// The rows of one block, forged.
+pub(crate) struct ForgedRows<'a> {
+    cursor: &'a Cursor,
+    forgery: &'a str,
+    /// Rows that the host handed out.
+    pub(crate) handed_out: u64,
+    batches: u64,
+    again: Option<RowBatch>,
+}
+
+impl<'a> ForgedRows<'a> {
+    pub(crate) fn new(cursor: &'a Cursor, forgery: &'a str) -> ForgedRows<'a> {
+        ForgedRows { cursor, forgery, handed_out: 0, batches: 0, again: None }
+    }
+
+    fn read(&mut self, max_rows: u32, max_bytes: u32) -> Result<Option<RowBatch>, Error> {
+        let batch = self.cursor.next(max_rows, max_bytes)?;
+        self.handed_out =
+            self.handed_out.saturating_add(batch.as_ref().map_or(0, |rows| rows.row_count.into()));
+        Ok(batch)
+    }
+}
+
+impl Rows for ForgedRows<'_> {
+    fn next(&mut self, max_rows: u32, max_bytes: u32) -> Result<Option<RowBatch>, Error> {
+        if let Some(again) = self.again.take() {
+            return Ok(Some(again));
+        }
+        let is_first = self.batches == 0;
+        self.batches = self.batches.saturating_add(1);
+        if is_first && matches!(self.forgery, "rows-dropped" | "rows-dropped-in-secret") {
+            self.read(1, 1)?;
+        }
+        let Some(mut batch) = self.read(max_rows, max_bytes)? else { return Ok(None) };
+        if is_first {
+            forge(self.forgery, &mut batch);
+        }
+        if is_first && self.forgery == "rows-twice" {
+            self.again = Some(batch.clone());
+        }
+        Ok(Some(batch))
+    }
+}
+
+/// Forges the first batch of a block.
+fn forge(forgery: &str, batch: &mut RowBatch) {
+    for (index, column) in batch.columns.iter_mut().enumerate() {
+        match (&mut column.values, forgery) {
+            (Values::FixedWidth(ids), _) if index == 0 => forge_ids(forgery, ids),
+            (Values::Int64(times), "values-altered") => {
+                for time in times {
+                    *time = time.saturating_add(1);
+                }
+            }
+            // The first text is the tenant.
+            (Values::VariableWidth(tenants), "tenant-altered") if index == 1 => {
+                tenants.bytes.fill(b'~');
+            }
+            _ => {}
+        }
+    }
+}
+
+fn forge_ids(forgery: &str, ids: &mut Vec<u8>) {
+    match forgery {
+        // The second row is not the first nor, in the tests, the last of its run.
+        "ids-doubled" => {
+            if let Some((first, rest)) = ids.split_first_chunk::<ID>()
+                && let Some((second, _)) = rest.split_first_chunk::<ID>()
+            {
+                debug_assert_ne!(first, second);
+                *ids = [&first[..], first, rest.get(ID..).unwrap_or_default()].concat();
+            }
+        }
+        "ids-swapped" => {
+            let rows: Vec<&[u8]> = ids.chunks(ID).collect();
+            if let [first, second, third, rest @ ..] = rows.as_slice() {
+                *ids = [first, third, second]
+                    .into_iter()
+                    .chain(rest)
+                    .copied()
+                    .collect::<Vec<_>>()
+                    .concat();
+            }
+        }
+        "ids-of-another-class" => {
+            for (number, id) in ids.chunks_mut(ID).enumerate() {
+                id.copy_from_slice(&(u128::MAX / 3).saturating_add(number as u128).to_be_bytes());
+            }
+        }
+        "ids-of-another-block" => {
+            let mut first = FIRST_IDS.lock().unwrap_or_else(PoisonError::into_inner);
+            if first.is_empty() {
+                first.clone_from(ids);
+            } else {
+                for (id, other) in ids.chunks_mut(ID).zip(first.chunks(ID).cycle()) {
+                    id.copy_from_slice(other);
+                }
+            }
+        }
+        _ => {}
+    }
+}
