@@ -123,4 +123,10 @@ impl Note {
     }
 }
 
-crate::bindings::export!(Forger with_types_in crate::bindings);
+/// What wit-bindgen generates: functions by the names that the host calls.
+#[allow(unsafe_code)]
+mod exported {
+    use super::Forger;
+
+    crate::bindings::export!(Forger with_types_in crate::bindings);
+}
