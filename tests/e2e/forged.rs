@@ -42,7 +42,7 @@ const FORGERIES: &[(&str, Outcome)] = &[
     // Rows that are not the stored ones.
     ("ids-doubled", Found(" occurs twice, in shard ")),
     ("ids-swapped", Found(" comes after ")),
-    ("ids-of-another-class", Found("the first row ")),
+    ("ids-of-another-class", Found("its first id is 55555555-5555-5555-5555-555555555555, not ")),
     ("values-altered", Unnoticed),
 ];
 
