@@ -219,7 +219,7 @@ impl GuestFile for HostileFile {
                     block.write(&dump::rows(&batch))?;
                 }
                 // As often as it likes, and once more than it may.
-                while rows.next(u32::MAX, u32::MAX)?.is_some() {
+                if rows.next(u32::MAX, u32::MAX)?.is_some() {
                     return Err(Error::Other("rows after the end".to_owned()));
                 }
                 return Ok(of_rows(read));
