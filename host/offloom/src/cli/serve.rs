@@ -21,10 +21,6 @@ pub struct ServeArgs {
     config: Option<PathBuf>,
 }
 
-/// Guests keep all cores busy, and a request needs one for a moment. Without other work they lose nothing.
-#[cfg(target_os = "linux")]
-const GUEST_NICENESS: i32 = 10;
-
 /// Runs the server until a signal.
 pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = args.settings.over(args.config.as_deref())?;
@@ -33,7 +29,6 @@ pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let guests = builder
         .worker_threads(usize::from(config.scheduler.workers))
         .thread_name("guest")
-        .on_thread_start(give_way)
         .enable_all()
         .build()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -43,16 +38,3 @@ pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
     ended.map(|()| ExitCode::SUCCESS)
 }
-
-/// Lets other threads, and other programs of the machine, run before this thread.
-#[cfg(target_os = "linux")]
-fn give_way() {
-    // Linux has a priority for each thread, and this asks for the calling one.
-    if let Err(error) = rustix::process::setpriority_process(None, GUEST_NICENESS) {
-        tracing::debug!(%error, "guests run with the priority of the service");
-    }
-}
-
-/// Elsewhere only whole processes have a priority.
-#[cfg(not(target_os = "linux"))]
-fn give_way() {}
