@@ -10,7 +10,7 @@ use ureq::Agent;
 use crate::program::program;
 
 /// How long an export of a test may take; most take milliseconds.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A server on a port that the system chose. It is killed when this goes.
 pub struct Server {
