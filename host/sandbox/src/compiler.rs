@@ -173,7 +173,7 @@ fn no_memory(limits: &SandboxLimits) -> SandboxError {
 fn last_words(child: &mut Child) -> String {
     let mut words = Vec::new();
     if let Some(stderr) = child.stderr.take() {
-        // Without its last words, its status says enough.
+        // The exit status alone is an error too.
         let _ = stderr.take(MAX_WORDS_BYTES).read_to_end(&mut words);
     }
     String::from_utf8_lossy(&words).into_owned()

@@ -76,7 +76,8 @@ pub struct SandboxLimits {
     pub handles: usize,
     /// Resources that the host holds for a guest at once. Default 256.
     pub resources: usize,
-    /// Processor time, the host's work for the guest included, between two calls that move rows or bytes. Default 10 s.
+    /// Processor time, the host's work for the guest included, between two calls that move rows or
+    /// bytes. Default 10 s.
     pub cpu_between_moves: Duration,
     /// Processor time of all instances of an export, the host's work for them included; `None` for any.
     /// Default 1 h.
