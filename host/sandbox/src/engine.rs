@@ -54,8 +54,8 @@ impl Sandbox {
     }
 
     /// Checks a component and compiles it in a child process, or takes it from the cache. Blocks, for
-    /// seconds when the cache does not have it. Load a guest once and call [`ExporterGuest::for_export`] for each
-    /// export.
+    /// seconds when the cache does not have it. Load a guest once and call [`ExporterGuest::for_export`]
+    /// for each export.
     pub fn load_exporter(&self, component: &[u8]) -> Result<ExporterGuest, SandboxError> {
         component::check(component, &self.limits)?;
         let digest = digest_of(component);

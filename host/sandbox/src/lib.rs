@@ -4,8 +4,9 @@
 //! `compiler` and `compile_guest` (the process that compiles, seen from outside and from within),
 //! `cache` and `config`; `exporter` and `encoder` (the calls into a guest), `instance` (one instance,
 //! and how its calls end), `v0_1` (the contract: `linker` with `wasi` names everything that a guest can
-//! call; `cursor`, `sink` and `codec` do the work), `state` with `compressor` (what belongs to one instance), `clock` (its processor time), `log`,
-//! `limits`, `error`. Each imports only from those after it; `error` also uses `log` and `limits`.
+//! call; `cursor`, `sink` and `codec` do the work), `state` with `compressor` (what belongs to one
+//! instance), `clock` (its processor time), `log`, `limits`, `error`. Each imports only from those after
+//! it; `error` also uses `log` and `limits`.
 //!
 //! All async functions need a Tokio runtime with time enabled.
 mod cache;

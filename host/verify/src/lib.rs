@@ -1,10 +1,10 @@
 //! Proves that an export is whole, and checks the end of a Parquet file while it is being written.
 //!
 //! Read in this order: `verification` (all steps of a proof), `consistency` (the manifest against
-//! itself), `footer` with `schema` and `metadata` (a file's footer against its blocks), `runs` (the rows of every
-//! shard), `column`, `pages` and `ranged` (one column, its pages, and ranges of an object), `compact`
-//! (the encoding of footers and page headers), `difference` (what a proof can find), `unproved` (what it
-//! could not check), `progress`.
+//! itself), `footer` with `schema` and `metadata` (a file's footer against its blocks), `runs` (the rows
+//! of every shard), `column`, `pages` and `ranged` (one column, its pages, and ranges of an object),
+//! `compact` (the encoding of footers and page headers), `difference` (what a proof can find), `unproved`
+//! (what it could not check), `progress`.
 mod column;
 mod compact;
 mod consistency;
