@@ -50,6 +50,8 @@ pub(crate) enum PageError {
          the values of its row group may have"
     )]
     TooLarge { offset: u64, bytes: i64, max_bytes: u64 },
+    #[error("the page at {offset} has {stored_bytes} bytes and levels of {levels_bytes:?} bytes")]
+    Levels { offset: u64, stored_bytes: i64, levels_bytes: [i64; 2] },
     #[error("a page says that it has {values} values, and its row group has {rows} rows")]
     Values { values: u64, rows: u64 },
     #[error("a page of the encoding {encoding} is damaged")]
@@ -117,6 +119,8 @@ pub(crate) struct BoundedPages {
     /// What an open page takes besides its bytes: what was read ahead, and values that were decoded.
     overhead_bytes: u64,
     nullable: bool,
+    /// Whether a dictionary came; the library panics at pages that need one without.
+    has_dictionary: bool,
     share: OpenShare,
 }
 
@@ -144,6 +148,7 @@ impl BoundedPages {
             overhead_bytes,
             max_page_bytes: values_bytes.saturating_add(PAGE_OVERHEAD_BYTES).min(MAX_PAGE_BYTES),
             nullable: chunk.column_descr().max_def_level() > 0,
+            has_dictionary: false,
             share: OpenShare { all: open.clone(), bytes: 0 },
         })
     }
@@ -169,15 +174,26 @@ impl BoundedPages {
         }
         let max_bytes = self.max_page_bytes;
         // Compressed bytes can be a little more than the bytes themselves.
-        let bytes = header.unpacked_bytes.max(header.stored_bytes.saturating_sub(1024));
-        if bytes > max_bytes.cast_signed() || header.unpacked_bytes < 0 {
+        let bytes = match header.unpacked_bytes {
+            negative @ ..0 => negative,
+            bytes => bytes.max(header.stored_bytes.saturating_sub(1024)),
+        };
+        if !(0..=max_bytes.cast_signed()).contains(&bytes) {
             return Err(PageError::TooLarge { offset, bytes, max_bytes }.into());
+        }
+        // The library adds them and looks for values after them.
+        let PageHeader { unpacked_bytes, stored_bytes, levels_bytes, .. } = header;
+        let [definition, repetition] = levels_bytes;
+        let together = definition.saturating_add(repetition);
+        if definition < 0 || repetition < 0 || together > unpacked_bytes.min(stored_bytes) {
+            return Err(PageError::Levels { offset, stored_bytes, levels_bytes }.into());
         }
         Ok(Some(header))
     }
 
     /// Moves behind the page of `header`.
     fn pass(&mut self, header: &PageHeader) {
+        self.has_dictionary |= header.is_dictionary;
         let stored_bytes = u64::try_from(header.stored_bytes).unwrap_or(0);
         self.next = self.next.saturating_add(header.header_bytes).saturating_add(stored_bytes);
     }
@@ -189,9 +205,12 @@ impl BoundedPages {
         }
         let encoding = page.encoding();
         match encoding {
-            Encoding::PLAIN | Encoding::RLE_DICTIONARY => Ok(()),
+            Encoding::PLAIN => Ok(()),
             #[allow(deprecated)]
-            Encoding::PLAIN_DICTIONARY => Ok(()),
+            Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY => {
+                let is_read = self.has_dictionary || !page.is_data_page();
+                if is_read { Ok(()) } else { Err(PageError::Damaged { encoding }) }
+            }
             Encoding::DELTA_LENGTH_BYTE_ARRAY => {
                 let data = values_of(page, self.nullable);
                 let count = data.as_deref().and_then(delta_count);
@@ -290,10 +309,15 @@ struct PageHeader {
     header_bytes: u64,
     /// Whether it is that of a data page or a dictionary.
     is_known: bool,
+    /// Whether it is that of a dictionary.
+    is_dictionary: bool,
     /// `2: uncompressed_page_size`.
     unpacked_bytes: i64,
     /// `3: compressed_page_size`.
     stored_bytes: i64,
+    /// `5: definition_levels_byte_length` and `6: repetition_levels_byte_length` of `DataPageHeaderV2`,
+    /// which are part of both sizes.
+    levels_bytes: [i64; 2],
 }
 
 /// In a table of fields: a boolean, whose value is its wire type.
@@ -321,10 +345,17 @@ impl PageHeader {
                 (1 | 4, wire::I32) => drop(thrift.zigzag()?),
                 (2, wire::I32) => header.unpacked_bytes = thrift.zigzag()?,
                 (3, wire::I32) => header.stored_bytes = thrift.zigzag()?,
-                (5, wire::STRUCT) => fields(&mut thrift, DATA_PAGE)?,
+                (5, wire::STRUCT) => drop(fields(&mut thrift, DATA_PAGE)?),
                 (6, wire::STRUCT) => header.is_known = false,
-                (7, wire::STRUCT) => fields(&mut thrift, DICTIONARY_PAGE)?,
-                (8, wire::STRUCT) => fields(&mut thrift, DATA_PAGE_V2)?,
+                (7, wire::STRUCT) => {
+                    fields(&mut thrift, DICTIONARY_PAGE)?;
+                    header.is_dictionary = true;
+                }
+                (8, wire::STRUCT) => {
+                    let [_, _, _, _, definition, repetition, ..] =
+                        fields(&mut thrift, DATA_PAGE_V2)?;
+                    header.levels_bytes = [definition, repetition];
+                }
                 _ => return Err(wrong),
             }
             if !header.is_known {
@@ -341,12 +372,14 @@ impl PageHeader {
     }
 }
 
-/// Skips a struct that has only fields of these types.
-fn fields(thrift: &mut Compact<'_>, types: &[u8]) -> std::result::Result<(), CompactError> {
+/// The numbers in a struct that has only fields of these types, from field 1; 0 for what is none.
+fn fields(thrift: &mut Compact<'_>, types: &[u8]) -> std::result::Result<[i64; 8], CompactError> {
+    let mut numbers = [0; 8];
     let mut last_id = 0;
     while let Some((field, found)) = thrift.field(last_id)? {
         let wrong = CompactError::WireType { field, found };
-        let expected = usize::try_from(field.saturating_sub(1)).ok().and_then(|at| types.get(at));
+        let at = usize::try_from(field.saturating_sub(1)).unwrap_or(usize::MAX);
+        let expected = types.get(at);
         let fits = match expected {
             Some(&BOOL) => found == wire::TRUE || found == wire::FALSE,
             expected => expected == Some(&found),
@@ -356,11 +389,17 @@ fn fields(thrift: &mut Compact<'_>, types: &[u8]) -> std::result::Result<(), Com
         }
         match found {
             wire::STRUCT => statistics(thrift)?,
+            wire::I32 => {
+                let number = thrift.zigzag()?;
+                if let Some(place) = numbers.get_mut(at) {
+                    *place = number;
+                }
+            }
             _ => thrift.skip(found)?,
         }
         last_id = field;
     }
-    Ok(())
+    Ok(numbers)
 }
 
 /// Skips `Statistics`, whose values are single ones.
