@@ -1,10 +1,12 @@
-//! The authorizer without users: everybody may read everything.
+//! The service without users: everybody may do everything.
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use crate::{Action, Authorizer, Principal, Unauthenticated};
+use async_trait::async_trait;
 
-/// Allows everything to everybody. It exists only where no other machine can ask: on a loopback
-/// address and on the command line.
+use crate::{Action, Authenticator, Authorizer, Credentials, Policy, Principal, Unauthenticated};
+
+/// Takes everybody as the one anonymous principal. It exists only where no other machine can ask.
 #[derive(Debug)]
 pub struct Anonymous(());
 
@@ -13,20 +15,36 @@ impl Anonymous {
     pub fn on(listen: SocketAddr) -> Option<Anonymous> {
         listen.ip().is_loopback().then_some(Anonymous(()))
     }
+}
 
-    /// For the command line, where the rights of the process decide what can be read.
-    pub fn on_command_line() -> Anonymous {
-        Anonymous(())
+#[async_trait]
+impl Authenticator for Anonymous {
+    async fn authenticate(&self, _: Credentials<'_>) -> Result<Principal, Unauthenticated> {
+        Ok(Principal::anonymous())
     }
 }
 
-impl Authorizer for Anonymous {
-    fn authenticate(&self, _credentials: Option<&str>) -> Result<Principal, Unauthenticated> {
-        Ok(Principal { name: "anonymous".to_owned() })
+/// The policy without rules: every principal may do everything.
+#[derive(Debug, Clone, Copy)]
+pub struct AllowAll;
+
+impl Authorizer for AllowAll {
+    fn policy(&self) -> Arc<dyn Policy> {
+        Arc::new(AllowAll)
+    }
+}
+
+impl Policy for AllowAll {
+    fn permits(&self, _: &Principal, _: Action, _: &str) -> bool {
+        true
     }
 
-    fn permitted(&self, _: &Principal, _: Action, classes: &[String]) -> Vec<String> {
-        classes.to_vec()
+    fn permits_every_class(&self, _: &Principal, _: Action) -> bool {
+        true
+    }
+
+    fn permits_tenants(&self, _: &Principal, _: Action, _: &str, tenants: &[&str]) -> Vec<bool> {
+        vec![true; tenants.len()]
     }
 }
 

@@ -1,16 +1,28 @@
 //! The interface of everything that decides who may do what.
-use crate::{Action, Principal, Unauthenticated};
+use std::sync::Arc;
 
-/// Decides for the host. It answers per class, so that a request can be narrowed to the classes
-/// that its principal may read.
+use crate::{Action, Principal};
+
+/// Has the policy in force. A decision of several steps is made from one version of it.
 pub trait Authorizer: Send + Sync {
-    /// The principal of a request. `credentials` is the value of its `Authorization` header.
-    ///
-    /// # Errors
-    /// [`Unauthenticated`], which a client sees as status 401.
-    fn authenticate(&self, credentials: Option<&str>) -> Result<Principal, Unauthenticated>;
+    /// The policy of this moment.
+    fn policy(&self) -> Arc<dyn Policy>;
+}
 
-    /// Those of `classes` that the principal may act on, in the same order. Names are exact, but a
-    /// class of that name need not exist.
-    fn permitted(&self, principal: &Principal, action: Action, classes: &[String]) -> Vec<String>;
+/// One version of the rules. Names of classes are exact; a class or tenant of a name need not exist.
+pub trait Policy: Send + Sync {
+    /// Whether the principal may act on all of a class: every tenant, present and future.
+    fn permits(&self, principal: &Principal, action: Action, class: &str) -> bool;
+
+    /// Whether the principal may act on every class, present and future.
+    fn permits_every_class(&self, principal: &Principal, action: Action) -> bool;
+
+    /// For each of `tenants` whether the principal may act on it, in the same order and number.
+    fn permits_tenants(
+        &self,
+        principal: &Principal,
+        action: Action,
+        class: &str,
+        tenants: &[&str],
+    ) -> Vec<bool>;
 }
