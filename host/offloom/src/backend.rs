@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use offloom_protocol::error::StoreError;
 use offloom_protocol::store::Destination;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Settings of the backends.
-#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[derive(Debug, Clone, Default, Args, Deserialize, Serialize)]
 #[serde(default)]
 pub struct BackendConfig {
     /// The folder of the backend `filesystem`; without it there is no such backend

@@ -77,5 +77,6 @@ pub fn manifest(id: &str) -> Manifest {
         warnings: vec!["Article, shard s1: 3 bytes dropped from a log".to_owned()],
         partial: false,
         missing: Vec::new(),
+        tenants: BTreeMap::from([("Shelf".to_owned(), CoveredTenants::of(vec!["a".to_owned()]))]),
     }
 }
