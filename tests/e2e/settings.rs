@@ -32,7 +32,7 @@ macro_rules! observed {
 }
 
 observed! {
-    allowed_buckets, allowed_hosts, bucket, cache_dir, config, data_dir, filesystem_root, guest, guest_cpu_seconds,
+    allowed_buckets, allowed_hosts, bucket, cache_dir, config, data_dir, filesystem_root, grpc_listen, guest, guest_cpu_seconds,
     listen, log, max_exports, max_object_bytes, max_waiting, path, quarantine_raw, schema, shutdown_grace_seconds,
     state_dir, workers,
 }
@@ -136,6 +136,14 @@ fn listen(variable: &str) {
     let trial = Trial::new();
     let server = trial.serve(variable, "127.0.0.2:0");
     assert!(server.authority().starts_with("127.0.0.2:"), "{}", server.authority());
+}
+
+fn grpc_listen(variable: &str) {
+    let trial = Trial::new();
+    let server = trial.serve(variable, "127.0.0.2:0");
+    let address = server.grpc().unwrap();
+    assert!(address.starts_with("127.0.0.2:"), "{address}");
+    assert_eq!(crate::grpc::call(address, crate::grpc::CHECK, ""), "SERVING");
 }
 
 /// Which hosts are allowed is tested in `web_pages.rs`.
