@@ -1,4 +1,4 @@
-//! Real parts that tests run against: an S3 server (SeaweedFS) and a proxy that makes faults.
+//! Real parts that tests run against: an S3 server (SeaweedFS), a proxy that makes faults, and Weaviate.
 //!
 //! Every call blocks and works with or without a Tokio runtime around it; what is asynchronous runs
 //! on threads of this crate's own. A part that cannot do what it was asked panics and says why.
@@ -33,6 +33,8 @@ mod ports;
 mod proxy;
 mod runtime;
 mod seaweedfs;
+mod weaviate;
 
 pub use proxy::{Fault, Proxy, Requests};
 pub use seaweedfs::{Keys, SeaweedFs};
+pub use weaviate::{WEAVIATE_VERSION, Weaviate, WeaviateSettings};
