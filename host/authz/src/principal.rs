@@ -44,7 +44,7 @@ impl Principal {
 
 impl fmt::Display for Principal {
     /// As claims, the index and the log name it: `db:alice`, `oidc:alice`, `anonymous`, `command line`.
-    /// Policies have users in the same form (`docs/format/rbac.md`, Policy lines).
+    /// Policies have users in the same form (`docs/format/rbac.md` 2).
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             PrincipalKind::Anonymous => formatter.write_str("anonymous"),
