@@ -1,6 +1,10 @@
 //! The one who asks, and why a request may have none.
 use std::fmt;
 
+/// The placeholder that every role of a policy is assigned to (`docs/format/rbac.md` 2). Nobody may come
+/// in under that name.
+pub(crate) const NOBODY: &str = "wv_internal_empty";
+
 /// The one who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Principal {
