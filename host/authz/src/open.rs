@@ -215,7 +215,7 @@ fn warn_of_files(config: &AuthzConfig, data_dirs: &[PathBuf], warnings: &mut Vec
         ));
     }
     let users = first.join(USERS);
-    if !config.db_users && is_filled(&users) {
+    if !config.db_users && load_users(&users).is_ok_and(|(users, _)| !users.is_empty()) {
         warnings.push(format!(
             "{} has users that cannot come in: set AUTHENTICATION_DB_USERS_ENABLED=true to let them",
             users.display()

@@ -108,6 +108,11 @@ impl Users {
         Ok(Users { by_identifier: data.identifier_to_id.unwrap_or_default(), users, imported })
     }
 
+    /// Whether there is nobody. Weaviate writes such a file too.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
     /// Id and user of an identifier.
     pub(crate) fn of_identifier(&self, identifier: &str) -> Option<(&str, &User)> {
         let id = self.by_identifier.get(identifier)?;

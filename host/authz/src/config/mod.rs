@@ -35,8 +35,8 @@ pub struct AuthzConfig {
     pub policy_file: Option<PathBuf>,
     /// What a caller needs for an export.
     pub action: AuthorizationAction,
-    /// What the variables said.
-    described: Vec<DescribedSetting>,
+    /// What the variables said, for [`AuthzConfig::described`].
+    pub variables: Vec<DescribedSetting>,
 }
 
 /// What a caller needs for an export (`docs/format/rbac.md` 3.3).

@@ -29,14 +29,14 @@ impl AuthzConfig {
             admin_list: admin_list(&mut read)?,
             ..AuthzConfig::default()
         };
-        config.described = read.described;
+        config.variables = read.described;
         Ok(config)
     }
 
     /// What [`AuthzConfig::from_variables`] has read: each variable with its value and source. Those of
     /// a method that is off are left out.
     pub fn described(&self) -> &[DescribedSetting] {
-        &self.described
+        &self.variables
     }
 }
 

@@ -29,12 +29,14 @@ pub(super) enum HttpError {
 /// Why the settings make no client.
 #[derive(Debug, thiserror::Error)]
 pub enum OidcClientError {
-    /// The certificate is no PEM text.
-    #[error("AUTHENTICATION_OIDC_CERTIFICATE is no certificate in PEM form: {0}")]
-    Certificate(reqwest::Error),
+    /// The certificate is no PEM text, or of no form that TLS takes.
+    #[error(
+        "AUTHENTICATION_OIDC_CERTIFICATE is no certificate in PEM form: set it to the text of one"
+    )]
+    Certificate(#[source] reqwest::Error),
     /// TLS cannot be set up.
-    #[error("cannot set up TLS for the identity provider: {0}")]
-    Tls(reqwest::Error),
+    #[error("cannot set up TLS for the identity provider")]
+    Tls(#[source] reqwest::Error),
 }
 
 /// Asks the issuer.
@@ -50,11 +52,15 @@ impl OidcHttp {
             .timeout(ANSWER)
             .user_agent(concat!("offloom/", env!("CARGO_PKG_VERSION")));
         if let Some(pem) = &config.certificate {
-            let trusted =
-                Certificate::from_pem(pem.as_bytes()).map_err(OidcClientError::Certificate)?;
-            builder = builder.tls_certs_only([trusted]);
+            let trusted = Certificate::from_pem_bundle(pem.as_bytes());
+            builder = builder.tls_certs_only(trusted.map_err(OidcClientError::Certificate)?);
         }
-        Ok(OidcHttp(builder.build().map_err(OidcClientError::Tls)?))
+        // The text of a certificate is looked at here.
+        let failed = match &config.certificate {
+            Some(_) => OidcClientError::Certificate,
+            None => OidcClientError::Tls,
+        };
+        Ok(OidcHttp(builder.build().map_err(failed)?))
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, url: &Url) -> Result<T, HttpError> {

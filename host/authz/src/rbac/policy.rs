@@ -113,7 +113,7 @@ impl Policy for RbacPolicy {
     }
 
     /// casbin takes milliseconds for a decision, so it is asked for the principal's permissions once, and
-    /// these are matched with all tenants. `tests/policies` compares both ways.
+    /// these are matched with all tenants. A test below compares both ways.
     fn permits_tenants(
         &self,
         principal: &Principal,
@@ -186,4 +186,174 @@ fn resource_match(request: Dynamic, pattern: Dynamic, _namespace: Dynamic) -> Dy
 fn verb_match(request: Dynamic, pattern: Dynamic) -> Dynamic {
     let pattern = VERBS.get(&dynamic_to_str(&pattern));
     pattern.is_some_and(|pattern| pattern.is_match(&dynamic_to_str(&request))).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use proptest::prelude::*;
+    use proptest::sample::{select, subsequence};
+
+    use super::*;
+
+    const CLASSES: [&str; 6] = ["A", "AB", "Bc", "one:A", "two:AB", "a:b:A"];
+    const TENANTS: [&str; 9] = ["a", "ab", "b", "t1", "t2", "T_1-x", "*", "#", "a?b"];
+
+    fn resource() -> impl Strategy<Value = String> {
+        let whole = select(vec![
+            "*",
+            ".*",
+            "data/*",
+            "data/collections/.*",
+            "schema/collections/.*/shards/#",
+            "data/collections/A",
+            "backups/collections/A",
+            "wv_internal_empty",
+        ]);
+        let classes = select(vec![
+            "A", "AB", "A.*", ".*", "*", "(A|Bc)", "one:A", "one:.*", ".", "A|Bc", "{c}",
+        ]);
+        let tenants = select(vec![
+            "a", "b", "t1", "t.*", ".*", "*", "[ab]", "[^a]", "(a|t2)", "a|b", "t[0-9]+", "{t}",
+            "#", "a.b",
+        ]);
+        let objects = select(vec!["*", ".*", "x", "{o}"]);
+        let parts = (classes, tenants, objects).prop_map(|(class, tenant, object)| {
+            format!("data/collections/{class}/shards/{tenant}/objects/{object}")
+        });
+        prop_oneof![1 => whole.prop_map(str::to_owned), 4 => parts]
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        let role = || select(vec!["role:x", "role:y", "role:z"]);
+        let verbs = select(vec!["R", "C", "(C)|(R)", ".*", "U", "[RU]", "^R$"]);
+        let permission = (role(), resource(), verbs)
+            .prop_map(|(role, resource, verb)| format!("p, {role}, {resource}, {verb}, data\n"));
+        let subjects =
+            select(vec!["db:u", "oidc:u", "group:g", "group:h x", "db:v", "db:wv_internal_empty"]);
+        let assignment =
+            (subjects, role()).prop_map(|(subject, role)| format!("g, {subject}, {role}\n"));
+        let lines = |line| prop::collection::vec(line, 0..8);
+        (lines(permission.boxed()), lines(assignment.boxed()))
+            .prop_map(|(permissions, assignments)| [permissions, assignments].concat().concat())
+    }
+
+    fn principal() -> impl Strategy<Value = Principal> {
+        let kinds = select(vec![PrincipalKind::Db, PrincipalKind::Oidc, PrincipalKind::Anonymous]);
+        let names = select(vec!["u", "v", "w", NOBODY]);
+        let groups = subsequence(vec!["g", "h x", "i"], 0..3);
+        (kinds, names, groups).prop_map(|(kind, name, groups)| Principal {
+            kind,
+            name: name.to_owned(),
+            groups: groups.into_iter().map(str::to_owned).collect(),
+        })
+    }
+
+    fn policy(text: &str, action: AuthorizationAction) -> RbacPolicy {
+        RbacPolicy::new(Lines::parse(text.as_bytes()).unwrap(), action).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        /// The two ways to decide. The tenants are real names and some that only a mistake could make.
+        #[test]
+        fn matching_many_tenants_agrees_with_casbin(text in text(), principal in principal()) {
+            let policy = policy(&text, AuthorizationAction::Read);
+            for class in CLASSES {
+                let found = policy.permits_tenants(&principal, Action::Export, class, &TENANTS);
+                for (tenant, found) in TENANTS.iter().zip(found) {
+                    let enforced = policy.enforce(&principal, &objects(class, tenant), "R");
+                    prop_assert_eq!(found, enforced, "{} {} {} {}", text, principal, class, tenant);
+                }
+                if policy.permits_every_class(&principal, Action::Export) {
+                    prop_assert!(policy.permits(&principal, Action::Export, class), "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn managing_backups_asks_for_another_verb_for_each_action() {
+        let text = "p, role:x, backups/collections/A.*, C, backups\n\
+                    p, role:y, backups/collections/.*, (R)|(D), backups\n\
+                    g, db:u, role:x\ng, db:v, role:y";
+        let policy = policy(text, AuthorizationAction::ManageBackups);
+        let user = |name| Principal::new(PrincipalKind::Db, name);
+        for (name, action, class, expected, every) in [
+            ("u", Action::Export, "AB", true, false),
+            ("u", Action::Export, "B", false, false),
+            ("u", Action::Status, "AB", false, false),
+            ("v", Action::Export, "AB", false, false),
+            ("v", Action::Status, "AB", true, true),
+            ("v", Action::Cancel, "one:AB", true, true),
+        ] {
+            let user = user(name);
+            assert_eq!(policy.permits(&user, action, class), expected, "{name} {action:?} {class}");
+            assert_eq!(policy.permits_tenants(&user, action, class, &["a", "b"]), [expected; 2]);
+            assert_eq!(policy.permits_every_class(&user, action), every, "{name} {action:?}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_for_some_classes_is_not_for_every_class() {
+        let user = Principal::new(PrincipalKind::Db, "u");
+        for (resource, expected) in [
+            ("*", true),
+            ("data/collections/*", true),
+            ("data/collections/.*/shards/.*/objects/.*", true),
+            ("data/collections/*/shards/*/objects/*", true),
+            // It matches the name `*`, and not every class.
+            ("data/collections/[^A].*/shards/.*/objects/.*", false),
+            ("data/collections/.*/shards/a/objects/.*", false),
+            ("data/collections/.*/shards/.*/objects/x", false),
+            ("schema/collections/.*", false),
+        ] {
+            let text = format!("p, role:x, {resource}, R, data\ng, db:u, role:x");
+            let policy = policy(&text, AuthorizationAction::Read);
+            assert_eq!(policy.permits_every_class(&user, Action::Status), expected, "{resource}");
+        }
+    }
+
+    /// Prints numbers and holds nothing to them.
+    #[test]
+    #[ignore = "a measurement"]
+    fn how_long_decisions_take() {
+        let names: Vec<String> = (0..100_000).map(|number| format!("tenant{number}")).collect();
+        let tenants: Vec<&str> = names.iter().map(String::as_str).collect();
+        let user = Principal::new(PrincipalKind::Db, "u");
+        let line = |role: usize, tenant: String| {
+            format!(
+                "p, role:r{role}, data/collections/A/shards/{tenant}/objects/.*, R, data\n\
+                 g, db:u, role:r{role}\n"
+            )
+        };
+        for (name, pattern) in [
+            ("exact tenants", "tenant{}"),
+            ("tenants by prefix", "tenant{}.*"),
+            ("tenants by an inner part", ".*nant.*{}x.*"),
+            ("alternatives", "(tenant{}|other{}|more{}x.*)"),
+        ] {
+            for (roles, lines) in [(1, 1_000), (1_000, 1_000), (1, 2_000)] {
+                let text: String = (0..lines)
+                    .map(|number| line(number % roles, pattern.replace("{}", &number.to_string())))
+                    .collect();
+                let begun = Instant::now();
+                let policy = policy(&text, AuthorizationAction::Read);
+                let loaded = begun.elapsed();
+                let begun = Instant::now();
+                let found = policy.permits_tenants(&user, Action::Export, "A", &tenants);
+                let decided = begun.elapsed();
+                let begun = Instant::now();
+                policy.permits(&user, Action::Export, "A");
+                let one = begun.elapsed();
+                let found = found.into_iter().filter(|found| *found).count();
+                println!(
+                    "{name}: {lines} lines, {roles} roles: loaded in {loaded:.0?}, {found} of 100000 \
+                     tenants in {decided:.0?}, one decision of casbin {one:.1?}"
+                );
+            }
+        }
+    }
 }
