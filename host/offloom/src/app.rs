@@ -22,7 +22,12 @@ use crate::terminal::{errln, outln};
 /// # Errors
 /// Everything that keeps the server from starting.
 pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyhow::Result<()> {
-    let users = config.users.open(config.api.listen)?;
+    let (users, sources, listen) =
+        (config.users.clone(), config.scheduler.sources.clone(), config.api.listen);
+    let users = tokio::task::spawn_blocking(move || users.open(&sources, listen)).await??;
+    for warning in &users.opened.warnings {
+        errln!("warning: {warning}");
+    }
     // Opening them here makes a bad path fail at start.
     let directories = Arc::new(config.scheduler.directories());
     let opening = Arc::clone(&directories);
@@ -44,9 +49,15 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
     let listener = TcpListener::bind(config.api.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.api.listen))?;
-    let scheduler =
-        Scheduler::new(config.scheduler, directories, guest, users.authorizer, index, workers)
-            .await?;
+    let scheduler = Scheduler::new(
+        config.scheduler,
+        directories,
+        guest,
+        users.opened.authorizer,
+        index,
+        workers,
+    )
+    .await?;
     let address = listener.local_addr()?;
     let state = ApiState {
         scheduler: scheduler.clone(),
@@ -54,7 +65,7 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
         quarantine_raw: config.api.quarantine_raw,
         request_timeout: api::server::REQUEST_TIMEOUT,
         own_hosts: OwnHosts::new(address, config.api.allowed_hosts, users.has_users),
-        authenticator: users.authenticator,
+        authenticator: users.opened.authenticator,
         client_text,
     };
     let stop = stop_signal()?;

@@ -273,8 +273,9 @@ impl ServerConfig {
 
 #[cfg(test)]
 mod tests {
+    use offloom_authz::AuthorizationAction;
+
     use super::*;
-    use crate::users::ActionSetting;
 
     fn file(text: &str) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -405,7 +406,7 @@ mod tests {
         assert!(backend.known().is_empty() && backend.path.is_empty());
         assert!(guest.guest.is_none() && guest.cache_dir.is_none());
         assert!(format!("{index:?}").contains("state_dir: None"));
-        assert_eq!(users.authorization.action, ActionSetting::Read);
+        assert_eq!(users.authorization.action, AuthorizationAction::Read);
         assert!(documented["authorization.action"].contains("; `read`"));
         assert!(users.authorization.policy_file.is_none());
         assert!(users.authentication.api_keys_file.is_none());

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use described::{DescribedSetting, SettingSource};
@@ -40,7 +40,7 @@ pub struct AuthzConfig {
 }
 
 /// What a caller needs for an export (`docs/format/rbac.md` 3.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthorizationAction {
     /// Reading the objects.
