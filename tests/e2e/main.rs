@@ -46,6 +46,7 @@ mod signals;
 mod stale_node;
 mod surroundings;
 mod tenants;
+mod users;
 mod weaviate_client;
 mod web_pages;
 mod workers;
