@@ -18,6 +18,8 @@ pub struct Server {
     address: String,
     grpc: Option<String>,
     agent: Agent,
+    /// What requests send as their credentials.
+    key: Option<String>,
 }
 
 /// What a server said to a request.
@@ -86,12 +88,29 @@ impl Server {
             .unwrap_or_else(|| panic!("the server did not start: {line:?}"))
             .to_owned();
         let agent = Agent::config_builder().http_status_as_error(false).build().new_agent();
-        Server { process, address, grpc, agent }
+        Server { process, address, grpc, agent, key: None }
     }
 
     /// `127.0.0.1:PORT` of its gRPC service, if it has one.
     pub fn grpc(&self) -> Option<&str> {
         self.grpc.as_deref()
+    }
+
+    /// Sends this key with the following requests.
+    pub fn log_in(&mut self, key: &str) {
+        self.key = Some(key.to_owned());
+    }
+
+    /// Sends no key with the following requests.
+    pub fn log_out(&mut self) {
+        self.key = None;
+    }
+
+    fn with_key<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.key {
+            Some(key) => request.header("authorization", format!("Bearer {key}")),
+            None => request,
+        }
     }
 
     /// What reads its log, if the command pipes it.
@@ -109,7 +128,7 @@ impl Server {
     }
 
     pub fn get(&self, path: &str) -> Answer {
-        answer(self.agent.get(format!("{}{path}", self.address)).call().unwrap())
+        answer(self.with_key(self.agent.get(format!("{}{path}", self.address))).call().unwrap())
     }
 
     /// A request that takes the server for this host.
@@ -125,7 +144,7 @@ impl Server {
     }
 
     pub fn delete(&self, path: &str) -> Answer {
-        answer(self.agent.delete(format!("{}{path}", self.address)).call().unwrap())
+        answer(self.with_key(self.agent.delete(format!("{}{path}", self.address))).call().unwrap())
     }
 
     pub fn post(&self, path: &str, body: &Value) -> Answer {
@@ -134,7 +153,7 @@ impl Server {
 
     /// A body that need not be JSON.
     pub fn post_text(&self, path: &str, body: &str) -> Answer {
-        let request = self.agent.post(format!("{}{path}", self.address));
+        let request = self.with_key(self.agent.post(format!("{}{path}", self.address)));
         answer(request.header("content-type", "application/json").send(body).unwrap())
     }
 

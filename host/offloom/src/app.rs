@@ -25,7 +25,12 @@ use crate::terminal::{errln, outln};
 /// # Errors
 /// Everything that keeps the server from starting.
 pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyhow::Result<()> {
-    let users = config.users.open(config.api.listen)?;
+    let (users, sources, listen) =
+        (config.users.clone(), config.scheduler.sources.clone(), config.api.listen);
+    let users = tokio::task::spawn_blocking(move || users.open(&sources, listen)).await??;
+    for warning in &users.opened.warnings {
+        errln!("warning: {warning}");
+    }
     // Opening them here makes a bad path fail at start.
     let directories = Arc::new(config.scheduler.directories());
     let opening = Arc::clone(&directories);
@@ -48,9 +53,15 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
         .await
         .with_context(|| format!("cannot listen on {}", config.api.listen))?;
     let grpc = api::grpc::listen(config.api.grpc_listen, users.has_users).await?;
-    let scheduler =
-        Scheduler::new(config.scheduler, directories, guest, users.authorizer, index, workers)
-            .await?;
+    let scheduler = Scheduler::new(
+        config.scheduler,
+        directories,
+        guest,
+        users.opened.authorizer,
+        index,
+        workers,
+    )
+    .await?;
     let address = listener.local_addr()?;
     let state = ApiState {
         scheduler: scheduler.clone(),
@@ -58,9 +69,9 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
         quarantine_raw: config.api.quarantine_raw,
         request_timeout: api::server::REQUEST_TIMEOUT,
         own_hosts: OwnHosts::new(address, config.api.allowed_hosts, users.has_users),
-        authenticator: users.authenticator,
+        authenticator: users.opened.authenticator,
         client_text,
-        open_id: None,
+        open_id: users.opened.oidc.map(Into::into),
     };
     let router = api::router(state)?;
     let stop = stop_signal()?;

@@ -273,9 +273,10 @@ impl ServerConfig {
 
 #[cfg(test)]
 mod tests {
+    use offloom_authz::AuthorizationAction;
+
     use super::*;
     use crate::api;
-    use crate::users::ActionSetting;
 
     fn file(text: &str) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -409,7 +410,7 @@ mod tests {
         assert!(guest.guest.is_none() && guest.cache_dir.is_none());
         assert_eq!(api.grpc_listen, None);
         assert!(format!("{index:?}").contains("state_dir: None"));
-        assert_eq!(users.authorization.action, ActionSetting::Read);
+        assert_eq!(users.authorization.action, AuthorizationAction::Read);
         assert!(documented["authorization.action"].contains("; `read`"));
         assert!(users.authorization.policy_file.is_none());
         assert!(users.authentication.api_keys_file.is_none());

@@ -85,6 +85,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Export(args) => block_on(cli::export::run(*args)),
         Command::Inspect(args) => cli::inspect::run(args),
+        Command::Config(args) => block_on(cli::config::run(args)),
         Command::Serve(args) => cli::serve::run(args),
         Command::Verify(args) => block_on(cli::verify::run(args)),
         Command::CompileGuest { limits } => {

@@ -1,12 +1,13 @@
 //! Users and their rights: the settings besides Weaviate's own variables, and what follows from both.
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use anyhow::bail;
-use clap::{Args, ValueEnum};
-use offloom_authz::{AllowAll, Anonymous, Authenticator, Authorizer};
+use anyhow::Context;
+use clap::Args;
+use offloom_authz::{AuthorizationAction, AuthzConfig, Opened, SettingSource};
 use serde::{Deserialize, Serialize};
+
+use crate::setting_sources::Setting;
 
 /// Settings of users and their rights.
 #[derive(Debug, Clone, Default, Args, Deserialize, Serialize)]
@@ -38,14 +39,15 @@ pub struct AuthenticationConfig {
 #[derive(Debug, Clone, Default, Args, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthorizationConfig {
-    /// Which right an export needs [default: read]
+    /// Which right an export needs: read (the objects of a class), or manage_backups, as Weaviate's own
+    /// export [default: read]
     #[arg(
         id = "authorization.action",
         long = "authorization-action",
         env = "OFFLOOM_AUTHORIZATION__ACTION",
         value_name = "ACTION"
     )]
-    pub action: ActionSetting,
+    pub action: AuthorizationAction,
     /// Roles and their users, in the form of Weaviate's policy.csv, in its place
     #[arg(
         id = "authorization.policy_file",
@@ -56,40 +58,41 @@ pub struct AuthorizationConfig {
     pub policy_file: Option<PathBuf>,
 }
 
-/// Which right an export needs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum ActionSetting {
-    /// To read the objects of a class
-    #[default]
-    Read,
-    /// To back the class up, as Weaviate's own export needs it
-    ManageBackups,
-}
-
 /// Who may use the service, and for what.
 pub struct Users {
-    /// Finds out who asks.
-    pub authenticator: Arc<dyn Authenticator>,
-    /// Decides who may do what.
-    pub authorizer: Arc<dyn Authorizer>,
-    /// Whether there are users: requests of others are refused.
+    /// What decides it.
+    pub opened: Opened,
+    /// Whether requests need credentials.
     pub has_users: bool,
+    /// Weaviate's variables for the methods that are on.
+    pub settings: Vec<Setting>,
 }
 
 impl UsersConfig {
-    /// Opens what the settings name, for a server that listens on `listen`.
+    /// Reads Weaviate's variables and opens what they and these settings name, for a server that listens
+    /// on `listen`. Blocking.
     ///
     /// # Errors
-    /// An address that other machines reach, without users.
-    pub fn open(&self, listen: SocketAddr) -> anyhow::Result<Users> {
-        let Some(anonymous) = Anonymous::on(listen) else {
-            bail!(
-                "{listen} can be reached by other machines, and there are no users: listen on 127.0.0.1"
-            );
+    /// What contradicts itself or cannot be read; an address that other machines reach, without users.
+    pub fn open(&self, data_dirs: &[PathBuf], listen: SocketAddr) -> anyhow::Result<Users> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let config = AuthzConfig::from_variables(&variable).context("users and rights")?;
+        let settings = config.described().iter().map(|described| Setting {
+            key: described.name.to_owned(),
+            value: described.value.clone(),
+            source: match described.source {
+                SettingSource::Variable(name) => name.to_owned(),
+                SettingSource::Default => "default".to_owned(),
+            },
+        });
+        let settings = settings.collect();
+        let config = AuthzConfig {
+            api_keys_file: self.authentication.api_keys_file.clone(),
+            policy_file: self.authorization.policy_file.clone(),
+            action: self.authorization.action,
+            ..config
         };
-        let (authenticator, authorizer) = (Arc::new(anonymous), Arc::new(AllowAll));
-        Ok(Users { authenticator, authorizer, has_users: false })
+        let opened = offloom_authz::open(&config, data_dirs, listen).context("users and rights")?;
+        Ok(Users { opened, has_users: config.has_users(), settings })
     }
 }
