@@ -159,16 +159,17 @@ impl SettingsFile<'_> {
     /// Refuses a key that no room has. Those of tables are checked where the table is read.
     fn refuse_unknown_keys(&self) -> anyhow::Result<()> {
         let command = ServerConfig::augment_args_for_update(Command::new(""));
-        let keys = command.get_arguments().map(|arg| arg.get_id().as_str());
         let mut known: Vec<&str> =
-            keys.map(|key| key.split_once('.').map_or(key, |(table, _)| table)).collect();
+            command.get_arguments().map(|arg| arg.get_id().as_str()).collect();
         known.push("data_dir");
         known.sort_unstable();
-        known.dedup();
+        let of_table = |known: &&str| known.split_once('.').map(|(table, _)| table.to_owned());
+        let tables: BTreeSet<String> = known.iter().filter_map(of_table).collect();
         let table =
             toml::de::DeTable::parse(self.text).map_err(|error| self.error(0, error.message()))?;
         for key in table.get_ref().keys() {
-            if !known.contains(&key.get_ref().as_ref()) {
+            if !known.contains(&key.get_ref().as_ref()) && !tables.contains(key.get_ref().as_ref())
+            {
                 let expected = known.join("`, `");
                 let message =
                     format!("unknown field `{}`, expected one of `{expected}`", key.get_ref());
