@@ -98,7 +98,7 @@ impl BackendConfig {
                     return Err(BackendError::Bucket { bucket, allowed });
                 }
                 let path = self.prefixed(path)?;
-                Ok(Destination::s3(bucket, &path)?)
+                Ok(Destination::bucket(Cloud::S3, bucket, &path)?)
             }
             _ => Err(self.not_available(backend)),
         }
