@@ -17,6 +17,8 @@ pub struct Server {
     process: Child,
     address: String,
     agent: Agent,
+    /// What requests send as their credentials.
+    key: Option<String>,
 }
 
 /// What a server said to a request.
@@ -79,7 +81,24 @@ impl Server {
             .unwrap_or_else(|| panic!("the server did not start: {line:?}"))
             .to_owned();
         let agent = Agent::config_builder().http_status_as_error(false).build().new_agent();
-        Server { process, address, agent }
+        Server { process, address, agent, key: None }
+    }
+
+    /// Sends this key with the following requests.
+    pub fn log_in(&mut self, key: &str) {
+        self.key = Some(key.to_owned());
+    }
+
+    /// Sends no key with the following requests.
+    pub fn log_out(&mut self) {
+        self.key = None;
+    }
+
+    fn with_key<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.key {
+            Some(key) => request.header("authorization", format!("Bearer {key}")),
+            None => request,
+        }
     }
 
     /// What reads its log, if the command pipes it.
@@ -97,7 +116,7 @@ impl Server {
     }
 
     pub fn get(&self, path: &str) -> Answer {
-        answer(self.agent.get(format!("{}{path}", self.address)).call().unwrap())
+        answer(self.with_key(self.agent.get(format!("{}{path}", self.address))).call().unwrap())
     }
 
     /// A request that takes the server for this host.
@@ -107,7 +126,7 @@ impl Server {
     }
 
     pub fn delete(&self, path: &str) -> Answer {
-        answer(self.agent.delete(format!("{}{path}", self.address)).call().unwrap())
+        answer(self.with_key(self.agent.delete(format!("{}{path}", self.address))).call().unwrap())
     }
 
     pub fn post(&self, path: &str, body: &Value) -> Answer {
@@ -116,7 +135,7 @@ impl Server {
 
     /// A body that need not be JSON.
     pub fn post_text(&self, path: &str, body: &str) -> Answer {
-        let request = self.agent.post(format!("{}{path}", self.address));
+        let request = self.with_key(self.agent.post(format!("{}{path}", self.address)));
         answer(request.header("content-type", "application/json").send(body).unwrap())
     }
 

@@ -1,6 +1,10 @@
 //! The one who asks, and why a request may have none.
 use std::fmt;
 
+/// The placeholder that every role of a policy is assigned to (`docs/format/rbac.md` 2). Nobody may come
+/// in under that name.
+pub(crate) const NOBODY: &str = "wv_internal_empty";
+
 /// The one who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Principal {
@@ -44,7 +48,7 @@ impl Principal {
 
 impl fmt::Display for Principal {
     /// As claims, the index and the log name it: `db:alice`, `oidc:alice`, `anonymous`, `command line`.
-    /// Policies have users in the same form (`docs/format/rbac.md`, Policy lines).
+    /// Policies have users in the same form (`docs/format/rbac.md` 2).
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             PrincipalKind::Anonymous => formatter.write_str("anonymous"),

@@ -1,61 +1,121 @@
-//! Which classes a principal may read. It is decided before an answer can show whether a class
-//! exists.
-use std::collections::HashSet;
+//! What a principal may export of a data directory. It is decided first, from one version of the
+//! policy, before an answer can show whether a class exists.
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
-use offloom_authz::{Action, Authorizer, Principal};
+use offloom_authz::{Action, Policy, Principal};
 use offloom_weaviate_disk::{Class, DataDirectory};
 
 use crate::scope::Scope;
 
-/// A principal that may not read what it asks for.
+/// A principal that may not read what it asks for. The texts do not show whether it exists.
 #[derive(Debug, thiserror::Error)]
 pub enum Forbidden {
-    /// The request names a class that the principal may not read, whether it exists or not.
+    /// The request names a class that the principal may not read, nor any tenant of it.
     #[error("not allowed to read class {0}")]
     Class(String),
+    /// The request names a tenant that the principal may not read.
+    #[error("not allowed to read tenant '{}' of class {class}", .tenant.escape_debug())]
+    Tenant {
+        /// Exact class name.
+        class: String,
+        /// The tenant.
+        tenant: String,
+    },
     /// The principal may read none of the classes.
     #[error("not allowed to read any class")]
     AnyClass,
-    /// The principal may not read every class of an export that it asks about.
-    #[error("not allowed to read every class of this export")]
-    EveryClass,
 }
 
-/// The classes of `directory` that the principal may read.
+/// What a principal may read of a data directory.
+pub struct Authorized {
+    /// The one who asks.
+    pub(crate) principal: Principal,
+    /// What is read.
+    pub(crate) directory: DataDirectory,
+    /// The classes that may be read, each with the tenants that may be.
+    pub(crate) readable: Vec<Class>,
+    /// Those of them of which only some tenants may be read.
+    pub(crate) narrowed: BTreeSet<String>,
+}
+
+impl Authorized {
+    /// What is read.
+    pub fn directory(&self) -> &DataDirectory {
+        &self.directory
+    }
+}
+
+/// Finds what the principal may read of `directory`, and makes sure that it is all that the scope
+/// names. Of a class without a right to all of it, the tenants remain that may be read. It asks the
+/// policy for each tenant, so it is not for a thread that answers requests.
 ///
 /// # Errors
-/// [`Forbidden::Class`] if the scope names another class, [`Forbidden::AnyClass`] if there are
-/// classes, and the principal may read none.
-pub fn readable_classes(
-    authorizer: &dyn Authorizer,
+/// [`Forbidden::Class`], [`Forbidden::Tenant`]; [`Forbidden::AnyClass`] if there is nothing that may be
+/// read, unless the principal may read everything and there is nothing.
+pub fn authorize(
+    policy: &dyn Policy,
     principal: &Principal,
-    directory: &DataDirectory,
+    directory: DataDirectory,
     scope: &Scope,
-) -> Result<Vec<Class>, Forbidden> {
-    let permitted = |names: &[String]| authorizer.permitted(principal, Action::Read, names);
-    let named: Vec<String> = scope.named_classes().into_iter().cloned().collect();
-    let allowed: HashSet<String> = permitted(&named).into_iter().collect();
-    if let Some(class) = named.iter().find(|name| !allowed.contains(*name)) {
-        return Err(Forbidden::Class(class.clone()));
+) -> Result<Authorized, Forbidden> {
+    let mut readable = Vec::new();
+    let mut narrowed = BTreeSet::new();
+    for class in directory.classes() {
+        if policy.permits(principal, Action::Export, &class.name) {
+            readable.push(class.clone());
+        } else if let Some(class) = with_permitted_tenants(policy, principal, class) {
+            narrowed.insert(class.name.to_string());
+            readable.push(class);
+        }
     }
-    let all = directory.classes();
-    let names: Vec<String> = all.iter().map(|class| class.name.to_string()).collect();
-    let allowed: HashSet<String> = permitted(&names).into_iter().collect();
-    if allowed.is_empty() && !all.is_empty() {
+    let known: HashSet<&str> = readable.iter().map(|class| &*class.name).collect();
+    for name in scope.named_classes() {
+        // One that may be read and does not exist is refused later, by that name.
+        if !known.contains(name.as_str()) && !policy.permits(principal, Action::Export, name) {
+            return Err(Forbidden::Class(name.clone()));
+        }
+    }
+    for (class, tenants) in scope.tenants.iter().filter(|(class, _)| narrowed.contains(*class)) {
+        let names: Vec<&str> = tenants.iter().map(String::as_str).collect();
+        let permitted = policy.permits_tenants(principal, Action::Export, class, &names);
+        if let Some((tenant, _)) = names.iter().zip(permitted).find(|(_, permitted)| !permitted) {
+            let (class, tenant) = (class.clone(), (*tenant).to_owned());
+            return Err(Forbidden::Tenant { class, tenant });
+        }
+    }
+    if readable.is_empty() && !policy.permits_every_class(principal, Action::Export) {
         return Err(Forbidden::AnyClass);
     }
-    Ok(all.iter().filter(|class| allowed.contains(&*class.name)).cloned().collect())
+    Ok(Authorized { principal: principal.clone(), directory, readable, narrowed })
 }
 
-/// Makes sure that the principal may read all of `classes`, those of an export.
-///
-/// # Errors
-/// [`Forbidden::EveryClass`].
-pub fn may_read_all(
-    authorizer: &dyn Authorizer,
+/// The class with those of its tenants that may be read; `None` without any.
+fn with_permitted_tenants(
+    policy: &dyn Policy,
     principal: &Principal,
-    classes: &[String],
-) -> Result<(), Forbidden> {
-    let allowed = authorizer.permitted(principal, Action::Read, classes);
-    if allowed.len() == classes.len() { Ok(()) } else { Err(Forbidden::EveryClass) }
+    class: &Class,
+) -> Option<Class> {
+    if !class.multi_tenant {
+        return None;
+    }
+    let names: Vec<&str> = class.shards.iter().map(|shard| &*shard.name).collect();
+    let permitted = policy.permits_tenants(principal, Action::Export, &class.name, &names);
+    let shards = class.shards.iter().zip(permitted).filter(|(_, permitted)| *permitted);
+    let shards: Arc<[_]> = shards.map(|(shard, _)| shard.clone()).collect();
+    (!shards.is_empty()).then(|| Class { shards, ..class.clone() })
+}
+
+/// Whether the principal may act on an export of `classes` that another one has created: it needs the
+/// right to all of each class. Those of an export of another server are not known while it runs.
+pub fn may_act_on_all(
+    policy: &dyn Policy,
+    principal: &Principal,
+    action: Action,
+    classes: Option<&[String]>,
+) -> bool {
+    match classes {
+        Some(classes) => classes.iter().all(|class| policy.permits(principal, action, class)),
+        None => policy.permits_every_class(principal, action),
+    }
 }

@@ -64,7 +64,8 @@ impl Planned {
             check_class_key(&planned.class.name)?;
         }
         let folder = self.destination.export_folder(&self.id)?;
-        let claim = Claim::new(self.id.clone(), owner(), env!("CARGO_PKG_VERSION").to_owned());
+        let claim = Claim::new(self.id.clone(), owner(), env!("CARGO_PKG_VERSION").to_owned())
+            .for_principal(self.principal.to_string());
         claim.take(&folder).await?;
         for planned in &self.classes {
             status.record(Event::ClassAnnounced {

@@ -1,11 +1,11 @@
 //! The story of one export, from a request to its one outcome. Nothing here knows of HTTP or of the
 //! command line. Both callers use these types, in this order:
 //!
-//! [`Request`] (what is asked for) -> [`Planned`] (authorized, store checked, classes chosen) ->
-//! [`Claimed`] (the id is taken) -> [`Ended`] (one outcome is committed).
+//! [`authorize`] (what may be read) -> [`Request`] (what is asked for) -> [`Planned`] (store checked,
+//! classes chosen) -> [`Claimed`] (the id is taken) -> [`Ended`] (one outcome is committed).
 //!
-//! Read the files in this order: `request`, `scope` (what a request covers), `authorize` (which
-//! classes may be read), `unreadable` (classes that cannot be), `plan` (which classes are exported), `claim` (the id is taken, and the
+//! Read the files in this order: `scope` (what a request covers), `authorize` (what may be
+//! read of it), `request`, `unreadable` (classes that cannot be), `plan` (which classes are exported), `claim` (the id is taken, and the
 //! steps from there to the end), `transfer` with `cutter` and `worker` (units become blocks),
 //! `file` with `quarantine` (blocks become files, bad objects are set aside), `outcome` (how the export and its shards ended), `definitions`
 //! (`schema.json`), `commit` (the manifest), `progress` (events, and what is shown of them).
@@ -23,7 +23,7 @@ mod scope;
 mod transfer;
 mod unreadable;
 
-pub use authorize::{Forbidden, may_read_all};
+pub use authorize::{Authorized, Forbidden, authorize, may_act_on_all};
 pub use claim::{ClaimError, Claimed};
 pub use commit::CommitError;
 pub use file::FileError;

@@ -199,6 +199,7 @@ impl Outcome {
             warnings,
             partial: !missing.is_empty(),
             missing,
+            tenants: planned.tenants,
             id: planned.id,
         };
         (manifest, self.error)

@@ -1,8 +1,9 @@
 //! Which classes are exported: the scope is checked against the classes that exist, then the guest
 //! chooses among them.
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use offloom_protocol::manifest::Missing;
+use offloom_authz::Principal;
+use offloom_protocol::manifest::{CoveredTenants, Missing};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 use offloom_rows::ObjectLimit;
@@ -62,6 +63,8 @@ pub struct PlannedClass {
 pub struct Planned {
     /// Id of the export, also the name of its folder.
     pub id: ExportId,
+    /// The one who asked for it.
+    pub principal: Principal,
     /// Where the folder is created.
     pub destination: Destination,
     /// What is read.
@@ -70,6 +73,8 @@ pub struct Planned {
     pub classes: Vec<PlannedClass>,
     /// What a partial export leaves out of them, and the classes that it leaves out.
     pub missing: Vec<Missing>,
+    /// Which tenants it covers of the classes of which it does not cover all.
+    pub tenants: BTreeMap<String, CoveredTenants>,
     /// This export's handle of the guest.
     pub guest: GuestRun,
     /// Options of the guest.
@@ -91,7 +96,15 @@ impl Planned {
     }
 }
 
-/// Checks the scope against `readable`, the classes of `directory` that may be read, estimates the
+/// What may be read of a data directory.
+pub(crate) struct Readable {
+    /// The classes, each with the tenants that may be read.
+    pub classes: Vec<Class>,
+    /// Those of them of which only some tenants may be read.
+    pub narrowed: BTreeSet<String>,
+}
+
+/// Checks the scope against `readable`, which is of `directory`, estimates the
 /// remaining ones, and lets the guest choose. An excluded class that does not exist is ignored. Classes
 /// of which nothing can be read are left out of a partial export.
 ///
@@ -99,7 +112,7 @@ impl Planned {
 /// [`PlanError`].
 pub(crate) async fn plan(
     directory: &DataDirectory,
-    readable: Vec<Class>,
+    readable: Readable,
     guest: &GuestRun,
     options: &GuestOptions,
     scope: Scope,
@@ -109,7 +122,8 @@ pub(crate) async fn plan(
     let (directory, limit) = (directory.clone(), guest.object_limit());
     // Names, classes and tenants may be many, so it is not for a thread that answers requests.
     let checking = move || candidates(&directory, &readable, &scope, limit);
-    let Candidates { classes, selection } = tokio::task::spawn_blocking(checking).await??;
+    let candidates = tokio::task::spawn_blocking(checking).await??;
+    let Candidates { classes, selection, some_tenants } = candidates;
     let offered: Vec<OfferedClass> = classes
         .iter()
         .map(|planned| OfferedClass {
@@ -125,22 +139,25 @@ pub(crate) async fn plan(
         return Err(PlanError::Nothing { reason: "the guest chose no class" });
     }
     let chosen = classes.into_iter().filter(|planned| chosen.contains(&*planned.class.name));
-    Ok(select_readable(chosen.collect(), allow_partial)?)
+    Ok(select_readable(chosen.collect(), &some_tenants, allow_partial)?)
 }
 
 /// What a guest chooses among.
 struct Candidates {
     classes: Vec<PlannedClass>,
     selection: Selection,
+    /// Those of which not all tenants are covered.
+    some_tenants: BTreeSet<String>,
 }
 
 /// The readable classes that the scope covers. Blocking.
 fn candidates(
     directory: &DataDirectory,
-    readable: &[Class],
+    readable: &Readable,
     scope: &Scope,
     limit: ObjectLimit,
 ) -> Result<Candidates, PlanError> {
+    let Readable { classes: readable, narrowed } = readable;
     let names: HashSet<&str> = readable.iter().map(|class| &*class.name).collect();
     let named = scope.named_classes();
     if let Some(class) = named.into_iter().find(|name| !names.contains(name.as_str())) {
@@ -167,7 +184,9 @@ fn candidates(
             PlannedClass { class, reading, objects_estimate: objects, raw_bytes }
         })
         .collect();
-    Ok(Candidates { classes, selection: selection_for_guest(&scope.classes, &names) })
+    let selection = selection_for_guest(&scope.classes, &names);
+    let some_tenants = narrowed.iter().chain(scope.tenants.keys()).cloned().collect();
+    Ok(Candidates { classes, selection, some_tenants })
 }
 
 /// Those of `classes` that the selection covers. Without a schema, the name of a class that cannot be
@@ -193,10 +212,13 @@ pub(crate) struct Selected {
     pub classes: Vec<PlannedClass>,
     /// What a partial export leaves out of them, and the classes that it leaves out.
     pub missing: Vec<Missing>,
+    /// Which tenants it covers of the classes of which it does not cover all.
+    pub tenants: BTreeMap<String, CoveredTenants>,
 }
 
 fn select_readable(
     chosen: Vec<PlannedClass>,
+    some_tenants: &BTreeSet<String>,
     allow_partial: bool,
 ) -> Result<Selected, UnreadableClasses> {
     let is_faulty = |planned: &&PlannedClass| !planned.class.faults.is_empty();
@@ -214,9 +236,17 @@ fn select_readable(
     let missing = missing.collect();
     let classes: Vec<PlannedClass> = chosen.into_iter().filter(has_rows).collect();
     if faulty.is_empty() || (allow_partial && !classes.is_empty()) {
-        return Ok(Selected { classes, missing });
+        let covered = classes.iter().map(|planned| &planned.class);
+        let covered = covered.filter(|class| some_tenants.contains(&*class.name));
+        let tenants = covered.map(|class| (class.name.to_string(), covered_tenants(class)));
+        let tenants = tenants.collect();
+        return Ok(Selected { classes, missing, tenants });
     }
     Err(UnreadableClasses::new(faulty, !classes.is_empty()))
+}
+
+fn covered_tenants(class: &Class) -> CoveredTenants {
+    CoveredTenants::of(class.shards.iter().map(|shard| shard.name.to_string()).collect())
 }
 
 /// The selection as the guest sees it: without excluded classes that do not exist or may not be

@@ -2,7 +2,6 @@
 //! caller.
 use std::path::PathBuf;
 
-use offloom_authz::{Authorizer, Principal};
 use offloom_protocol::access::PassedChecks;
 use offloom_protocol::error::StoreError;
 use offloom_protocol::names::ExportId;
@@ -10,19 +9,20 @@ use offloom_protocol::store::Destination;
 use offloom_sandbox::{ExporterGuest, GuestOptions};
 use offloom_weaviate_disk::DataDirectory;
 
-use crate::authorize::{Forbidden, readable_classes};
-use crate::plan::{PlanError, Planned, plan};
+use crate::authorize::Authorized;
+use crate::plan::{PlanError, Planned, Readable, Selected, plan};
 use crate::scope::Scope;
 use crate::transfer::Workers;
 
-/// What a principal asks for.
+/// What a principal asks for, besides what it was authorized for.
 #[derive(Debug)]
 pub struct Request {
     /// Id of the export, also the name of its folder.
     pub id: ExportId,
     /// Where the folder is created.
     pub destination: Destination,
-    /// What the export covers of the classes that the principal may read.
+    /// What the export covers of the classes that the principal may read. It is the one that was
+    /// authorized.
     pub scope: Scope,
     /// Options of the guest.
     pub options: GuestOptions,
@@ -31,9 +31,6 @@ pub struct Request {
 /// Why a request was refused. Nothing is left on the store.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// The principal may not read what it asks for.
-    #[error(transparent)]
-    Forbidden(#[from] Forbidden),
     /// The destination lies in a data directory, where nothing is written.
     #[error(
         "{destination} lies in the data directory {data_dir}, which is only read; choose a place \
@@ -54,34 +51,35 @@ pub enum RequestError {
 }
 
 impl Request {
-    /// Authorizes the request, then checks the store, then chooses the classes. The store is not
-    /// touched before the principal is known to have the right to read. What `passed` remembers of the
-    /// store is not tried again.
+    /// Checks the store, then chooses the classes. The store is not touched before the principal is
+    /// known to have the right to read. What `passed` remembers of the store is not tried again.
     ///
     /// # Errors
     /// [`RequestError`].
     pub async fn plan(
         self,
-        authorizer: &dyn Authorizer,
-        principal: &Principal,
-        directory: DataDirectory,
+        authorized: Authorized,
         guest: &ExporterGuest,
         passed: &PassedChecks,
         workers: &Workers,
     ) -> Result<Planned, RequestError> {
-        let readable = readable_classes(authorizer, principal, &directory, &self.scope)?;
+        let Authorized { principal, directory, readable, narrowed } = authorized;
         refuse_data_directory(&self.destination, &directory)?;
         self.destination.check_access_unless_passed(passed).await?;
         let guest = guest.for_export();
         let allow_partial = self.scope.allow_partial;
         let options = &self.options;
+        let readable = Readable { classes: readable, narrowed };
         let selected = plan(&directory, readable, &guest, options, self.scope, workers).await?;
+        let Selected { classes, missing, tenants } = selected;
         Ok(Planned {
             id: self.id,
+            principal,
             destination: self.destination,
             directory,
-            classes: selected.classes,
-            missing: selected.missing,
+            classes,
+            missing,
+            tenants,
             guest,
             options: self.options,
             allow_partial,

@@ -3,8 +3,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
-use offloom_authz::{Anonymous, Authorizer};
+use anyhow::Context;
 use offloom_export::Workers;
 use tokio::net::TcpListener;
 
@@ -23,13 +22,12 @@ use crate::terminal::{errln, outln};
 /// # Errors
 /// Everything that keeps the server from starting.
 pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyhow::Result<()> {
-    let Some(anonymous) = Anonymous::on(config.api.listen) else {
-        bail!(
-            "{} can be reached by other machines, and this version has no users: listen on 127.0.0.1",
-            config.api.listen
-        );
-    };
-    let authorizer: Arc<dyn Authorizer> = Arc::new(anonymous);
+    let (users, sources, listen) =
+        (config.users.clone(), config.scheduler.sources.clone(), config.api.listen);
+    let users = tokio::task::spawn_blocking(move || users.open(&sources, listen)).await??;
+    for warning in &users.opened.warnings {
+        errln!("warning: {warning}");
+    }
     // Opening them here makes a bad path fail at start.
     let directories = Arc::new(config.scheduler.directories());
     let opening = Arc::clone(&directories);
@@ -51,18 +49,23 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
     let listener = TcpListener::bind(config.api.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.api.listen))?;
-    let (authorizer_of_exports, reading) = (Arc::clone(&authorizer), directories);
-    let scheduler =
-        Scheduler::new(config.scheduler, reading, guest, authorizer_of_exports, index, workers)
-            .await?;
+    let scheduler = Scheduler::new(
+        config.scheduler,
+        directories,
+        guest,
+        users.opened.authorizer,
+        index,
+        workers,
+    )
+    .await?;
     let address = listener.local_addr()?;
     let state = ApiState {
         scheduler: scheduler.clone(),
         backend: Arc::new(config.backend),
         quarantine_raw: config.api.quarantine_raw,
         request_timeout: api::server::REQUEST_TIMEOUT,
-        own_hosts: OwnHosts::new(address, config.api.allowed_hosts),
-        authorizer,
+        own_hosts: OwnHosts::new(address, config.api.allowed_hosts, users.has_users),
+        authenticator: users.opened.authenticator,
         client_text,
     };
     let stop = stop_signal()?;

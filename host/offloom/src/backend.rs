@@ -6,15 +6,16 @@ use clap::Args;
 use offloom_protocol::cloud::Cloud;
 use offloom_protocol::error::StoreError;
 use offloom_protocol::store::{Destination, StoreOptions};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::backup_settings::{BackupBucket, BackupSettings};
+use crate::setting_sources::Setting;
 
 /// What Weaviate puts before a backend's name where it means the module of that name.
 const MODULE_PREFIX: &str = "backup-";
 
 /// Settings of the backends.
-#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[derive(Debug, Clone, Default, Args, Deserialize, Serialize)]
 #[serde(default)]
 pub struct BackendConfig {
     /// The folder of the backend `filesystem`; without it there is no such backend
@@ -96,17 +97,6 @@ pub enum BackendError {
     /// The place is invalid.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// A setting of the backends as `offloom config check` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShownSetting {
-    /// What it says, such as `s3` for the place of a backend, or the name of a variable.
-    pub name: String,
-    /// Its value; a secret is replaced.
-    pub value: String,
-    /// The variable of Weaviate that it comes from, or `settings` for our own, or `environment`.
-    pub source: String,
 }
 
 /// The backend that a name means: Weaviate's modules have names of their own, such as `backup-s3`.
@@ -226,10 +216,10 @@ impl BackendConfig {
 
     /// The places of the backends and the variables of their clouds, with what each comes from; secrets are
     /// hidden.
-    pub fn shown(&self) -> Vec<ShownSetting> {
+    pub fn shown(&self) -> Vec<Setting> {
         let of_folder = self.backups.as_ref().and_then(|backups| backups.filesystem.as_ref());
-        let folder = self.filesystem_root.iter().map(|root| ShownSetting {
-            name: "filesystem".to_owned(),
+        let folder = self.filesystem_root.iter().map(|root| Setting {
+            key: "backend filesystem".to_owned(),
             value: root.display().to_string(),
             source: of_folder.map_or("settings", |folder| folder.source).to_owned(),
         });
@@ -244,13 +234,15 @@ impl BackendConfig {
                 Some(place) => format!("{}, settings", place.bucket_source),
             };
             let value = format!("{}://{bucket}/{}", cloud.scheme(), self.prefix(cloud));
-            Some(ShownSetting { name: cloud.backend().to_owned(), value, source })
+            Some(Setting { key: format!("backend {}", cloud.backend()), value, source })
         });
         let options = StoreOptions::from_env();
         let clouds = Cloud::ALL.into_iter().filter(|cloud| self.has(*cloud));
-        let variables = clouds
-            .flat_map(|cloud| options.shown(cloud))
-            .map(|(name, value)| ShownSetting { name, value, source: "environment".to_owned() });
+        let variables = clouds.flat_map(|cloud| options.shown(cloud)).map(|(key, value)| Setting {
+            key,
+            value,
+            source: "variable".to_owned(),
+        });
         folder.chain(places).chain(variables).collect()
     }
 }
@@ -425,13 +417,13 @@ mod tests {
         assert_eq!(urls, ["file:///backups/", "s3://backups/weaviate/", "az://backups-of-azure/"]);
         let shown: Vec<_> = config.shown().into_iter().take(3).collect();
         let shown: Vec<_> =
-            shown.iter().map(|it| [&*it.name, &*it.value, &*it.source].join(" ")).collect();
+            shown.iter().map(|it| [&*it.key, &*it.value, &*it.source].join(" ")).collect();
         assert_eq!(
             shown,
             [
-                "filesystem /backups BACKUP_FILESYSTEM_PATH",
-                "s3 s3://backups/weaviate BACKUP_S3_BUCKET, BACKUP_S3_PATH",
-                "azure az://backups-of-azure/ BACKUP_AZURE_CONTAINER",
+                "backend filesystem /backups BACKUP_FILESYSTEM_PATH",
+                "backend s3 s3://backups/weaviate BACKUP_S3_BUCKET, BACKUP_S3_PATH",
+                "backend azure az://backups-of-azure/ BACKUP_AZURE_CONTAINER",
             ]
         );
         // The operator's prefix bounds requests here too.

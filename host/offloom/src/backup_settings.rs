@@ -88,8 +88,9 @@ impl BackupSettings {
         let filesystem = (is_on("backup-filesystem") || set(FILESYSTEM_PATH).is_some())
             .then(|| {
                 let named = |source| Some((PathBuf::from(set(source)?), source));
-                let absolute = |found: &(PathBuf, &str)| found.0.is_absolute();
-                named(EXPORT_PATH).filter(absolute).or_else(|| named(FILESYSTEM_PATH))
+                let found = [EXPORT_PATH, FILESYSTEM_PATH].into_iter().filter_map(named);
+                let mut found = found;
+                found.find(|(path, _)| path.is_absolute())
             })
             .flatten()
             .map(|(path, source)| BackupFolder { path, source });

@@ -2,6 +2,7 @@
 //!
 //! Each room has a struct with its settings, `XConfig`. A field is a flag, the variable
 //! `OFFLOOM_<KEY>` and a key of the file at once, and `Default` has its default value.
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
@@ -9,12 +10,15 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use offloom_protocol::named_file;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::api::server::ApiConfig;
 use crate::backend::BackendConfig;
 use crate::export_index::IndexConfig;
 use crate::guest::GuestConfig;
 use crate::scheduler::SchedulerConfig;
+use crate::setting_sources::{Setting, settings};
+use crate::users::UsersConfig;
 
 /// Settings are a page of text.
 const MAX_SETTINGS_BYTES: u64 = 1024 * 1024;
@@ -43,6 +47,9 @@ pub struct ServerConfig {
     /// Where the server remembers its exports.
     #[command(flatten)]
     pub index: IndexConfig,
+    /// Users and their rights.
+    #[command(flatten)]
+    pub users: UsersConfig,
 }
 
 /// The settings that are given as flags and variables. Their place is over those of a file, whose
@@ -77,15 +84,40 @@ impl GivenSettings {
     ///
     /// # Errors
     /// A file that cannot be read, an unknown key, a missing or contradictory setting.
-    pub fn over(mut self, file: Option<&Path>) -> anyhow::Result<ServerConfig> {
-        let mut config = file.map_or_else(|| Ok(ServerConfig::default()), ServerConfig::read)?;
-        let is_given = self.0.value_source("sources").is_some();
-        config.update_from_arg_matches_mut(&mut self.0)?;
-        config.scheduler.take_sources(std::env::var_os(SOURCES), is_given)?;
+    pub fn over(self, file: Option<&Path>) -> anyhow::Result<ServerConfig> {
+        Ok(self.over_with_sources(file)?.0)
+    }
+
+    /// The same, and where each setting comes from.
+    ///
+    /// # Errors
+    /// Those of [`GivenSettings::over`].
+    pub fn over_with_sources(
+        self,
+        file: Option<&Path>,
+    ) -> anyhow::Result<(ServerConfig, Vec<Setting>)> {
+        let (mut config, in_file) = match file {
+            Some(file) => ServerConfig::read(file)?,
+            None => Default::default(),
+        };
+        let given = &self.0;
+        let is_given = given.value_source("sources").is_some();
+        config.update_from_arg_matches_mut(&mut given.clone())?;
+        let variable = std::env::var_os(SOURCES).filter(|value| !value.is_empty());
+        let by_variable = variable.is_some();
+        config.scheduler.take_sources(variable, is_given)?;
+        config.make_paths_absolute()?;
+        let command = ServerConfig::augment_args_for_update(Command::new(""));
+        let mut settings = settings(&command, given, &in_file, &config.values()?);
+        for setting in settings.iter_mut().filter(|setting| setting.key == "sources") {
+            if by_variable {
+                setting.source = SOURCES.to_owned();
+            }
+        }
+        // Not before: these values are shown with the variables that they come from.
         config.backend.take_backup_settings(|name| std::env::var(name).ok());
         config.check()?;
-        config.make_paths_absolute()?;
-        Ok(config)
+        Ok((config, settings))
     }
 }
 
@@ -126,12 +158,15 @@ impl SettingsFile<'_> {
         })
     }
 
+    /// Refuses a key that no room has. Those of tables are checked where the table is read.
     fn refuse_unknown_keys(&self) -> anyhow::Result<()> {
         let command = ServerConfig::augment_args_for_update(Command::new(""));
+        let keys = command.get_arguments().map(|arg| arg.get_id().as_str());
         let mut known: Vec<&str> =
-            command.get_arguments().map(|arg| arg.get_id().as_str()).collect();
+            keys.map(|key| key.split_once('.').map_or(key, |(table, _)| table)).collect();
         known.push("data_dir");
         known.sort_unstable();
+        known.dedup();
         let table =
             toml::de::DeTable::parse(self.text).map_err(|error| self.error(0, error.message()))?;
         for key in table.get_ref().keys() {
@@ -145,6 +180,19 @@ impl SettingsFile<'_> {
         Ok(())
     }
 
+    /// The keys that it has; those of a table with its name and a dot before them.
+    fn keys(&self) -> BTreeSet<String> {
+        let table: toml::Table = toml::from_str(self.text).unwrap_or_default();
+        let of_entry = |(key, value): (String, toml::Value)| match value {
+            toml::Value::Table(table) => {
+                table.into_iter().map(|(inner, _)| format!("{key}.{inner}")).collect()
+            }
+            _ if key == "data_dir" => vec!["sources".to_owned()],
+            _ => vec![key],
+        };
+        table.into_iter().flat_map(of_entry).collect()
+    }
+
     fn error(&self, offset: usize, message: &str) -> anyhow::Error {
         let before = self.text.get(..offset).unwrap_or_default();
         let line = before.matches('\n').count().saturating_add(1);
@@ -153,7 +201,8 @@ impl SettingsFile<'_> {
 }
 
 impl ServerConfig {
-    fn read(path: &Path) -> anyhow::Result<ServerConfig> {
+    /// The settings of a file, and which it has.
+    fn read(path: &Path) -> anyhow::Result<(ServerConfig, BTreeSet<String>)> {
         let failed = || format!("the settings {} cannot be read", path.display());
         let content = named_file::read(path, MAX_SETTINGS_BYTES).with_context(failed)?;
         let text = String::from_utf8(content).with_context(failed)?;
@@ -164,6 +213,7 @@ impl ServerConfig {
             backend: file.section()?,
             guest: file.section()?,
             index: file.section()?,
+            users: file.section()?,
         };
         file.refuse_unknown_keys()?;
         let single: SingleSource = file.section()?;
@@ -173,7 +223,25 @@ impl ServerConfig {
             }
             config.scheduler.sources = vec![data_dir];
         }
-        Ok(config)
+        Ok((config, file.keys()))
+    }
+
+    /// The settings as a file would have them.
+    fn values(&self) -> serde_json::Result<Map<String, Value>> {
+        let ServerConfig { scheduler, api, backend, guest, index, users } = self;
+        let rooms = [
+            serde_json::to_value(scheduler)?,
+            serde_json::to_value(api)?,
+            serde_json::to_value(backend)?,
+            serde_json::to_value(guest)?,
+            serde_json::to_value(index)?,
+            serde_json::to_value(users)?,
+        ];
+        let rooms = rooms.into_iter().filter_map(|room| match room {
+            Value::Object(room) => Some(room),
+            _ => None,
+        });
+        Ok(rooms.flatten().collect())
     }
 
     fn check(&self) -> anyhow::Result<()> {
@@ -195,7 +263,10 @@ impl ServerConfig {
     fn make_paths_absolute(&mut self) -> anyhow::Result<()> {
         let root = self.backend.filesystem_root.iter_mut();
         let schema = self.scheduler.schema.iter_mut();
-        for path in self.scheduler.sources.iter_mut().chain(root).chain(schema) {
+        let keys = self.users.authentication.api_keys_file.iter_mut();
+        let policy = self.users.authorization.policy_file.iter_mut();
+        let others = root.chain(schema).chain(keys).chain(policy);
+        for path in self.scheduler.sources.iter_mut().chain(others) {
             if !path.as_os_str().is_empty() {
                 *path = std::path::absolute(&*path)
                     .with_context(|| format!("the path {}", path.display()))?;
@@ -207,6 +278,8 @@ impl ServerConfig {
 
 #[cfg(test)]
 mod tests {
+    use offloom_authz::AuthorizationAction;
+
     use super::*;
 
     fn file(text: &str) -> tempfile::NamedTempFile {
@@ -239,7 +312,9 @@ mod tests {
              filesystem_root = '/out'\nallowed_buckets = ['c', 'd']\ngcs_bucket = 'e'\nallowed_gcs_buckets = ['f']\n\
              azure_container = 'g'\nallowed_azure_containers = ['h', 'i']\npath = 'p'\nguest = '/g'\nguest_cpu_seconds = 60\n\
              workers = 3\nmax_exports = 9\nmax_waiting = 8\nmax_object_bytes = '100MiB'\nstate_dir = '/state'\ncache_dir = '/cache'\n\
-             quarantine_raw = true\nshutdown_grace_seconds = 5\n",
+             quarantine_raw = true\nshutdown_grace_seconds = 5\n\
+             [authentication]\napi_keys_file = '/keys'\n\
+             [authorization]\naction = 'manage_backups'\npolicy_file = '/policy'\n",
         );
         let by_file = resolve(&[], Some(by_file.path())).unwrap();
         let by_flags = resolve(
@@ -267,6 +342,9 @@ mod tests {
                 "--cache-dir=/cache",
                 "--quarantine-raw",
                 "--shutdown-grace-seconds=5",
+                "--api-keys-file=/keys",
+                "--authorization-action=manage_backups",
+                "--policy-file=/policy",
             ],
             None,
         )
@@ -289,7 +367,7 @@ mod tests {
     fn every_setting_has_its_variable() {
         let command = GivenSettings::augment_args(Command::new("serve"));
         for arg in command.get_arguments() {
-            let variable = format!("OFFLOOM_{}", key(arg).to_uppercase());
+            let variable = format!("OFFLOOM_{}", key(arg).to_uppercase().replace('.', "__"));
             assert_eq!(arg.get_env().unwrap().to_str(), Some(variable.as_str()));
         }
     }
@@ -322,7 +400,7 @@ mod tests {
         let documented = documented();
         assert_eq!(documented.keys().copied().collect::<Vec<_>>(), keys);
 
-        let ServerConfig { scheduler, api, backend, guest, index } = ServerConfig::default();
+        let ServerConfig { scheduler, api, backend, guest, index, users } = ServerConfig::default();
         for (key, default) in [
             ("listen", format!("`{}`; ", api.listen)),
             ("max_exports", format!("exports that run at once, {}; ", scheduler.max_exports)),
@@ -342,6 +420,10 @@ mod tests {
         assert!(backend.known().is_empty() && backend.path.is_empty());
         assert!(guest.guest.is_none() && guest.cache_dir.is_none());
         assert!(format!("{index:?}").contains("state_dir: None"));
+        assert_eq!(users.authorization.action, AuthorizationAction::Read);
+        assert!(documented["authorization.action"].contains("; `read`"));
+        assert!(users.authorization.policy_file.is_none());
+        assert!(users.authentication.api_keys_file.is_none());
 
         // The help says the same.
         for (arg, default) in [

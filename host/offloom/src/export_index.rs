@@ -1,4 +1,5 @@
 //! The exports that this server was asked for, on disk: where they are and how they ended.
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -8,14 +9,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use offloom_protocol::error::StoreError;
-use offloom_protocol::manifest::{Manifest, Outcome};
+use offloom_protocol::manifest::{CoveredTenants, Manifest, Outcome};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::{Destination, ExportFolder};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 /// Settings of the index.
-#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[derive(Debug, Clone, Default, Args, Deserialize, Serialize)]
 #[serde(default)]
 pub struct IndexConfig {
     /// Where the server remembers its exports [default: $XDG_STATE_HOME/offloom]
@@ -99,8 +100,14 @@ pub struct IndexEntry {
     pub destination: String,
     /// When its id was taken, UTC.
     pub started_at: DateTime<Utc>,
+    /// The one who asked for it, such as `db:alice`; absent in entries of versions before users.
+    #[serde(default)]
+    pub principal: Option<String>,
     /// Its classes, sorted.
     pub classes: Vec<String>,
+    /// Which tenants it covers of the classes of which it does not cover all.
+    #[serde(default)]
+    pub tenants: BTreeMap<String, CoveredTenants>,
     /// How it ended; absent while it runs, and if the process died.
     pub ended: Option<ExportEnd>,
 }

@@ -8,12 +8,12 @@ use anyhow::Context;
 use clap::Args;
 use offloom_protocol::named_file;
 use offloom_sandbox::{Compiler, ExporterGuest, Sandbox, SandboxConfig, SandboxLimits};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::max_object_bytes::MaxObjectBytes;
 
 /// Settings of the guest.
-#[derive(Debug, Clone, Args, Deserialize)]
+#[derive(Debug, Clone, Args, Deserialize, Serialize)]
 #[serde(default)]
 pub struct GuestConfig {
     /// An exporter of your own

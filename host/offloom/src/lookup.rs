@@ -1,10 +1,11 @@
 //! Answers status requests from memory, the index or the store.
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use offloom_export::{ClassView, Forbidden};
+use offloom_export::ClassView;
 use offloom_protocol::claim::Claim;
-use offloom_protocol::manifest::{Manifest, ManifestError, Missing, Outcome};
+use offloom_protocol::manifest::{CoveredTenants, Manifest, ManifestError, Missing, Outcome};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::{Destination, ExportFolder};
 
@@ -17,7 +18,7 @@ const MANIFEST_PATIENCE: Duration = Duration::from_secs(10);
 /// Why an export could not be looked up or canceled.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
-    /// There is no export with this id.
+    /// There is no export with this id, or the principal may not see it.
     #[error("export '{0}' is not known on this backend")]
     NotFound(ExportId),
     /// It has ended.
@@ -26,9 +27,6 @@ pub enum LookupError {
     /// Another process runs it.
     #[error("export '{0}' is not run by this server: cancel it where it was started")]
     OfAnotherServer(ExportId),
-    /// The principal may not read all of its classes.
-    #[error(transparent)]
-    Forbidden(#[from] Forbidden),
     /// Its manifest cannot be read.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -50,8 +48,12 @@ pub struct ExportView {
     pub state: ExportState,
     /// When its id was taken.
     pub started_at: DateTime<Utc>,
-    /// Its classes with their shards.
-    pub classes: Vec<ClassView>,
+    /// The one who asked for it, if that is known.
+    pub principal: Option<String>,
+    /// Its classes with their shards; `None` while another server runs it.
+    pub classes: Option<Vec<ClassView>>,
+    /// Which tenants it covers of the classes of which it does not cover all.
+    pub tenants: BTreeMap<String, CoveredTenants>,
     /// The data directories in its manifest, which may be those of another host.
     pub source_directories: Vec<String>,
 }
@@ -64,7 +66,6 @@ impl ExportView {
         path: String,
         started_at: DateTime<Utc>,
         state: ExportState,
-        classes: Vec<ClassView>,
     ) -> ExportView {
         ExportView {
             backend: backend.to_owned(),
@@ -72,9 +73,24 @@ impl ExportView {
             path,
             state,
             started_at,
-            classes,
+            principal: None,
+            classes: None,
+            tenants: BTreeMap::new(),
             source_directories: Vec::new(),
         }
+    }
+
+    /// The exact names of its classes, also of those that it lacks as a whole; `None` while another
+    /// server runs it.
+    pub fn class_names(&self) -> Option<Vec<String>> {
+        let classes = self.classes.as_ref()?.iter().map(|class| class.name.clone());
+        let missing = match &self.state {
+            ExportState::Ended { missing, .. } => missing.as_slice(),
+            ExportState::Started | ExportState::Transferring => &[],
+        };
+        let names: BTreeSet<String> =
+            classes.chain(missing.iter().map(|missing| missing.class.clone())).collect();
+        Some(names.into_iter().collect())
     }
 }
 
@@ -141,13 +157,17 @@ pub async fn view_of_entry(entry: &IndexEntry, all_shards: bool) -> ExportView {
     if let Ok(Some(folder)) = entry.folder() {
         let view = view_of_manifest(&entry.backend, &entry.id, &folder, all_shards);
         if let Ok(Ok(view)) = tokio::time::timeout(MANIFEST_PATIENCE, view).await {
-            return view;
+            return ExportView { principal: entry.principal.clone(), ..view };
         }
     }
     let path = format!("{}{}/", entry.destination, entry.id);
     let state = entry.ended.clone().map_or(ExportState::Started, ExportState::ended);
-    let classes = entry.classes.iter().map(|class| ClassView::unknown(class)).collect();
-    ExportView::new(&entry.backend, &entry.id, path, entry.started_at, state, classes)
+    ExportView {
+        principal: entry.principal.clone(),
+        classes: Some(entry.classes.iter().map(|class| ClassView::unknown(class)).collect()),
+        tenants: entry.tenants.clone(),
+        ..ExportView::new(&entry.backend, &entry.id, path, entry.started_at, state)
+    }
 }
 
 /// An export as the store shows it. One with a claim and no manifest is run by another server.
@@ -161,14 +181,21 @@ pub async fn view_of_store(
 ) -> Result<ExportView, LookupError> {
     let folder = destination.existing_export_folder(id).map_err(ManifestError::from)?;
     let Some(folder) = folder else { return Err(LookupError::NotFound(id.clone())) };
-    match view_of_manifest(destination.backend(), id, &folder, all_shards).await {
+    let manifest = view_of_manifest(destination.backend(), id, &folder, all_shards).await;
+    let claim = Claim::read(&folder).await.map_err(ManifestError::from);
+    let principal = |claim: Option<Claim>| claim.and_then(|claim| claim.principal);
+    match manifest {
         Err(LookupError::Manifest(ManifestError::Missing { .. })) => {}
-        view => return view,
+        // The manifest alone shows it, if its claim is gone.
+        Ok(view) => {
+            return Ok(ExportView { principal: principal(claim.ok().flatten()), ..view });
+        }
+        Err(error) => return Err(error),
     }
-    let claim = Claim::read(&folder).await.map_err(ManifestError::from)?;
-    let Some(claim) = claim else { return Err(LookupError::NotFound(id.clone())) };
+    let Some(claim) = claim? else { return Err(LookupError::NotFound(id.clone())) };
     let (path, state) = (folder.url().to_owned(), ExportState::Transferring);
-    Ok(ExportView::new(destination.backend(), id, path, claim.started_at, state, Vec::new()))
+    let view = ExportView::new(destination.backend(), id, path, claim.started_at, state);
+    Ok(ExportView { principal: principal(Some(claim)), ..view })
 }
 
 async fn view_of_manifest(
@@ -187,6 +214,8 @@ async fn view_of_manifest(
     let path = folder.url().to_owned();
     Ok(ExportView {
         source_directories: manifest.source.directories,
-        ..ExportView::new(backend, id, path, manifest.started_at, state, classes)
+        classes: Some(classes),
+        tenants: manifest.tenants,
+        ..ExportView::new(backend, id, path, manifest.started_at, state)
     })
 }

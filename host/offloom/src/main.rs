@@ -3,7 +3,7 @@
 //! The story of an export is the crate `offloom_export`; here are its two callers. Read in this
 //! order: `terminal` (all that is printed), `cli` (the commands; `cli/export.rs` is the shorter caller),
 //! `guest` with `max_object_bytes`, `schema_file` and `signals` (used by both), then the server: `config`
-//! (its settings), `app` (how it is composed), `api` (REST),
+//! (its settings) with `users` and `setting_sources` (where each comes from), `app` (how it is composed), `api` (REST),
 //! `backend` (where exports may be created), `scheduler` (the longer caller), `directory_cache` (what it
 //! reads), `export_index` (the exports of this server, on disk), `lookup` (what is known of an export).
 #![warn(clippy::print_stdout, clippy::print_stderr)] // `terminal` prints
@@ -20,8 +20,10 @@ mod lookup;
 mod max_object_bytes;
 mod scheduler;
 mod schema_file;
+mod setting_sources;
 mod signals;
 mod terminal;
+mod users;
 
 use std::process::ExitCode;
 
@@ -84,6 +86,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Export(args) => block_on(cli::export::run(*args)),
         Command::Inspect(args) => cli::inspect::run(args),
+        Command::Config(args) => block_on(cli::config::run(args)),
         Command::Serve(args) => cli::serve::run(args),
         Command::Verify(args) => block_on(cli::verify::run(args)),
         Command::CompileGuest { limits } => {

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use bytesize::ByteSize;
 use offloom_rows::ObjectLimit;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The largest object that is exported. As text a number of bytes, or one with a unit: `K`, `M` and `G`
 /// are powers of 1,000, `KiB`, `MiB` and `GiB` powers of 1,024. In a file it may be a number too.
@@ -16,6 +16,12 @@ impl TryFrom<ByteSize> for MaxObjectBytes {
 
     fn try_from(size: ByteSize) -> Result<MaxObjectBytes, Self::Error> {
         ObjectLimit::new(size.as_u64()).map(MaxObjectBytes)
+    }
+}
+
+impl Serialize for MaxObjectBytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
     }
 }
 

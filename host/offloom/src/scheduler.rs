@@ -1,5 +1,5 @@
 //! Runs exports for the API: accepts requests, lets a few run at once, shows and cancels them.
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,19 +8,20 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use futures::StreamExt;
-use offloom_authz::{Authorizer, Principal};
+use offloom_authz::{Action, Authorizer, Principal};
 use offloom_export::{
-    ClaimError, Claimed, Ended, ExportError, Planned, Request, RequestError, Status, Stop,
-    StopReason, TransferError, Workers, default_workers, may_read_all,
+    Authorized, ClaimError, Claimed, Ended, ExportError, Forbidden, Planned, Request, RequestError,
+    Scope, Status, Stop, StopReason, TransferError, Workers, authorize, default_workers,
+    may_act_on_all,
 };
 use offloom_protocol::access::PassedChecks;
 use offloom_protocol::claim::ClaimError as IdClaimError;
-use offloom_protocol::manifest::Outcome;
+use offloom_protocol::manifest::{CoveredTenants, Outcome};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
-use offloom_sandbox::ExporterGuest;
+use offloom_sandbox::{ExporterGuest, GuestOptions};
 use offloom_weaviate_disk::DiskError;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -42,7 +43,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(120);
 const MAX_SHARDS_LOGGED: usize = 100;
 
 /// Settings of what is exported, and how much at once.
-#[derive(Debug, Clone, Args, Deserialize)]
+#[derive(Debug, Clone, Args, Deserialize, Serialize)]
 #[serde(default)]
 pub struct SchedulerConfig {
     /// Weaviate's data directory (PERSISTENCE_DATA_PATH); it is only read. Several times (in the
@@ -124,6 +125,9 @@ pub enum StartError {
     /// The data directory cannot be read.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The principal may not read what it asks for.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// The request was refused.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -138,11 +142,30 @@ pub enum StartError {
     Stopped(#[from] tokio::task::JoinError),
 }
 
+/// A request that was let in. Its place is held until the export has ended, or is refused.
+pub struct Admitted {
+    place: OwnedSemaphorePermit,
+    authorized: Authorized,
+    scope: Scope,
+}
+
+/// What a request orders besides its scope.
+pub struct Ordered {
+    /// Id of the export, also the name of its folder.
+    pub id: ExportId,
+    /// Where the folder is created.
+    pub destination: Destination,
+    /// Options of the guest.
+    pub options: GuestOptions,
+}
+
 /// An export that this process runs.
 #[derive(Clone)]
 struct RunningExport {
     path: String,
     started_at: DateTime<Utc>,
+    principal: String,
+    tenants: BTreeMap<String, CoveredTenants>,
     status: Arc<Status>,
     stop: Stop,
     ended: watch::Receiver<Option<ExportEnd>>,
@@ -231,6 +254,31 @@ impl Scheduler {
         })
     }
 
+    /// Lets a request in: there is a place for its export, and its principal may read what `scope`
+    /// names of the data directories as they are now. The store is not touched.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn admit(&self, principal: &Principal, scope: Scope) -> Result<Admitted, StartError> {
+        let inner = &self.inner;
+        if inner.stopping.is_cancelled() {
+            return Err(StartError::ShuttingDown);
+        }
+        let place = Arc::clone(&inner.places).try_acquire_owned();
+        let place = place.map_err(|_full| StartError::QueueFull(inner.config.max_waiting))?;
+        let directories = Arc::clone(&inner.directories);
+        let (principal, policy) = (principal.clone(), inner.authorizer.policy());
+        let admitting = move || {
+            let directory = directories.open()?;
+            let authorized = authorize(&*policy, &principal, directory, &scope);
+            if let Err(refused) = &authorized {
+                tracing::info!(%principal, %refused, "an export is refused");
+            }
+            Ok::<_, StartError>(Admitted { place, authorized: authorized?, scope })
+        };
+        tokio::task::spawn_blocking(admitting).await?
+    }
+
     /// Accepts a request: checks and plans it, takes its id here and on the store, and runs the
     /// export when it has its turn.
     ///
@@ -238,30 +286,22 @@ impl Scheduler {
     /// [`StartError`]. The id then is free, unless another export uses it.
     pub async fn start(
         &self,
-        principal: &Principal,
-        request: Request,
+        admitted: Admitted,
+        ordered: Ordered,
     ) -> Result<ExportView, StartError> {
         let inner = &self.inner;
-        if inner.stopping.is_cancelled() {
-            return Err(StartError::ShuttingDown);
+        let Ordered { id, destination, options } = ordered;
+        if inner.index.get(destination.backend(), &id).await?.is_some() {
+            return Err(StartError::IdInUse(id));
         }
-        // It is held until the export has ended, or is refused.
-        let place = Arc::clone(&inner.places).try_acquire_owned();
-        let place = place.map_err(|_full| StartError::QueueFull(inner.config.max_waiting))?;
-        let backend = request.destination.backend();
-        if inner.index.get(backend, &request.id).await?.is_some() {
-            return Err(StartError::IdInUse(request.id));
-        }
-        let directories = Arc::clone(&inner.directories);
-        let directory = tokio::task::spawn_blocking(move || directories.open()).await??;
+        let Admitted { place, authorized, scope } = admitted;
         // The manifest has only those that concern the classes of the export.
-        for warning in directory.warnings() {
-            tracing::info!(id = %request.id, %warning, "the data directory");
+        for warning in authorized.directory().warnings() {
+            tracing::info!(%id, %warning, "the data directory");
         }
-        let (authorizer, passed) = (&*inner.authorizer, &inner.passed_checks);
-        let planned = request
-            .plan(authorizer, principal, directory, &inner.guest, passed, &inner.workers)
-            .await?;
+        let request = Request { id, destination, scope, options };
+        let passed = &inner.passed_checks;
+        let planned = request.plan(authorized, &inner.guest, passed, &inner.workers).await?;
         // A client that disconnects must not leave an id that is taken without an export that runs.
         let scheduler = self.clone();
         tokio::spawn(async move { scheduler.take_id(planned, place).await }).await?
@@ -284,12 +324,15 @@ impl Scheduler {
             id: id.clone(),
             destination: planned.destination.url(),
             started_at: Utc::now(),
+            principal: Some(planned.principal.to_string()),
             classes: planned.class_names(),
+            tenants: planned.tenants.clone(),
             ended: None,
         };
         if !inner.index.insert(entry.clone()).await? {
             return Err(StartError::IdInUse(id));
         }
+        let (principal, tenants) = (planned.principal.to_string(), planned.tenants.clone());
         let status = Arc::new(Status::default());
         let claimed = match planned.claim(&inner.workers, &status).await {
             Ok(claimed) => claimed,
@@ -305,10 +348,14 @@ impl Scheduler {
         let running = RunningExport {
             path: claimed.folder().url().to_owned(),
             started_at: claimed.started_at(),
+            principal,
+            tenants,
             status: Arc::clone(&status),
             stop: Stop::default(),
             ended,
         };
+        let principal = &running.principal;
+        tracing::info!(%id, backend, principal, classes = entry.classes.len(), "an export begins");
         let key = (backend, id);
         self.running().insert(key.clone(), running.clone());
         let view = running.view(&key);
@@ -371,7 +418,7 @@ impl Scheduler {
                 (None, None) => return Err(LookupError::NotFound(id.clone())),
             },
         };
-        self.may_see(principal, &view)?;
+        self.refuse_others(principal, Action::Status, &view)?;
         Ok(view)
     }
 
@@ -403,6 +450,7 @@ impl Scheduler {
         let running = self.running().get(&key).cloned();
         let Some(mut running) = running else {
             let view = self.view(principal, backend, id, elsewhere, false).await?;
+            self.refuse_others(principal, Action::Cancel, &view)?;
             return Err(match view.state {
                 ExportState::Ended { end, .. } => LookupError::Finished(id.clone(), end.outcome),
                 ExportState::Started | ExportState::Transferring => {
@@ -410,11 +458,12 @@ impl Scheduler {
                 }
             });
         };
-        self.may_see(principal, &running.view(&key))?;
+        self.refuse_others(principal, Action::Cancel, &running.view(&key))?;
         let before = running.ended.borrow().clone();
         if let Some(ended) = before {
             return Err(LookupError::Finished(id.clone(), ended.outcome));
         }
+        tracing::info!(%id, backend, %principal, "an export is canceled");
         running.stop.ask(StopReason::Canceled);
         let ended = running.ended.wait_for(Option::is_some).await;
         let outcome = ended.ok().and_then(|ended| ended.as_ref().map(|ended| ended.outcome));
@@ -451,16 +500,22 @@ impl Scheduler {
         self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn may_see(&self, principal: &Principal, view: &ExportView) -> Result<(), LookupError> {
-        let mut classes: Vec<String> =
-            view.classes.iter().map(|class| class.name.clone()).collect();
-        // Classes that were left out as a whole are named as well.
-        if let ExportState::Ended { missing, .. } = &view.state {
-            classes.extend(missing.iter().map(|missing| missing.class.clone()));
-            classes.sort();
-            classes.dedup();
+    /// Lets the creator of an export pass, and who may read all of its classes today. For others there
+    /// is no such export.
+    fn refuse_others(
+        &self,
+        principal: &Principal,
+        action: Action,
+        view: &ExportView,
+    ) -> Result<(), LookupError> {
+        let is_creator = view.principal.as_deref() == Some(principal.to_string().as_str());
+        let classes = view.class_names();
+        let policy = self.inner.authorizer.policy();
+        if is_creator || may_act_on_all(&*policy, principal, action, classes.as_deref()) {
+            return Ok(());
         }
-        Ok(may_read_all(&*self.inner.authorizer, principal, &classes)?)
+        tracing::info!(id = %view.id, %principal, ?action, "an export is not shown");
+        Err(LookupError::NotFound(view.id.clone()))
     }
 }
 
@@ -490,7 +545,11 @@ impl RunningExport {
             None if self.status.is_transferring() => ExportState::Transferring,
             None => ExportState::Started,
         };
-        let (path, classes) = (self.path.clone(), self.status.classes());
-        ExportView::new(backend, id, path, self.started_at, state, classes)
+        ExportView {
+            principal: Some(self.principal.clone()),
+            classes: Some(self.status.classes()),
+            tenants: self.tenants.clone(),
+            ..ExportView::new(backend, id, self.path.clone(), self.started_at, state)
+        }
     }
 }

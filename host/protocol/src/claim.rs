@@ -20,6 +20,9 @@ pub struct Claim {
     pub id: ExportId,
     /// The coordinator that took it, such as `host-1 (process 4711)`.
     pub owner: String,
+    /// The one who asked for the export, such as `db:alice`; absent in claims of versions before users.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
     /// When it was taken, UTC.
     #[serde(with = "timestamp")]
     pub started_at: DateTime<Utc>,
@@ -53,7 +56,13 @@ pub enum ClaimError {
 impl Claim {
     /// A claim of `id` by `owner`, now, not yet taken.
     pub fn new(id: ExportId, owner: String, version: String) -> Claim {
-        Claim { id, owner, started_at: Utc::now(), version, nonce: Uuid::new_v4() }
+        let nonce = Uuid::new_v4();
+        Claim { id, owner, principal: None, started_at: Utc::now(), version, nonce }
+    }
+
+    /// The same for an export that `principal` has asked for.
+    pub fn for_principal(self, principal: String) -> Claim {
+        Claim { principal: Some(principal), ..self }
     }
 
     /// Takes the id: nothing may lie in its folder, and of two that try at once the store lets one

@@ -265,6 +265,27 @@ pub struct Missing {
     pub reason: String,
 }
 
+/// The tenants that an export covers of a class of which it does not cover all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum CoveredTenants {
+    /// Their names, sorted.
+    Names(Vec<String>),
+    /// Their number, where there are more than [`MAX_SHARDS_IN_MANIFEST`].
+    Number(u64),
+}
+
+impl CoveredTenants {
+    /// These tenants, which are sorted.
+    pub fn of(tenants: Vec<String>) -> CoveredTenants {
+        if tenants.len() <= MAX_SHARDS_IN_MANIFEST {
+            CoveredTenants::Names(tenants)
+        } else {
+            CoveredTenants::Number(tenants.len() as u64)
+        }
+    }
+}
+
 /// The content of `export_metadata.json`; `docs/export_metadata.schema.json` is its JSON Schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -306,6 +327,10 @@ pub struct Manifest {
     /// What a partial export lacks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<Missing>,
+    /// The tenants of each class of which the export does not cover all, because the request names some
+    /// or the one who asked may read no others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tenants: BTreeMap<String, CoveredTenants>,
 }
 
 /// A manifest that could not be written or read.

@@ -33,6 +33,17 @@ pub enum ApiError {
     /// As many exports wait as may.
     #[error("too many exports: {0}")]
     QueueFull(String),
+    /// Too many failed logins.
+    #[error("{message}")]
+    SlowedDown {
+        /// Why.
+        message: String,
+        /// When the next one is taken.
+        seconds: u64,
+    },
+    /// The identity provider does not answer.
+    #[error("{0}")]
+    IdentityProvider(String),
     /// A class that was named does not exist.
     #[error("class does not exist: {0}")]
     UnknownClass(String),
@@ -101,7 +112,7 @@ pub enum ApiError {
 }
 
 /// When a client may try again where exports have to end first.
-const RETRY_AFTER_SECONDS: u16 = 30;
+const RETRY_AFTER_SECONDS: u64 = 30;
 
 /// Characters of a word that an answer keeps.
 const MAX_WORD_CHARS: usize = 256;
@@ -116,7 +127,7 @@ impl ApiError {
             ApiError::Forbidden(_) | ApiError::OtherOrigin(_) => StatusCode::FORBIDDEN,
             ApiError::OtherHost { .. } => StatusCode::MISDIRECTED_REQUEST,
             ApiError::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            ApiError::QueueFull(_) => StatusCode::TOO_MANY_REQUESTS,
+            ApiError::QueueFull(_) | ApiError::SlowedDown { .. } => StatusCode::TOO_MANY_REQUESTS,
             ApiError::IdInUse(_) | ApiError::Finished(_) => StatusCode::CONFLICT,
             ApiError::NotFound(_) | ApiError::NoSuchPath => StatusCode::NOT_FOUND,
             ApiError::BackendNotAvailable(_) | ApiError::UnknownClass(_) | ApiError::Invalid(_) => {
@@ -129,8 +140,23 @@ impl ApiError {
             ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
-            ApiError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::ShuttingDown | ApiError::IdentityProvider(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             ApiError::WriteFailed(_) | ApiError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl ApiError {
+    /// When a client may try again, in seconds.
+    fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            ApiError::SlowedDown { seconds, .. } => Some(*seconds),
+            ApiError::QueueFull(_) | ApiError::IdentityProvider(_) | ApiError::ShuttingDown => {
+                Some(RETRY_AFTER_SECONDS)
+            }
+            _ => None,
         }
     }
 }
@@ -163,13 +189,14 @@ pub async fn write_errors(
         tracing::warn!(error = %logged, "request refused");
     }
     let message = shortened(&shown);
+    let retry_after = error.retry_after_seconds();
     let mut response = (status, Json(json!({ "error": [{ "message": message }] }))).into_response();
     if status == StatusCode::UNAUTHORIZED {
         let scheme = axum::http::HeaderValue::from_static("Bearer");
         response.headers_mut().insert(axum::http::header::WWW_AUTHENTICATE, scheme);
     }
-    if status == StatusCode::TOO_MANY_REQUESTS {
-        response.headers_mut().insert(axum::http::header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(axum::http::header::RETRY_AFTER, seconds.into());
     }
     response
 }
@@ -180,6 +207,7 @@ impl From<StartError> for ApiError {
             StartError::ShuttingDown => ApiError::ShuttingDown,
             StartError::QueueFull(_) => ApiError::QueueFull(error.to_string()),
             StartError::IdInUse(_) => ApiError::IdInUse(error.to_string()),
+            StartError::Forbidden(error) => ApiError::Forbidden(error.to_string()),
             StartError::Request(error) => error.into(),
             StartError::Claim(error) => error.into(),
             StartError::Disk(_) | StartError::Index(_) | StartError::Stopped(_) => {
@@ -192,7 +220,6 @@ impl From<StartError> for ApiError {
 impl From<RequestError> for ApiError {
     fn from(error: RequestError) -> ApiError {
         match error {
-            RequestError::Forbidden(error) => ApiError::Forbidden(error.to_string()),
             RequestError::InDataDirectory { .. } => ApiError::Invalid(error.to_string()),
             RequestError::Store(error) => error.into(),
             RequestError::Plan(error) => error.into(),
@@ -240,7 +267,6 @@ impl From<LookupError> for ApiError {
             LookupError::Finished(..) | LookupError::OfAnotherServer(_) => {
                 ApiError::Finished(error.to_string())
             }
-            LookupError::Forbidden(_) => ApiError::Forbidden(error.to_string()),
             LookupError::Manifest(_) | LookupError::Index(_) => {
                 ApiError::Internal(error.to_string())
             }
@@ -259,7 +285,13 @@ impl From<BackendError> for ApiError {
 
 impl From<Unauthenticated> for ApiError {
     fn from(error: Unauthenticated) -> ApiError {
-        ApiError::Unauthenticated(error.to_string())
+        match error {
+            Unauthenticated::Refused(_) => ApiError::Unauthenticated(error.to_string()),
+            Unauthenticated::SlowedDown { seconds } => {
+                ApiError::SlowedDown { message: error.to_string(), seconds }
+            }
+            Unauthenticated::Unavailable(_) => ApiError::IdentityProvider(error.to_string()),
+        }
     }
 }
 

@@ -1,35 +1,21 @@
 //! `/v1/export/{backend}`: creates an export, shows its status, cancels it.
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{FromRequestParts, Path, Query, State};
-use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
-use offloom_authz::Principal;
-use offloom_export::Request;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 
 use super::body::JsonBody;
+use super::caller::Caller;
 use super::error::ApiError;
 use super::model::{CreateBody, ExportBody, Place, StatusQuery};
 use super::state::ApiState;
 use crate::backend::BackendError;
+use crate::scheduler::Ordered;
 
 /// A status with more shards leaves them out, unless the query asks for them.
 const MAX_SHARDS_SHOWN: usize = 1_000;
-
-/// The authenticated principal of a request. As an extractor it comes before the body is read.
-pub struct Caller(Principal);
-
-impl FromRequestParts<ApiState> for Caller {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Caller, ApiError> {
-        let credentials = parts.headers.get(header::AUTHORIZATION);
-        let credentials = credentials.and_then(|value| value.to_str().ok());
-        Ok(Caller(state.authorizer.authenticate(credentials)?))
-    }
-}
 
 /// POST `/v1/export/{backend}`.
 pub async fn create(
@@ -40,6 +26,9 @@ pub async fn create(
 ) -> Result<Json<ExportBody>, ApiError> {
     let Path(backend) = backend?;
     body.check_names()?;
+    // Whether the caller may ask comes before every answer that shows something of this server.
+    let scope = body.scope.into_scope(state.quarantine_raw)?;
+    let admitted = state.scheduler.admit(&principal, scope).await?;
     let id = body.id.as_deref().unwrap_or_default();
     if id.is_empty() {
         return Err(ApiError::Invalid("export ID is required".to_owned()));
@@ -51,13 +40,9 @@ pub async fn create(
     }
     let place = body.config.unwrap_or_default();
     let destination = destination(&state, &backend, &place)?;
-    let request = Request {
-        id,
-        destination,
-        scope: body.scope.into_scope(state.quarantine_raw)?,
-        options: body.guest_options.unwrap_or_default().into_iter().collect(),
-    };
-    let view = state.scheduler.start(&principal, request).await?;
+    let options = body.guest_options.unwrap_or_default().into_iter().collect();
+    let ordered = Ordered { id, destination, options };
+    let view = state.scheduler.start(admitted, ordered).await?;
     Ok(Json(ExportBody::new(view, false, &state.client_text)))
 }
 
@@ -73,7 +58,7 @@ pub async fn status(
     let place = Place { bucket: query.bucket, path: query.path };
     let elsewhere = elsewhere(&state, &backend, &place)?;
     let view = state.scheduler.view(&principal, &backend, &id, elsewhere, query.shards).await?;
-    let shown = view.classes.iter().map(|class| class.shards.len()).sum::<usize>();
+    let shown = view.classes.iter().flatten().map(|class| class.shards.len()).sum::<usize>();
     let with_shards = query.shards || shown <= MAX_SHARDS_SHOWN;
     Ok(Json(ExportBody::new(view, with_shards, &state.client_text)))
 }

@@ -1,10 +1,12 @@
 //! The REST service: its paths.
 //!
 //! Read in this order: `server` with `connections` (how requests come in), `web_pages` (what browsers may
-//! not send), `state` (what every handler uses), `model` (bodies of
+//! not send), `state` (what every handler uses), `caller`
+//! (who asks), `model` (bodies of
 //! requests and answers, read by `body`), `exports` and `health` (the handlers), `error` (every
 //! refusal), `client_text` (what clients may read of a text).
 mod body;
+mod caller;
 pub mod client_text;
 mod connections;
 mod error;

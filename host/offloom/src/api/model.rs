@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use offloom_export::{ClassSelection, ClassView, Scope, ShardView};
-use offloom_protocol::manifest::{Missing, ProgressStatus};
+use offloom_protocol::manifest::{CoveredTenants, Missing, ProgressStatus};
 use offloom_protocol::names::ExportId;
 use offloom_weaviate_disk::schema::names::capitalised;
 use offloom_weaviate_disk::{OnBadObject, PropertySelection, VectorSelection};
@@ -97,6 +97,8 @@ pub struct ExportBody {
     partial: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missing: Vec<Missing>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    tenants: BTreeMap<String, CoveredTenants>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shard_status: Option<BTreeMap<String, BTreeMap<String, ShardBody>>>,
 }
@@ -249,15 +251,16 @@ impl ExportBody {
     pub fn new(view: ExportView, with_shards: bool, client_text: &ClientText) -> ExportBody {
         let text = client_text.with_directories(&view.source_directories);
         let shown = |error: Option<String>| error.map(|error| text.of(&error));
-        let any = view.classes.iter().any(|class| !class.shards.is_empty());
+        let classes = view.classes.unwrap_or_default();
+        let any = classes.iter().any(|class| !class.shards.is_empty());
         let shard_status = (with_shards && any).then(|| {
             let of_class = |class: &ClassView| {
                 let body = |shard: &ShardView| (shard.name.clone(), ShardBody::new(shard, &text));
                 (class.name.clone(), class.shards.iter().map(body).collect())
             };
-            view.classes.iter().filter(|class| !class.shards.is_empty()).map(of_class).collect()
+            classes.iter().filter(|class| !class.shards.is_empty()).map(of_class).collect()
         });
-        let progress = view.classes.iter().filter_map(|class| {
+        let progress = classes.iter().filter_map(|class| {
             let progress = class.progress.clone()?;
             let body = ClassBody {
                 status: progress.status,
@@ -292,10 +295,11 @@ impl ExportBody {
             completed_at: completed_at.map(rfc3339),
             took_in_ms: took,
             error: shown(end.and_then(|end| end.error)),
-            classes: view.classes.iter().map(|class| class.name.clone()).collect(),
+            classes: classes.iter().map(|class| class.name.clone()).collect(),
             progress,
             partial,
             missing,
+            tenants: view.tenants,
             shard_status,
             path: view.path,
         }

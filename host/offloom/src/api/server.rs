@@ -16,17 +16,18 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use offloom_weaviate_disk::reserved_files;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
+use super::caller::ClientAddress;
 use super::connections::{Answering, Connections, Place};
 use super::error::ApiError;
 use super::web_pages::AllowedHost;
 
 /// Settings of the REST service.
-#[derive(Debug, Clone, Args, Deserialize)]
+#[derive(Debug, Clone, Args, Deserialize, Serialize)]
 #[serde(default)]
 pub struct ApiConfig {
     /// Where to listen [default: 127.0.0.1:8080]
@@ -83,14 +84,15 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
     let accepted = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
-        let (stream, place) = tokio::select! {
+        let (stream, client, place) = tokio::select! {
             accepted = accept(&listener, &connections) => accepted,
             () = &mut stop => break,
         };
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(WRITE_TIMEOUT));
         let (closing, router) = (place.closing(), router.clone());
-        let service = service_fn(move |request| answer(router.clone(), request, place.answering()));
+        let service =
+            service_fn(move |request| answer(router.clone(), request, client, place.answering()));
         let connection = server.serve_connection(TokioIo::new(Box::pin(stream)), service);
         let connection = accepted.watch(connection);
         tokio::spawn(async move {
@@ -109,10 +111,15 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
 }
 
 /// The next connection for which there is a place. Others wait in the queue of the system.
-async fn accept(listener: &TcpListener, connections: &Connections) -> (TcpStream, Place) {
+async fn accept(
+    listener: &TcpListener,
+    connections: &Connections,
+) -> (TcpStream, ClientAddress, Place) {
     loop {
         match listener.accept().await {
-            Ok((stream, _client)) => return (stream, connections.place().await),
+            Ok((stream, client)) => {
+                return (stream, ClientAddress(client.ip()), connections.place().await);
+            }
             Err(error) => {
                 // No descriptor is free: wait until other connections close.
                 tracing::warn!(%error, "a connection was not accepted");
@@ -125,9 +132,11 @@ async fn accept(listener: &TcpListener, connections: &Connections) -> (TcpStream
 /// The answer of `router`. `answering` is kept until its body is sent.
 async fn answer(
     router: Router,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
+    client: ClientAddress,
     answering: Answering,
 ) -> Result<Response, Infallible> {
+    request.extensions_mut().insert(client);
     let request = request.map(|body| answering.body(body));
     let response = router.oneshot(request).await?;
     Ok(response.map(|body| {

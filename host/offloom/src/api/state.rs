@@ -2,7 +2,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use offloom_authz::Authorizer;
+use offloom_authz::Authenticator;
 
 use super::client_text::ClientText;
 use super::web_pages::OwnHosts;
@@ -22,8 +22,8 @@ pub struct ApiState {
     pub request_timeout: Duration,
     /// Where clients may think that this server is.
     pub own_hosts: OwnHosts,
-    /// Who may ask.
-    pub authorizer: Arc<dyn Authorizer>,
+    /// Finds out who asks.
+    pub authenticator: Arc<dyn Authenticator>,
     /// What clients may read of a text.
     pub client_text: ClientText,
 }

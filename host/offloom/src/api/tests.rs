@@ -3,10 +3,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
-use offloom_authz::{Action, Authorizer, Principal, Unauthenticated};
+use offloom_authz::{
+    Action, Authenticator, Authorizer, Credentials, Policy, Principal, PrincipalKind,
+    Unauthenticated,
+};
 use offloom_export::Workers;
 use offloom_fixtures::{Fixture, unpack};
 use offloom_sandbox::ExporterGuest;
@@ -25,29 +29,58 @@ use crate::export_index::ExportIndex;
 use crate::guest::{self, GuestConfig};
 use crate::scheduler::{Scheduler, SchedulerConfig};
 
-/// The token is the principal. `everybody` reads all, `notes` what begins with Note, and the class
-/// NotThere, which does not exist; `nobody` reads nothing.
+/// The token is the principal. `everybody` and `another` read all, `notes` what begins with Not, also the
+/// class NotThere, which does not exist; `tenants` the tenants t1 and t2 of Shelf, and one that does not
+/// exist; `nobody` reads nothing.
 struct Tokens;
 
-impl Authorizer for Tokens {
-    fn authenticate(&self, credentials: Option<&str>) -> Result<Principal, Unauthenticated> {
-        let token = credentials.and_then(|credentials| credentials.strip_prefix("Bearer "));
+#[async_trait]
+impl Authenticator for Tokens {
+    async fn authenticate(
+        &self,
+        credentials: Credentials<'_>,
+    ) -> Result<Principal, Unauthenticated> {
+        let token = credentials.authorization.and_then(|value| value.strip_prefix("Bearer "));
         match token {
-            Some(name @ ("everybody" | "notes" | "nobody")) => {
-                Ok(Principal { name: name.to_owned() })
+            Some(name @ ("everybody" | "another" | "notes" | "tenants" | "nobody")) => {
+                Ok(Principal::new(PrincipalKind::Db, name))
             }
-            Some(_) => Err(Unauthenticated { reason: "the token is not known".to_owned() }),
-            None => Err(Unauthenticated { reason: "send a token".to_owned() }),
+            Some(_) => Err(Unauthenticated::Refused("the token is not known".to_owned())),
+            None => Err(Unauthenticated::Refused("send a token".to_owned())),
+        }
+    }
+}
+
+impl Authorizer for Tokens {
+    fn policy(&self) -> Arc<dyn Policy> {
+        Arc::new(Tokens)
+    }
+}
+
+impl Policy for Tokens {
+    fn permits(&self, principal: &Principal, _: Action, class: &str) -> bool {
+        match principal.name.as_str() {
+            "everybody" | "another" => true,
+            "notes" => class.starts_with("Not"),
+            _ => false,
         }
     }
 
-    fn permitted(&self, principal: &Principal, _: Action, classes: &[String]) -> Vec<String> {
-        let may = |class: &&String| match principal.name.as_str() {
-            "everybody" => true,
-            "notes" => class.starts_with("Not"),
-            _ => false,
+    fn permits_every_class(&self, principal: &Principal, _: Action) -> bool {
+        matches!(principal.name.as_str(), "everybody" | "another")
+    }
+
+    fn permits_tenants(
+        &self,
+        principal: &Principal,
+        _: Action,
+        class: &str,
+        tenants: &[&str],
+    ) -> Vec<bool> {
+        let may = |tenant: &&str| {
+            principal.name == "tenants" && class == "Shelf" && ["t1", "t2", "gone"].contains(tenant)
         };
-        classes.iter().filter(may).cloned().collect()
+        tenants.iter().map(may).collect()
     }
 }
 
@@ -102,9 +135,7 @@ impl Service {
         let directories = Arc::new(config.directories());
         let guest = guest(&work).await;
         let scheduler =
-            Scheduler::new(config, directories, guest, Arc::clone(&authorizer), index, workers)
-                .await
-                .unwrap();
+            Scheduler::new(config, directories, guest, authorizer, index, workers).await.unwrap();
         let backend = BackendConfig {
             filesystem_root: Some(work.path().join("out")),
             ..BackendConfig::default()
@@ -114,8 +145,8 @@ impl Service {
             backend: Arc::new(backend),
             quarantine_raw: false,
             request_timeout,
-            own_hosts: OwnHosts::new("127.0.0.1:80".parse().unwrap(), Vec::new()),
-            authorizer,
+            own_hosts: OwnHosts::new("127.0.0.1:80".parse().unwrap(), Vec::new(), false),
+            authenticator: Arc::new(Tokens),
             client_text,
         });
         Service { router, work, fixture }
@@ -269,12 +300,99 @@ async fn an_export_is_shown_to_those_who_may_read_all_of_it() {
     assert_eq!(ended["classes"].as_array().unwrap().len(), 7);
     for method in ["GET", "DELETE"] {
         let (status, body) = service.ask("notes", method, "/all", &Value::Null).await;
-        assert_eq!(status, 403, "{body}");
-        assert!(message(&body).starts_with("authorization failed: "), "{body}");
-        // Whether an id exists is no secret, as upstream has it (`export-api.md` 4).
-        let (status, body) = service.ask("nobody", method, "/unknown", &Value::Null).await;
         assert_eq!(status, 404, "{body}");
+        let (status, missing) = service.ask("notes", method, "/unknown", &Value::Null).await;
+        assert_eq!(status, 404, "{missing}");
+        // The words are those of an id that does not exist.
+        assert_eq!(message(&body).replace("'all'", "'unknown'"), message(&missing));
     }
+    assert_eq!(service.ask("another", "GET", "/all", &Value::Null).await.0, 200);
+    let (status, body) = service.ask("another", "DELETE", "/all", &Value::Null).await;
+    assert_eq!(status, 409, "{body}");
+}
+
+/// The creator of an export may read some tenants; who may read the class sees it too, and nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn some_tenants_are_exported_for_who_may_read_them_and_named() {
+    let service = Service::of_nodes().await;
+    let (status, body) = service.create("tenants", json!({ "id": "some" })).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(body["classes"], json!(["Shelf"]));
+    assert_eq!(body["tenants"], json!({ "Shelf": ["t1", "t2"] }));
+    let ended = service.ended("tenants", "some").await;
+    assert_eq!(ended["status"], "SUCCESS", "{ended}");
+    assert_eq!(ended["tenants"], body["tenants"]);
+    let shards: Vec<_> = ended["shardStatus"]["Shelf"].as_object().unwrap().keys().collect();
+    assert_eq!(shards, ["t1", "t2"]);
+    let folder = service.out().join("some");
+    let read = |file: &str| {
+        serde_json::from_slice::<Value>(&std::fs::read(folder.join(file)).unwrap()).unwrap()
+    };
+    let manifest = read("export_metadata.json");
+    assert_eq!(manifest["tenants"], body["tenants"]);
+    assert_eq!(manifest["source"]["shards"].as_array().unwrap().len(), 2);
+    assert_eq!(read("_claim.json")["principal"], "db:tenants");
+    let schema = read("schema.json");
+    assert_eq!(schema["tenants"]["Shelf"].as_array().unwrap().len(), 2, "{schema}");
+
+    assert_eq!(service.ask("notes", "GET", "/some", &Value::Null).await.0, 404);
+    assert_eq!(service.ask("everybody", "GET", "/some", &Value::Null).await.0, 200);
+
+    // A tenant that may not be read has one text, whether it exists or not.
+    let mut messages = Vec::new();
+    for tenant in ["t3", "nowhere"] {
+        let body = json!({ "id": "a", "tenants": { "Shelf": ["t1", tenant] } });
+        let (status, body) = service.create("tenants", body).await;
+        assert_eq!(status, 403, "{body}");
+        messages.push(message(&body).replace(tenant, "TENANT"));
+    }
+    assert_eq!(messages[0], messages[1]);
+    let body = json!({ "id": "a", "tenants": { "Shelf": ["gone"] } });
+    let (status, body) = service.create("tenants", body).await;
+    assert_eq!((status, message(&body)), (422, "class Shelf has no tenant 'gone'"));
+    let body = json!({ "id": "one", "tenants": { "Shelf": ["t2"] } });
+    let (status, body) = service.create("tenants", body).await;
+    assert_eq!((status, &body["tenants"]), (200, &json!({ "Shelf": ["t2"] })), "{body}");
+}
+
+/// Its classes are not known, so that only its creator and who may read every class see it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_another_server_runs_is_shown_to_its_creator() {
+    let service = Service::start().await;
+    let folder = service.out().join("theirs");
+    std::fs::create_dir_all(&folder).unwrap();
+    let claim = json!({
+        "id": "theirs", "owner": "host-2", "principal": "db:notes", "version": "0.1.0",
+        "startedAt": "2026-11-27T10:00:00.000Z", "nonce": "00000000-0000-4000-8000-000000000000",
+    });
+    std::fs::write(folder.join("_claim.json"), claim.to_string()).unwrap();
+    for (token, expected) in [("notes", 200), ("everybody", 200), ("tenants", 404), ("nobody", 404)]
+    {
+        let (status, body) = service.ask(token, "GET", "/theirs", &Value::Null).await;
+        assert_eq!(status, expected, "{token}: {body}");
+        let canceled = service.ask(token, "DELETE", "/theirs", &Value::Null).await.0;
+        assert_eq!(canceled, if expected == 200 { 409 } else { 404 }, "{token}");
+    }
+}
+
+/// Also where another answer would show something of the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_right_to_read_is_checked_before_anything_else() {
+    let service = Service::start().await;
+    assert_eq!(service.create("everybody", json!({ "id": "taken" })).await.0, 200);
+    for body in [
+        json!({ "id": "taken" }),
+        json!({ "id": "No Id" }),
+        json!({ "id": "a", "config": { "bucket": "b" } }),
+        json!({ "id": "a", "config": { "path": "../up" } }),
+        json!({ "id": "a", "file_format": "csv" }),
+        json!({ "id": "a", "guestOptions": { "nothing": "1" } }),
+    ] {
+        let (status, answer) = service.create("nobody", body.clone()).await;
+        assert_eq!(status, 403, "{body}: {answer}");
+    }
+    let (status, body) = service.create("everybody", json!({ "id": "taken" })).await;
+    assert_eq!(status, 409, "{body}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

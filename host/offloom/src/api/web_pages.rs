@@ -12,7 +12,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::body;
 use super::error::ApiError;
@@ -25,6 +25,8 @@ pub struct OwnHosts {
     /// The port of loopback names and addresses.
     port: u16,
     allowed: Arc<[AllowedHost]>,
+    /// Whether every host is taken.
+    any: bool,
 }
 
 /// A host of the setting `allowed_hosts`: `name`, `name:port`, `[::1]:port`. Without a port it stands
@@ -67,9 +69,11 @@ pub async fn refuse(
 }
 
 impl OwnHosts {
-    /// The hosts of a server that listens on `address`.
-    pub fn new(address: SocketAddr, allowed: Vec<AllowedHost>) -> OwnHosts {
-        OwnHosts { port: address.port(), allowed: allowed.into() }
+    /// The hosts of a server that listens on `address`. One that has users takes every host unless some
+    /// are allowed: a page of a name that somebody else has pointed here has no credentials to send.
+    pub fn new(address: SocketAddr, allowed: Vec<AllowedHost>, has_users: bool) -> OwnHosts {
+        let any = has_users && allowed.is_empty();
+        OwnHosts { port: address.port(), allowed: allowed.into(), any }
     }
 
     fn check(&self, request: &Request) -> Result<(), ApiError> {
@@ -105,7 +109,9 @@ impl OwnHosts {
         let is_allowed = |allowed: &AllowedHost| {
             allowed.host == host.host && allowed.port.is_none_or(|allowed| allowed == port)
         };
-        (host.host.is_loopback() && port == self.port) || self.allowed.iter().any(is_allowed)
+        self.any
+            || (host.host.is_loopback() && port == self.port)
+            || self.allowed.iter().any(is_allowed)
     }
 }
 
@@ -183,6 +189,12 @@ impl TryFrom<String> for AllowedHost {
     }
 }
 
+impl Serialize for AllowedHost {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl fmt::Display for AllowedHost {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
@@ -231,7 +243,7 @@ mod tests {
 
     fn own(allowed: &[&str]) -> OwnHosts {
         let allowed = allowed.iter().map(|host| host.parse().unwrap()).collect();
-        OwnHosts::new("127.0.0.1:8080".parse().unwrap(), allowed)
+        OwnHosts::new("127.0.0.1:8080".parse().unwrap(), allowed, false)
     }
 
     /// The status of a request with this target and these headers; 200 if it passes.
@@ -297,7 +309,7 @@ mod tests {
         assert_eq!(status(&own, "/", &[]), 400);
         let host = ("host", "localhost:8080");
         assert_eq!(status(&own, "/", &[host, host]), 400);
-        let of_http = OwnHosts::new("127.0.0.1:80".parse().unwrap(), Vec::new());
+        let of_http = OwnHosts::new("127.0.0.1:80".parse().unwrap(), Vec::new(), false);
         assert_eq!(status(&of_http, "/", &[("host", "localhost")]), 200);
     }
 

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use clap::Args;
-use offloom_authz::{Anonymous, Authorizer};
+use offloom_authz::{AllowAll, Principal};
 use offloom_export::{
-    ExportError, Planned, Request, Status, Stop, StopReason, TransferError, Workers,
+    ExportError, Planned, Request, Status, Stop, StopReason, TransferError, Workers, authorize,
     default_workers,
 };
 use offloom_protocol::access::PassedChecks;
@@ -34,7 +34,8 @@ pub struct ExportArgs {
     /// cluster's nodes, which become one export
     #[arg(long, value_name = "DIR", required = true)]
     data_dir: Vec<PathBuf>,
-    /// Where the export's folder is created, as file:///absolute/path/, a plain path, or s3://bucket/prefix/
+    /// Where the export's folder is created, as file:///absolute/path/, a plain path, s3://bucket/prefix/,
+    /// gs://bucket/prefix/ or az://container/prefix/
     #[arg(long, value_name = "URL")]
     to: OsString,
     /// Name of the export and of its folder: lowercase letters, digits, _ and - [default: export- and the UTC time]
@@ -144,11 +145,11 @@ async fn plan(
         guest_cpu_seconds: args.guest_cpu_seconds,
     };
     let guest = guest::load(config).await?;
-    let authorizer = Anonymous::on_command_line();
-    let principal = authorizer.authenticate(None)?;
+    let principal = Principal::on_command_line();
+    let authorized = authorize(&AllowAll, &principal, directory, &scope)?;
     let request = Request { id, destination, scope, options: args.guest_options };
     let passed = PassedChecks::default();
-    Ok(request.plan(&authorizer, &principal, directory, &guest, &passed, workers).await?)
+    Ok(request.plan(authorized, &guest, &passed, workers).await?)
 }
 
 /// The error of an export that did not succeed. An export may fail for another reason although a

@@ -1,5 +1,6 @@
 //! The command line: what each command is called, takes and prints.
 mod check_progress;
+pub mod config;
 pub mod exit_status;
 pub mod export;
 pub mod inspect;
@@ -34,6 +35,8 @@ pub enum Command {
     Inspect(inspect::InspectArgs),
     /// Serve the REST API: start an export over HTTP, poll it, cancel it
     Serve(serve::ServeArgs),
+    /// Show what the server would run with, and whether it could
+    Config(config::ConfigArgs),
     /// Prove that an export is whole: files, digests, rows, ids
     Verify(verify::VerifyArgs),
     /// The process that compiles a guest, which the others start (`offloom_sandbox::compile_guest`)

@@ -123,8 +123,8 @@ impl StoreOptions {
     pub fn shown(&self, cloud: Cloud) -> Vec<(String, String)> {
         let (prefix, others) = match cloud {
             Cloud::S3 => ("AWS_", &["BACKUP_S3_ENDPOINT", "BACKUP_S3_USE_SSL"][..]),
-            Cloud::Gcs => ("GOOGLE_", &["BACKUP_GCS_USE_AUTH"]),
-            Cloud::Azure => ("AZURE_", &["IDENTITY_ENDPOINT"]),
+            Cloud::Gcs => ("GOOGLE_", &["BACKUP_GCS_USE_AUTH"][..]),
+            Cloud::Azure => ("AZURE_", &["IDENTITY_ENDPOINT"][..]),
         };
         let of_cloud = self
             .variables

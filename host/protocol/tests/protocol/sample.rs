@@ -1,7 +1,9 @@
 //! A manifest with every part that an export of one class has.
+use std::collections::BTreeMap;
+
 use offloom_protocol::manifest::{
-    Block, ClassFile, ClassProgress, CutOff, FileFormat, Guest, LogCutOff, Manifest, Outcome,
-    ProgressStatus, Shard, Source,
+    Block, ClassFile, ClassProgress, CoveredTenants, CutOff, FileFormat, Guest, LogCutOff,
+    Manifest, Outcome, ProgressStatus, Shard, Source,
 };
 use offloom_protocol::names::ExportId;
 
@@ -77,5 +79,6 @@ pub fn manifest(id: &str) -> Manifest {
         warnings: vec!["Article, shard s1: 3 bytes dropped from a log".to_owned()],
         partial: false,
         missing: Vec::new(),
+        tenants: BTreeMap::from([("Shelf".to_owned(), CoveredTenants::of(vec!["a".to_owned()]))]),
     }
 }
