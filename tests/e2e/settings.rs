@@ -1,6 +1,8 @@
 //! Every setting of the server by its documented variable, observed at a running server.
+#![allow(non_snake_case, reason = "two underscores stand for the dot of a key, as in its variable")]
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -32,14 +34,16 @@ macro_rules! observed {
 }
 
 observed! {
-    allowed_azure_containers, allowed_buckets, allowed_gcs_buckets, allowed_hosts, azure_container, bucket, cache_dir,
-    config, data_dir, filesystem_root, gcs_bucket, guest, guest_cpu_seconds, listen, log, max_exports, max_object_bytes, max_waiting, path, quarantine_raw, schema, shutdown_grace_seconds,
+    allowed_azure_containers, allowed_buckets, allowed_gcs_buckets, allowed_hosts, authentication__api_keys_file,
+    authorization__action, authorization__policy_file, azure_container, bucket, cache_dir, config, data_dir,
+    filesystem_root, gcs_bucket, guest, guest_cpu_seconds, listen, log, max_exports, max_object_bytes, max_waiting,
+    path, quarantine_raw, schema, shutdown_grace_seconds,
     state_dir, workers,
 }
 
-/// As `docs/rest-api.md` has it: `OFFLOOM_<KEY>`.
+/// As `docs/rest-api.md` has it: `OFFLOOM_<KEY>`, with `__` for a dot.
 fn variable(key: &str) -> String {
-    format!("OFFLOOM_{}", key.to_uppercase())
+    format!("OFFLOOM_{}", key.to_uppercase().replace('.', "__"))
 }
 
 /// The first column of the table of settings.
@@ -63,7 +67,8 @@ fn every_documented_setting_is_observed_and_has_its_variable_in_the_help() {
     // The file itself, and the log (`docs/guests.md`).
     expected.extend(["config", "log"].map(str::to_owned));
     assert_eq!(help.matches("[env: OFFLOOM_").count(), expected.len() - 1, "{help}");
-    assert_eq!(OBSERVED.iter().map(|key| (*key).to_owned()).collect::<BTreeSet<_>>(), expected);
+    let observed = OBSERVED.iter().map(|key| key.replace("__", "."));
+    assert_eq!(observed.collect::<BTreeSet<_>>(), expected);
 }
 
 /// A directory to export, and a place for the rest.
@@ -107,6 +112,26 @@ impl Trial {
         command.envs(SeaweedFs::shared().environment(Keys::ReadWrite));
         command.args(bucket.map(|name| format!("--bucket={name}")));
         Server::start(&mut command)
+    }
+}
+
+impl Trial {
+    /// One user with a key.
+    fn key_file(&self) -> PathBuf {
+        let file = self.path("keys");
+        std::fs::write(&file, "# the users\nnightly the-key\n").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        file
+    }
+
+    /// That user may read one class, and back up another.
+    fn policy_file(&self) -> PathBuf {
+        let file = self.path("policy.csv");
+        let policy = "p, role:jobs, data/collections/Target/shards/.*/objects/.*, R, data\n\
+                      p, role:jobs, backups/collections/Note, (C)|(R)|(U)|(D), backups\n\
+                      g, db:nightly, role:jobs";
+        std::fs::write(&file, policy).unwrap();
+        file
     }
 }
 
@@ -154,6 +179,36 @@ fn max_object_bytes(variable: &str) {
     let refused = said(&mut Trial::new().command(variable, "513MiB"));
     assert_eq!(refused.status, Some(2), "{refused:#?}");
     assert!(refused.err.contains("1 MiB to 512 MiB"), "{refused:#?}");
+}
+
+fn authentication__api_keys_file(variable: &str) {
+    let trial = Trial::new();
+    let mut server = trial.serve(variable, trial.key_file());
+    assert_eq!(server.get("/v1/export/filesystem/a").status, 401);
+    server.log_in("the-key");
+    assert_eq!(server.get("/v1/export/filesystem/a").status, 404);
+}
+
+fn authorization__policy_file(variable: &str) {
+    let trial = Trial::new();
+    let mut command = trial.command(variable, trial.policy_file());
+    let mut server = Server::start(command.arg("--api-keys-file").arg(trial.key_file()));
+    server.log_in("the-key");
+    let created = server.post("/v1/export/filesystem", &json!({ "id": "tried" })).ok();
+    assert_eq!(created["classes"], json!(["Target"]));
+}
+
+fn authorization__action(variable: &str) {
+    for (value, classes) in [("read", "Target"), ("manage_backups", "Note")] {
+        let trial = Trial::new();
+        let mut command = trial.command(variable, value);
+        command.arg("--api-keys-file").arg(trial.key_file());
+        command.arg("--policy-file").arg(trial.policy_file());
+        let mut server = Server::start(&mut command);
+        server.log_in("the-key");
+        let created = server.post("/v1/export/filesystem", &json!({ "id": "tried" })).ok();
+        assert_eq!(created["classes"], json!([classes]), "{value}");
+    }
 }
 
 fn state_dir(variable: &str) {

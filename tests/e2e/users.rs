@@ -288,18 +288,12 @@ fn no_key_appears_anywhere() {
     let users = Users::new();
     let mut command = users.command();
     let canary = "canary-4f1b9c-secret";
-    let keys = format!("{},{canary}", {
-        let envs = command.get_envs();
-        let find = |name: &str| {
-            let (_, value) = envs.clone().find(|(key, _)| *key == name).unwrap();
-            value.unwrap().to_str().unwrap().to_owned()
-        };
-        find("AUTHENTICATION_APIKEY_ALLOWED_KEYS")
-    });
+    let of_others = |(user, key): (String, String)| (user != "dynamic-user").then_some(key);
+    let keys: Vec<String> = users.keys().into_iter().filter_map(of_others).collect();
     let names: Vec<String> =
         users.keys().into_keys().filter(|user| user != "dynamic-user").collect();
     command
-        .env("AUTHENTICATION_APIKEY_ALLOWED_KEYS", keys)
+        .env("AUTHENTICATION_APIKEY_ALLOWED_KEYS", format!("{},{canary}", keys.join(",")))
         .env("AUTHENTICATION_APIKEY_USERS", format!("{},root", names.join(",")))
         .env("OFFLOOM_LOG", "trace")
         .stderr(Stdio::piped());

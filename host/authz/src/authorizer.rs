@@ -14,6 +14,17 @@ pub trait Policy: Send + Sync {
     /// Whether the principal may act on all of a class: every tenant, present and future.
     fn permits(&self, principal: &Principal, action: Action, class: &str) -> bool;
 
+    /// For each of `classes` what [`Policy::permits`] says, in the same order and number. It is for more
+    /// than a few.
+    fn permits_classes(
+        &self,
+        principal: &Principal,
+        action: Action,
+        classes: &[&str],
+    ) -> Vec<bool> {
+        classes.iter().map(|class| self.permits(principal, action, class)).collect()
+    }
+
     /// Whether the principal may act on every class, present and future.
     fn permits_every_class(&self, principal: &Principal, action: Action) -> bool;
 

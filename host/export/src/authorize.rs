@@ -61,8 +61,10 @@ pub fn authorize(
 ) -> Result<Authorized, Forbidden> {
     let mut readable = Vec::new();
     let mut narrowed = BTreeSet::new();
-    for class in directory.classes() {
-        if policy.permits(principal, Action::Export, &class.name) {
+    let names: Vec<&str> = directory.classes().iter().map(|class| &*class.name).collect();
+    let permitted = policy.permits_classes(principal, Action::Export, &names);
+    for (class, permitted) in directory.classes().iter().zip(permitted) {
+        if permitted {
             readable.push(class.clone());
         } else if let Some(class) = with_permitted_tenants(policy, principal, class) {
             narrowed.insert(class.name.to_string());
@@ -70,11 +72,12 @@ pub fn authorize(
         }
     }
     let known: HashSet<&str> = readable.iter().map(|class| &*class.name).collect();
-    for name in scope.named_classes() {
-        // One that may be read and does not exist is refused later, by that name.
-        if !known.contains(name.as_str()) && !policy.permits(principal, Action::Export, name) {
-            return Err(Forbidden::Class(name.clone()));
-        }
+    let unknown = scope.named_classes().into_iter().map(String::as_str);
+    let unknown: Vec<&str> = unknown.filter(|name| !known.contains(name)).collect();
+    let permitted = policy.permits_classes(principal, Action::Export, &unknown);
+    // One that may be read and does not exist is refused later, by that name.
+    if let Some((name, _)) = unknown.iter().zip(permitted).find(|(_, permitted)| !permitted) {
+        return Err(Forbidden::Class((*name).to_owned()));
     }
     for (class, tenants) in scope.tenants.iter().filter(|(class, _)| narrowed.contains(*class)) {
         let names: Vec<&str> = tenants.iter().map(String::as_str).collect();
@@ -115,7 +118,10 @@ pub fn may_act_on_all(
     classes: Option<&[String]>,
 ) -> bool {
     match classes {
-        Some(classes) => classes.iter().all(|class| policy.permits(principal, action, class)),
+        Some(classes) => {
+            let names: Vec<&str> = classes.iter().map(String::as_str).collect();
+            policy.permits_classes(principal, action, &names).into_iter().all(|permitted| permitted)
+        }
         None => policy.permits_every_class(principal, action),
     }
 }

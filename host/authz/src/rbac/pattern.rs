@@ -1,4 +1,5 @@
 //! The patterns of resources and verbs, each compiled once for all policies of this process.
+use std::cell::LazyCell;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock, Weak};
 
@@ -7,7 +8,10 @@ use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 /// Of one compiled pattern.
 const MAX_COMPILED: usize = 1 << 20;
 /// Of a set of patterns.
-const MAX_COMPILED_SET: usize = 128 << 20;
+const MAX_COMPILED_SET: usize = 32 << 20;
+
+/// Patterns of a set.
+const IN_ONE_SET: usize = 100;
 
 /// Any one namespace (`docs/format/rbac.md` 3.1).
 const ANY_NAMESPACE: &str = "[^/:]+:";
@@ -49,21 +53,27 @@ impl ResourcePattern {
     }
 }
 
-/// Which of many requests at least one of `patterns` matches. All are in one automaton, so that their
-/// number counts little.
+/// Which of many requests at least one of `patterns` matches. Many patterns are in one automaton, so that
+/// their number counts little, but not all: it grows with some kinds of them.
 pub(super) fn match_any(patterns: &[Arc<ResourcePattern>], requests: &[String]) -> Vec<bool> {
-    let [plain, widened] = [false, true].map(|names_namespace| {
-        LazyLock::new(move || set(patterns.iter().map(|p| p.expression(names_namespace))))
-    });
-    let is_match = |request: &String| {
-        let set = if names_namespace(request) { &*widened } else { &*plain };
-        match set {
-            // Its own special case is about requests that are not made here.
-            Some(set) => set.is_match(without_query(request)),
-            None => patterns.iter().any(|pattern| pattern.matches(request)),
+    let mut found = vec![false; requests.len()];
+    for patterns in patterns.chunks(IN_ONE_SET) {
+        let [plain, widened] = [false, true].map(|names_namespace| {
+            LazyCell::new(move || set(patterns.iter().map(|p| p.expression(names_namespace))))
+        });
+        let is_match = |request: &String| {
+            let set = if names_namespace(request) { &*widened } else { &*plain };
+            match set {
+                // The exception for `/shards/#` is about requests that are not made here.
+                Some(set) => set.is_match(without_query(request)),
+                None => patterns.iter().any(|pattern| pattern.matches(request)),
+            }
+        };
+        for (request, found) in requests.iter().zip(&mut found).filter(|(_, found)| !**found) {
+            *found = is_match(request);
         }
-    };
-    requests.iter().map(is_match).collect()
+    }
+    found
 }
 
 /// `None`: together they are too large.
