@@ -166,7 +166,8 @@ fn every_variable_is_documented_and_every_documented_one_exists() {
         .flat_map(|document| document.spans.iter().map(String::as_str))
         .collect();
     let written = spans.join(" ");
-    for prefix in ["OFFLOOM_", "AWS_", "SSL_CERT_", "XDG_"] {
+    let of_stores = ["AWS_", "GOOGLE_", "AZURE_", "BACKUP_", "EXPORT_", "GCE_"];
+    for prefix in ["OFFLOOM_", "SSL_CERT_", "XDG_"].into_iter().chain(of_stores) {
         let mut used = variables_in(&used, prefix);
         let documented = variables_in(&written, prefix);
         assert!(!used.is_empty() && !documented.is_empty(), "{prefix}");

@@ -106,7 +106,6 @@ impl GivenSettings {
         let variable = std::env::var_os(SOURCES).filter(|value| !value.is_empty());
         let by_variable = variable.is_some();
         config.scheduler.take_sources(variable, is_given)?;
-        config.check()?;
         config.make_paths_absolute()?;
         let command = ServerConfig::augment_args_for_update(Command::new(""));
         let mut settings = settings(&command, given, &in_file, &config.values()?);
@@ -115,6 +114,9 @@ impl GivenSettings {
                 setting.source = SOURCES.to_owned();
             }
         }
+        // Not before: these values are shown with the variables that they come from.
+        config.backend.take_backup_settings(|name| std::env::var(name).ok());
+        config.check()?;
         Ok((config, settings))
     }
 }
@@ -250,7 +252,10 @@ impl ServerConfig {
             );
         }
         if self.backend.known().is_empty() {
-            bail!("nowhere to export to: give --filesystem-root for a folder, or --bucket for S3");
+            bail!(
+                "nowhere to export to: give --filesystem-root for a folder, --bucket for S3, \
+                 --gcs-bucket for Google Cloud Storage, or --azure-container"
+            );
         }
         Ok(())
     }
@@ -305,7 +310,8 @@ mod tests {
     fn every_setting_is_a_flag_and_a_key_of_the_file() {
         let by_file = file(
             "sources = ['/a', '/b']\nlisten = '127.0.0.1:1'\nallowed_hosts = ['h', '[::1]:2']\nschema = '/s'\nbucket = 'lake'\n\
-             filesystem_root = '/out'\nallowed_buckets = ['c', 'd']\npath = 'p'\nguest = '/g'\nguest_cpu_seconds = 60\n\
+             filesystem_root = '/out'\nallowed_buckets = ['c', 'd']\ngcs_bucket = 'e'\nallowed_gcs_buckets = ['f']\n\
+             azure_container = 'g'\nallowed_azure_containers = ['h', 'i']\npath = 'p'\nguest = '/g'\nguest_cpu_seconds = 60\n\
              workers = 3\nmax_exports = 9\nmax_waiting = 8\nmax_object_bytes = '100MiB'\nstate_dir = '/state'\ncache_dir = '/cache'\n\
              quarantine_raw = true\nshutdown_grace_seconds = 5\n\
              [authentication]\napi_keys_file = '/keys'\n\
@@ -322,6 +328,10 @@ mod tests {
                 "--bucket=lake",
                 "--filesystem-root=/out",
                 "--allowed-buckets=c,d",
+                "--gcs-bucket=e",
+                "--allowed-gcs-buckets=f",
+                "--azure-container=g",
+                "--allowed-azure-containers=h,i",
                 "--path=p",
                 "--guest=/g",
                 "--guest-cpu-seconds=60",
@@ -345,7 +355,11 @@ mod tests {
         assert_eq!(by_file.index.state_dir().unwrap(), Path::new("/state"));
         // Every setting differs from its default, so none is missing above.
         let (set, unset) = (format!("{by_file:#?}"), format!("{:#?}", ServerConfig::default()));
-        for line in set.lines().filter(|line| line.contains(": ") && line.ends_with(',')) {
+        let is_setting = |line: &&str| {
+            // Weaviate's settings, which count where there are none of ours.
+            line.contains(": ") && line.ends_with(',') && !line.contains("backups: None")
+        };
+        for line in set.lines().filter(is_setting) {
             assert!(!unset.contains(line), "{line}");
         }
     }
