@@ -55,12 +55,14 @@ class Server:
 
     def __init__(self, program: Path, source: Path, work: Path, cache: Path, backend: str, settings: list, env: dict):
         self.process = subprocess.Popen(
-            [program, "serve", "--listen", "127.0.0.1:0", "--data-dir", source / "data", "--schema",
-             source / "schema.json", "--state-dir", work / "state", "--cache-dir", cache, "--workers",
-             str(os.cpu_count()), *settings],
+            [program, "serve", "--listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--data-dir",
+             source / "data", "--schema", source / "schema.json", "--state-dir", work / "state", "--cache-dir",
+             cache, "--workers", str(os.cpu_count()), *settings],
             stdout=subprocess.PIPE, text=True, env={**os.environ, "OFFLOOM_SHUTDOWN_GRACE_SECONDS": "0", **env},
         )
-        self.address = self.process.stdout.readline().strip().removeprefix("listening on http://")
+        lines = (line.strip() for line in self.process.stdout)
+        address = next((line for line in lines if line.startswith("listening")), "")
+        self.address = address.removeprefix("listening on http://")
         if not self.address:
             sys.exit("the server did not start")
         self.exports = f"/v1/export/{backend}"

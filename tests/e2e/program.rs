@@ -47,10 +47,11 @@ impl Said {
     }
 }
 
-/// `offloom`, to be started. All tests share one cache of compiled guests.
+/// `offloom`, to be started. All tests share one cache of compiled guests. Servers take a free port for gRPC,
+/// as they run at the same time.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_offloom"));
-    command.env("XDG_CACHE_HOME", cache());
+    command.env("XDG_CACHE_HOME", cache()).env("OFFLOOM_GRPC_LISTEN", "127.0.0.1:0");
     command
 }
 
@@ -83,11 +84,20 @@ pub fn python<I: AsRef<std::ffi::OsStr>>(
     script: &str,
     arguments: impl IntoIterator<Item = I>,
 ) -> Said {
-    let root = root();
+    said(
+        Command::new(python_program("python"))
+            .arg(root().join("tests").join(script))
+            .args(arguments),
+    )
+}
+
+/// A program of the Python packages that `./dev setup` installed, or Python itself.
+pub fn python_program(name: &str) -> PathBuf {
     let python = std::env::var_os("OFFLOOM_PYTHON")
-        .map_or_else(|| root.join(".venv/bin/python"), PathBuf::from);
-    assert!(python.exists(), "{} is missing: run ./dev setup", python.display());
-    said(Command::new(python).arg(root.join("tests").join(script)).args(arguments))
+        .map_or_else(|| root().join(".venv/bin/python"), PathBuf::from);
+    let program = if name == "python" { python } else { python.with_file_name(name) };
+    assert!(program.exists(), "{} is missing: run ./dev setup", program.display());
+    program
 }
 
 /// The project's top folder.

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::golden::compare;
 use crate::program::{offloom, program};
+use crate::raw_http::ask;
 use crate::server::{Server, serve_filesystem};
 use crate::tenants::write_classes;
 
@@ -42,7 +43,9 @@ fn time(value: &Value) -> chrono::DateTime<chrono::Utc> {
 fn an_export_is_created_followed_and_read() {
     let over = over("basic");
     let body = json!({ "id": "first", "file_format": "parquet", "unknown": { "fields": "pass" } });
-    let created = over.server.post("/v1/export/filesystem", &body).ok();
+    let created = over.server.post("/v1/export/filesystem", &body);
+    let location = created.location.clone().unwrap();
+    let created = created.ok();
     assert_eq!(created["id"], "first");
     assert_eq!(created["backend"], "filesystem");
     let classes = ["AllTypes", "Empty", "NamedVectors", "NoVector", "Note", "Note_Draft", "Target"];
@@ -54,6 +57,7 @@ fn an_export_is_created_followed_and_read() {
 
     let ended = over.server.wait("filesystem", "first");
     assert_eq!(ended["status"], "SUCCESS", "{ended:#}");
+    assert_eq!(over.server.get(&location).ok(), ended);
     assert_eq!(ended["path"], created["path"]);
     assert_eq!(ended["classes"], json!(classes));
     assert_eq!(ended["startedAt"], created["startedAt"]);
@@ -169,6 +173,56 @@ fn what_is_wrong_with_a_request_is_reported() {
 }
 
 #[test]
+fn refusals_have_the_form_that_the_client_asks_for() {
+    let over = over("basic");
+    let refused = over.server.get("/v1/export/filesystem/unknown");
+    let message = refused.error(404);
+    let problem =
+        json!({ "type": "about:blank", "title": "Not Found", "status": 404, "detail": message });
+    let asked = |accept, path| over.server.get_accepting(accept, path);
+    for accept in ["application/problem+json", "application/json, application/problem+json;q=1.0"] {
+        let answer = asked(accept, "/v1/export/filesystem/unknown");
+        assert_eq!(answer.status, 404);
+        assert_eq!(answer.content_type.as_deref(), Some("application/problem+json"));
+        assert_eq!(answer.body, problem);
+    }
+    for accept in ["*/*", "application/json", "application/json, application/problem+json;q=0.9"] {
+        assert_eq!(asked(accept, "/v1/export/filesystem/unknown"), refused, "{accept}");
+    }
+    // Refusals of every layer, and no successes.
+    for (path, status, title) in [
+        ("/nowhere", 404, "Not Found"),
+        ("/v1/export/filesystem", 405, "Method Not Allowed"),
+        ("/v1/export/s3/x", 422, "Unprocessable Entity"),
+        ("/v1/export/filesystem/x?shards=perhaps", 400, "Bad Request"),
+    ] {
+        let answer = asked("application/problem+json", path);
+        assert_eq!((answer.status, &answer.body["title"]), (status, &json!(title)), "{path}");
+        assert_eq!(answer.content_type.as_deref(), Some("application/problem+json"), "{path}");
+    }
+    let answer = asked("application/problem+json", "/v1/meta");
+    assert_eq!(answer.content_type.as_deref(), Some("application/json"));
+}
+
+/// The headers of a refusal are those of its status, and none is that of the empty answer it was made from.
+#[test]
+fn refusals_have_the_headers_of_their_status() {
+    let over = over("basic");
+    let authority = over.server.authority();
+    let asked =
+        |line: &str| ask(authority, format!("{line} HTTP/1.1\r\nHost: {authority}\r\n\r\n"));
+    let refused = asked("PUT /v1/export/filesystem/x");
+    assert_eq!(refused.status, 405);
+    let mut methods: Vec<&str> = refused.header("allow").unwrap().split(',').collect();
+    methods.sort_unstable();
+    assert_eq!(methods, ["DELETE", "GET", "HEAD"]);
+    assert_eq!(refused.header("vary"), Some("accept"));
+    let length = refused.header("content-length").unwrap();
+    assert_eq!(length, refused.body.len().to_string());
+    assert_eq!(asked("PUT /nowhere").header("allow"), None);
+}
+
+#[test]
 fn a_body_may_have_one_mebibyte() {
     let over = over("basic");
     let body = |bytes: usize| {
@@ -196,7 +250,8 @@ fn health_is_reported_and_the_version_is_one_that_clients_take() {
     let version: Vec<u32> =
         meta["version"].as_str().unwrap().split('.').map(|n| n.parse().unwrap()).collect();
     assert!(version >= vec![1, 37, 0], "{meta}");
-    over.server.get("/v1/.well-known/openid-configuration").error(404);
+    let refused = over.server.get("/v1/.well-known/openid-configuration").error(404);
+    assert_eq!(refused, "this server has no OpenID Connect");
 }
 
 #[test]

@@ -16,6 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub struct Server {
     process: Child,
     address: String,
+    grpc: Option<String>,
     agent: Agent,
     /// What requests send as their credentials.
     key: Option<String>,
@@ -28,6 +29,8 @@ pub struct Answer {
     pub content_type: Option<String>,
     /// Seconds.
     pub retry_after: Option<u32>,
+    /// Where the thing that was created is.
+    pub location: Option<String>,
     /// Null for an answer without a body.
     pub body: Value,
 }
@@ -73,15 +76,19 @@ impl Server {
     /// Starts `command` and waits until it listens.
     pub fn start(command: &mut Command) -> Server {
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut next = || lines.next().expect("the server did not start");
+        let mut line = next();
+        let grpc = line.strip_prefix("gRPC health checks on ").map(str::to_owned);
+        if grpc.is_some() {
+            line = next();
+        }
         let address = line
-            .trim_end()
             .strip_prefix("listening on ")
             .unwrap_or_else(|| panic!("the server did not start: {line:?}"))
             .to_owned();
         let agent = Agent::config_builder().http_status_as_error(false).build().new_agent();
-        Server { process, address, agent, key: None }
+        Server { process, address, grpc, agent, key: None }
     }
 
     /// Sends this key with the following requests.
@@ -99,6 +106,11 @@ impl Server {
             Some(key) => request.header("authorization", format!("Bearer {key}")),
             None => request,
         }
+    }
+
+    /// `127.0.0.1:PORT` of its gRPC service, if it has one.
+    pub fn grpc(&self) -> Option<&str> {
+        self.grpc.as_deref()
     }
 
     /// What reads its log, if the command pipes it.
@@ -123,6 +135,12 @@ impl Server {
     pub fn get_as(&self, host: &str, path: &str) -> Answer {
         let request = self.agent.get(format!("{}{path}", self.address));
         answer(request.header("host", host).call().unwrap())
+    }
+
+    /// A request with this header `Accept`; a refusal may then have another form.
+    pub fn get_accepting(&self, accept: &str, path: &str) -> Answer {
+        let request = self.agent.get(format!("{}{path}", self.address));
+        answer(request.header("accept", accept).call().unwrap())
     }
 
     pub fn delete(&self, path: &str) -> Answer {
@@ -197,6 +215,7 @@ fn answer(response: ureq::http::Response<ureq::Body>) -> Answer {
         status: parts.status.as_u16(),
         content_type: header("content-type").map(str::to_owned),
         retry_after: header("retry-after").map(|seconds| seconds.parse().unwrap()),
+        location: header("location").map(str::to_owned),
         body: if text.is_empty() {
             Value::Null
         } else {

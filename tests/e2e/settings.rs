@@ -36,7 +36,7 @@ macro_rules! observed {
 observed! {
     allowed_azure_containers, allowed_buckets, allowed_gcs_buckets, allowed_hosts, authentication__api_keys_file,
     authorization__action, authorization__policy_file, azure_container, bucket, cache_dir, config, data_dir,
-    filesystem_root, gcs_bucket, guest, guest_cpu_seconds, listen, log, max_exports, max_object_bytes, max_waiting,
+    filesystem_root, gcs_bucket, grpc_listen, guest, guest_cpu_seconds, listen, log, max_exports, max_object_bytes, max_waiting,
     path, quarantine_raw, schema, shutdown_grace_seconds,
     state_dir, workers,
 }
@@ -161,6 +161,14 @@ fn listen(variable: &str) {
     let trial = Trial::new();
     let server = trial.serve(variable, "127.0.0.2:0");
     assert!(server.authority().starts_with("127.0.0.2:"), "{}", server.authority());
+}
+
+fn grpc_listen(variable: &str) {
+    let trial = Trial::new();
+    let server = trial.serve(variable, "127.0.0.2:0");
+    let address = server.grpc().unwrap();
+    assert!(address.starts_with("127.0.0.2:"), "{address}");
+    assert_eq!(crate::grpc::call(address, crate::grpc::CHECK, ""), "SERVING");
 }
 
 /// Which hosts are allowed is tested in `web_pages.rs`.

@@ -4,12 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use futures::future::OptionFuture;
 use offloom_export::Workers;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::client_text::ClientText;
+use crate::api::server::{Protocol, connection_limit};
 use crate::api::web_pages::OwnHosts;
-use crate::api::{self, ApiState};
+use crate::api::{self, ApiState, Connections, OpenIdConfiguration};
 use crate::config::ServerConfig;
 use crate::export_index::ExportIndex;
 use crate::guest;
@@ -49,6 +52,7 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
     let listener = TcpListener::bind(config.api.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.api.listen))?;
+    let grpc = api::grpc::listen(config.api.grpc_listen, users.has_users).await?;
     let scheduler = Scheduler::new(
         config.scheduler,
         directories,
@@ -67,10 +71,30 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
         own_hosts: OwnHosts::new(address, config.api.allowed_hosts, users.has_users),
         authenticator: users.opened.authenticator,
         client_text,
+        open_id: users.opened.oidc.map(|oidc| OpenIdConfiguration {
+            href: oidc.href,
+            client_id: oidc.client_id,
+            scopes: oidc.scopes,
+        }),
     };
+    let router = api::router(state)?;
     let stop = stop_signal()?;
+    if let Some(grpc) = &grpc {
+        outln!("gRPC health checks on {}", grpc.local_addr()?);
+    }
     outln!("listening on http://{address}");
-    api::server::serve(listener, api::router(state), stop_exports(stop, scheduler)).await;
+    let (connections, stopped) = (Connections::new(connection_limit()), CancellationToken::new());
+    let serve = |listener, protocol, router| {
+        let stop = stopped.clone().cancelled_owned();
+        api::server::serve(listener, protocol, connections.clone(), router, stop)
+    };
+    let rest = serve(listener, Protocol::Rest, router);
+    let grpc = grpc.map(|grpc| serve(grpc, Protocol::Grpc, api::grpc::router(scheduler.clone())));
+    let stop = async {
+        stop_exports(stop, scheduler).await;
+        stopped.cancel();
+    };
+    tokio::join!(rest, OptionFuture::from(grpc), stop);
     Ok(())
 }
 

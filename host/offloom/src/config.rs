@@ -282,6 +282,7 @@ mod tests {
     use offloom_authz::AuthorizationAction;
 
     use super::*;
+    use crate::api;
 
     fn file(text: &str) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -309,7 +310,7 @@ mod tests {
     #[test]
     fn every_setting_is_a_flag_and_a_key_of_the_file() {
         let by_file = file(
-            "sources = ['/a', '/b']\nlisten = '127.0.0.1:1'\nallowed_hosts = ['h', '[::1]:2']\nschema = '/s'\nbucket = 'lake'\n\
+            "sources = ['/a', '/b']\nlisten = '127.0.0.1:1'\ngrpc_listen = '127.0.0.1:2'\nallowed_hosts = ['h', '[::1]:2']\nschema = '/s'\nbucket = 'lake'\n\
              filesystem_root = '/out'\nallowed_buckets = ['c', 'd']\ngcs_bucket = 'e'\nallowed_gcs_buckets = ['f']\n\
              azure_container = 'g'\nallowed_azure_containers = ['h', 'i']\npath = 'p'\nguest = '/g'\nguest_cpu_seconds = 60\n\
              workers = 3\nmax_exports = 9\nmax_waiting = 8\nmax_object_bytes = '100MiB'\nstate_dir = '/state'\ncache_dir = '/cache'\n\
@@ -323,6 +324,7 @@ mod tests {
                 "--data-dir=/a",
                 "--data-dir=/b",
                 "--listen=127.0.0.1:1",
+                "--grpc-listen=127.0.0.1:2",
                 "--allowed-hosts=h, [::1]:2",
                 "--schema=/s",
                 "--bucket=lake",
@@ -404,6 +406,7 @@ mod tests {
         let ServerConfig { scheduler, api, backend, guest, index, users } = ServerConfig::default();
         for (key, default) in [
             ("listen", format!("`{}`; ", api.listen)),
+            ("grpc_listen", format!("`{}`; ", api::grpc::default_address())),
             ("max_exports", format!("exports that run at once, {}; ", scheduler.max_exports)),
             ("max_waiting", format!("wait for their turn, {}; ", scheduler.max_waiting)),
             ("guest_cpu_seconds", format!("in one export, {} (", guest.guest_cpu_seconds)),
@@ -420,6 +423,7 @@ mod tests {
         assert!(scheduler.sources.is_empty() && scheduler.schema.is_none());
         assert!(backend.known().is_empty() && backend.path.is_empty());
         assert!(guest.guest.is_none() && guest.cache_dir.is_none());
+        assert_eq!(api.grpc_listen, None);
         assert!(format!("{index:?}").contains("state_dir: None"));
         assert_eq!(users.authorization.action, AuthorizationAction::Read);
         assert!(documented["authorization.action"].contains("; `read`"));
@@ -429,6 +433,7 @@ mod tests {
         // The help says the same.
         for (arg, default) in [
             ("listen", api.listen.to_string()),
+            ("grpc_listen", api::grpc::default_address().to_string()),
             ("guest_cpu_seconds", guest.guest_cpu_seconds.to_string()),
             ("max_exports", scheduler.max_exports.to_string()),
             ("max_waiting", scheduler.max_waiting.to_string()),

@@ -1,24 +1,19 @@
-//! The one place that turns errors into HTTP: status codes, bodies for clients, and the log.
-use axum::Json;
+//! Every way to refuse a request, and its status code.
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use offloom_authz::Unauthenticated;
 use offloom_export::{ClaimError, PlanError, RequestError, ScopeError};
 use offloom_protocol::claim::ClaimError as IdClaimError;
 use offloom_protocol::error::StoreError;
 use offloom_protocol::names::NameError;
-use serde_json::json;
 
-use super::client_text::ClientText;
 use crate::backend::BackendError;
 use crate::lookup::LookupError;
 use crate::scheduler::StartError;
 
-/// Every way to refuse a request. The texts are those of the log: [`write_errors`] makes the text
-/// for the client.
+/// Every way to refuse a request. The texts are those of the log: `error_answer` makes the text for the
+/// client.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ApiError {
     /// The path names a backend that this server does not have.
@@ -77,6 +72,9 @@ pub enum ApiError {
     /// There is no such path.
     #[error("no such path")]
     NoSuchPath,
+    /// No identity provider is configured.
+    #[error("this server has no OpenID Connect")]
+    NoOpenId,
     /// The path does not take this method.
     #[error("this path does not take that method")]
     MethodNotAllowed,
@@ -111,14 +109,8 @@ pub enum ApiError {
     Internal(String),
 }
 
-/// When a client may try again where exports have to end first.
-const RETRY_AFTER_SECONDS: u64 = 30;
-
-/// Characters of a word that an answer keeps.
-const MAX_WORD_CHARS: usize = 256;
-
-/// Characters of a text that an answer and the log keep.
-const MAX_TEXT_CHARS: usize = 16 * 1024;
+/// When a client may try again where exports have to end first, or the server has to start.
+pub const RETRY_AFTER_SECONDS: u64 = 30;
 
 impl ApiError {
     pub(super) fn status(&self) -> StatusCode {
@@ -129,7 +121,9 @@ impl ApiError {
             ApiError::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::QueueFull(_) | ApiError::SlowedDown { .. } => StatusCode::TOO_MANY_REQUESTS,
             ApiError::IdInUse(_) | ApiError::Finished(_) => StatusCode::CONFLICT,
-            ApiError::NotFound(_) | ApiError::NoSuchPath => StatusCode::NOT_FOUND,
+            ApiError::NotFound(_) | ApiError::NoSuchPath | ApiError::NoOpenId => {
+                StatusCode::NOT_FOUND
+            }
             ApiError::BackendNotAvailable(_) | ApiError::UnknownClass(_) | ApiError::Invalid(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
@@ -146,11 +140,9 @@ impl ApiError {
             ApiError::WriteFailed(_) | ApiError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
-}
 
-impl ApiError {
     /// When a client may try again, in seconds.
-    fn retry_after_seconds(&self) -> Option<u64> {
+    pub(super) fn retry_after_seconds(&self) -> Option<u64> {
         match self {
             ApiError::SlowedDown { seconds, .. } => Some(*seconds),
             ApiError::QueueFull(_) | ApiError::IdentityProvider(_) | ApiError::ShuttingDown => {
@@ -162,43 +154,12 @@ impl ApiError {
 }
 
 impl IntoResponse for ApiError {
-    /// A response without a body, which [`write_errors`] adds.
+    /// A response without a body, which `error_answer` adds.
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();
         response.extensions_mut().insert(self);
         response
     }
-}
-
-/// Writes the body of every error: for the client without paths of the host, and in full to the
-/// log if the client cannot see or cause it.
-pub async fn write_errors(
-    State(client_text): State<ClientText>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let mut response = next.run(request).await;
-    let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
-    let status = error.status();
-    let full = error.to_string();
-    let shown = client_text.of(&full);
-    let logged = cut(&full, MAX_TEXT_CHARS);
-    if status.is_server_error() {
-        tracing::error!(error = %logged, "request failed");
-    } else if shown != full {
-        tracing::warn!(error = %logged, "request refused");
-    }
-    let message = shortened(&shown);
-    let retry_after = error.retry_after_seconds();
-    let mut response = (status, Json(json!({ "error": [{ "message": message }] }))).into_response();
-    if status == StatusCode::UNAUTHORIZED {
-        let scheme = axum::http::HeaderValue::from_static("Bearer");
-        response.headers_mut().insert(axum::http::header::WWW_AUTHENTICATE, scheme);
-    }
-    if let Some(seconds) = retry_after {
-        response.headers_mut().insert(axum::http::header::RETRY_AFTER, seconds.into());
-    }
-    response
 }
 
 impl From<StartError> for ApiError {
@@ -319,38 +280,5 @@ impl From<QueryRejection> for ApiError {
 impl From<NameError> for ApiError {
     fn from(error: NameError) -> ApiError {
         ApiError::Invalid(error.to_string())
-    }
-}
-
-/// The text with long words cut: a message quotes what the request names, which may be a megabyte.
-fn shortened(text: &str) -> String {
-    let words = text.split(' ').map(|word| cut(word, MAX_WORD_CHARS));
-    cut(&words.collect::<Vec<_>>().join(" "), MAX_TEXT_CHARS)
-}
-
-/// The beginning of the text, and how long it is if that is not all.
-fn cut(text: &str, chars: usize) -> String {
-    match text.char_indices().nth(chars) {
-        Some((end, _)) => {
-            let kept = text.get(..end).unwrap_or_default();
-            format!("{kept}... ({} characters)", text.chars().count())
-        }
-        None => text.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_words_are_cut_and_sentences_are_not() {
-        let sentence = "no such class: give one of these ".repeat(20);
-        assert_eq!(shortened(&sentence), sentence);
-        let long = shortened(&format!("class 'ü{}' is unknown", "x".repeat(1_000_000)));
-        assert!(long.len() < 400, "{long}");
-        assert!(long.ends_with("... (1000003 characters) is unknown"), "{long}");
-        let many = shortened(&"a ".repeat(500_000));
-        assert!(many.len() < MAX_TEXT_CHARS + 40 && many.ends_with("... (1000000 characters)"));
     }
 }

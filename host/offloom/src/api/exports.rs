@@ -2,7 +2,7 @@
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode, header};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 
@@ -10,6 +10,7 @@ use super::body::JsonBody;
 use super::caller::Caller;
 use super::error::ApiError;
 use super::model::{CreateBody, ExportBody, Place, StatusQuery};
+use super::openapi::{CancelErrors, CreateErrors, StatusErrors};
 use super::state::ApiState;
 use crate::backend::BackendError;
 use crate::scheduler::Ordered;
@@ -17,13 +18,33 @@ use crate::scheduler::Ordered;
 /// A status with more shards leaves them out, unless the query asks for them.
 const MAX_SHARDS_SHOWN: usize = 1_000;
 
-/// POST `/v1/export/{backend}`.
+/// Creates an export
+///
+/// The answer comes when the id is taken. The export then runs by itself: its status says how far it is.
+#[utoipa::path(
+    post,
+    path = "/v1/export/{backend}",
+    operation_id = "createExport",
+    tag = "exports",
+    params(("backend" = String, Path, description = "Kind of store", example = "s3")),
+    request_body = CreateBody,
+    responses(
+        (
+            status = 200,
+            description = "The id is taken, and the export waits for its turn",
+            body = ExportBody,
+            headers(("Location" = String, description = "The path of the status")),
+        ),
+        CreateErrors,
+    ),
+    security((), ("bearer" = [])),
+)]
 pub async fn create(
     State(state): State<ApiState>,
     Caller(principal): Caller,
     backend: Result<Path<String>, PathRejection>,
     JsonBody(body): JsonBody<CreateBody>,
-) -> Result<Json<ExportBody>, ApiError> {
+) -> Result<([(HeaderName, String); 1], Json<ExportBody>), ApiError> {
     let Path(backend) = backend?;
     body.check_names()?;
     // Whether the caller may ask comes before every answer that shows something of this server.
@@ -43,10 +64,27 @@ pub async fn create(
     let options = body.guest_options.unwrap_or_default().into_iter().collect();
     let ordered = Ordered { id, destination, options };
     let view = state.scheduler.start(admitted, ordered).await?;
-    Ok(Json(ExportBody::new(view, false, &state.client_text)))
+    let location = format!("/v1/export/{}/{}", view.backend, view.id);
+    let body = ExportBody::new(view, false, &state.client_text);
+    Ok(([(header::LOCATION, location)], Json(body)))
 }
 
-/// GET `/v1/export/{backend}/{id}`.
+/// Shows an export
+///
+/// `bucket` and `path` find an export that this server never heard of.
+#[utoipa::path(
+    get,
+    path = "/v1/export/{backend}/{id}",
+    operation_id = "getExport",
+    tag = "exports",
+    params(
+        ("backend" = String, Path, description = "Kind of store", example = "s3"),
+        ("id" = String, Path, description = "The id", pattern = "^[a-z0-9_-]+$", max_length = 128, example = "nightly-1"),
+        StatusQuery,
+    ),
+    responses((status = 200, description = "What is known of it", body = ExportBody), StatusErrors),
+    security((), ("bearer" = [])),
+)]
 pub async fn status(
     State(state): State<ApiState>,
     Caller(principal): Caller,
@@ -63,7 +101,22 @@ pub async fn status(
     Ok(Json(ExportBody::new(view, with_shards, &state.client_text)))
 }
 
-/// DELETE `/v1/export/{backend}/{id}`.
+/// Cancels an export
+///
+/// What was begun is removed from the store; files that are complete stay.
+#[utoipa::path(
+    delete,
+    path = "/v1/export/{backend}/{id}",
+    operation_id = "cancelExport",
+    tag = "exports",
+    params(
+        ("backend" = String, Path, description = "Kind of store", example = "s3"),
+        ("id" = String, Path, description = "The id", pattern = "^[a-z0-9_-]+$", max_length = 128, example = "nightly-1"),
+        Place,
+    ),
+    responses((status = 204, description = "It ended as CANCELED"), CancelErrors),
+    security((), ("bearer" = [])),
+)]
 pub async fn cancel(
     State(state): State<ApiState>,
     Caller(principal): Caller,

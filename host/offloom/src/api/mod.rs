@@ -1,18 +1,22 @@
-//! The REST service: its paths.
+//! The REST service: its paths; and the gRPC service beside it.
 //!
 //! Read in this order: `server` with `connections` (how requests come in), `web_pages` (what browsers may
-//! not send), `state` (what every handler uses), `caller`
-//! (who asks), `model` (bodies of
-//! requests and answers, read by `body`), `exports` and `health` (the handlers), `error` (every
-//! refusal), `client_text` (what clients may read of a text).
+//! not send), `state` (what every handler uses), `caller` (who asks), `model` with `schemas` (bodies of
+//! requests and answers, read by `body`), `exports` and `health` (the handlers), `error` (every refusal),
+//! `error_answer` (how it is written), `client_text` (what clients may read of a text), `openapi`
+//! (describes all of it), `grpc`.
 mod body;
 mod caller;
 pub mod client_text;
 mod connections;
 mod error;
+mod error_answer;
 mod exports;
+pub mod grpc;
 mod health;
 mod model;
+mod openapi;
+mod schemas;
 pub mod server;
 mod state;
 #[cfg(test)]
@@ -20,23 +24,44 @@ mod tests;
 pub mod web_pages;
 
 use axum::Router;
+use axum::http::header;
 use axum::middleware;
-use axum::routing::{get, post};
-use error::{ApiError, write_errors};
+use axum::routing::get;
+pub use connections::Connections;
+use error::ApiError;
+use error_answer::write_errors;
+pub use health::OpenIdConfiguration;
 pub use state::ApiState;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// All paths of the service.
-pub fn router(state: ApiState) -> Router {
-    Router::new()
-        .route("/v1/export/{backend}", post(exports::create))
-        .route("/v1/export/{backend}/{id}", get(exports::status).delete(exports::cancel))
-        .route("/v1/meta", get(health::meta))
-        .route("/v1/.well-known/live", get(health::live))
-        .route("/v1/.well-known/ready", get(health::ready))
+///
+/// # Errors
+/// The description of the service cannot be written as JSON.
+pub fn router(state: ApiState) -> Result<Router, serde_json::Error> {
+    let (router, document) = described().split_for_parts();
+    let document = axum::body::Bytes::from(openapi::text(&document)?);
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    let router = router
+        .route("/v1/openapi.json", get(move || async { (json, document) }))
         .fallback(|| async { ApiError::NoSuchPath })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .layer(middleware::from_fn_with_state(state.own_hosts.clone(), web_pages::refuse))
         .layer(middleware::from_fn_with_state(state.request_timeout, server::within_time))
         .layer(middleware::from_fn_with_state(state.client_text.clone(), write_errors))
-        .with_state(state)
+        .with_state(state);
+    Ok(router)
+}
+
+/// The paths, with what `openapi.json` says of them.
+fn described() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .routes(routes!(exports::create))
+        .routes(routes!(exports::status, exports::cancel))
+        .routes(routes!(health::meta))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::open_id))
 }

@@ -8,9 +8,11 @@ use offloom_protocol::names::ExportId;
 use offloom_weaviate_disk::schema::names::capitalised;
 use offloom_weaviate_disk::{OnBadObject, PropertySelection, VectorSelection};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::client_text::ClientText;
 use super::error::ApiError;
+use super::schemas;
 use crate::lookup::{ExportState, ExportView};
 
 /// Names in all lists of one request. Looking each of them up, and giving them to a guest, stays a
@@ -18,17 +20,24 @@ use crate::lookup::{ExportState, ExportView};
 pub const MAX_NAMES: usize = 10_000;
 
 /// Body of POST. Unknown fields are ignored.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = CreateExport, examples(
+    json!({ "id": "nightly-1", "include": ["Article"] }),
+    json!({ "id": "nightly-2", "properties": { "Article": { "include": ["title"] } }, "vectors": { "Article": "none" } }),
+))]
 pub struct CreateBody {
-    /// The id.
+    /// The id. It is used once, for ever.
+    #[schema(value_type = String, required = true, pattern = "^[a-z0-9_-]+$", min_length = 1, max_length = 128)]
     pub id: Option<String>,
     /// What the export covers.
     #[serde(flatten)]
     pub scope: ScopeBody,
     /// `parquet` or nothing.
+    #[schema(schema_with = schemas::parquet_or_nothing)]
     pub file_format: Option<String>,
     /// Where the export is created.
     #[serde(default)]
+    #[schema(nullable)]
     pub config: Option<Place>,
     /// Options of the guest.
     #[serde(default, rename = "guestOptions")]
@@ -55,7 +64,8 @@ impl CreateBody {
 }
 
 /// Where an export is created, if not in the server's own place. Also the query of DELETE.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(expecting = "an object with bucket or path")]
 pub struct Place {
     /// A bucket other than the default one.
@@ -65,9 +75,10 @@ pub struct Place {
 }
 
 /// Query of GET.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct StatusQuery {
-    /// Whether to show all shards.
+    /// Whether to show all shards, even more than 1,000.
     #[serde(default)]
     pub shards: bool,
     /// A bucket other than the default one.
@@ -77,66 +88,154 @@ pub struct StatusQuery {
 }
 
 /// Body of every answer about an export.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Export, examples(json!({
+    "id": "nightly-1",
+    "backend": "s3",
+    "path": "s3://my-export-bucket/exports/nightly-1/",
+    "status": "SUCCESS",
+    "startedAt": "2026-01-28T02:00:00.120Z",
+    "completedAt": "2026-01-28T02:03:20.455Z",
+    "tookInMs": 200335,
+    "classes": ["Article"],
+    "progress": {
+        "Article": {
+            "status": "SUCCESS", "objectsExported": 1200000, "objectsTotal": 1200000, "fileSizeBytes": 7400000000_u64,
+        },
+    },
+    "shardStatus": { "Article": { "aRt1cLe9x8y7": { "status": "SUCCESS", "objectsExported": 1200000 } } },
+})))]
 pub struct ExportBody {
+    /// The id.
+    #[schema(value_type = String)]
     id: ExportId,
+    /// Kind of store.
     backend: String,
+    /// Address of its folder.
     path: String,
+    /// STARTED: it waits for its turn. TRANSFERRING: it runs. SUCCESS, FAILED, CANCELED: it has ended, and
+    /// this does not change again.
+    #[schema(schema_with = schemas::export_status)]
     status: &'static str,
+    /// When its id was taken.
+    #[schema(format = DateTime)]
     started_at: String,
+    /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
     completed_at: Option<String>,
+    /// From the start to the end, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     took_in_ms: Option<i64>,
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     error: Option<String>,
+    /// Its classes, in byte order.
     classes: Vec<String>,
+    /// How far each class is.
     progress: BTreeMap<String, ClassBody>,
+    /// Whether something is missing that the export was allowed to lack.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     partial: bool,
+    /// What a partial export lacks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    missing: Vec<Missing>,
+    missing: Vec<MissingBody>,
+    /// Which tenants the export covers, of the classes of which it does not cover all.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(schema_with = schemas::covered_tenants)]
     tenants: BTreeMap<String, CoveredTenants>,
+    /// How far each shard (tenant) of each class is.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     shard_status: Option<BTreeMap<String, BTreeMap<String, ShardBody>>>,
 }
 
-#[derive(Debug, Serialize)]
+/// How far a class is.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ClassProgress)]
 struct ClassBody {
+    /// Its state.
+    #[schema(schema_with = schemas::class_status)]
     status: ProgressStatus,
+    /// Rows written so far.
     objects_exported: u64,
+    /// All objects: an estimate until the class is done.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     objects_total: Option<u64>,
+    /// Size of its files so far.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     file_size_bytes: Option<u64>,
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     error: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// How far a shard (tenant) is.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ShardProgress)]
 struct ShardBody {
+    /// Its state.
+    #[schema(schema_with = schemas::shard_status)]
     status: ProgressStatus,
+    /// Rows written so far.
     objects_exported: u64,
+    /// Why it was left out.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     skip_reason: Option<String>,
+    /// Why some or all of it could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     error: Option<String>,
+}
+
+/// A part of the source that is not in the files.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Missing)]
+struct MissingBody {
+    /// The class.
+    class: String,
+    /// The shard (tenant); absent when the whole class is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    shard: Option<String>,
+    /// How many objects; absent when it is all of the shard, or from some place on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    objects: Option<u64>,
+    /// Why.
+    reason: String,
 }
 
 /// The fields that say what an export covers. Null or absent fields cover everything.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ExportScope)]
 pub struct ScopeBody {
+    /// These classes alone. Not together with `exclude`.
     include: Option<Vec<String>>,
+    /// All classes but these.
     exclude: Option<Vec<String>>,
+    /// Which properties of a class are exported.
+    #[schema(schema_with = schemas::property_lists)]
     properties: Option<BTreeMap<String, PropertiesBody>>,
+    /// Which vectors of a class are exported. The one without a name is `default`.
+    #[schema(schema_with = schemas::vector_lists)]
     vectors: Option<BTreeMap<String, VectorsBody>>,
+    /// Which tenants of a class are exported.
     tenants: Option<BTreeMap<String, BTreeSet<String>>>,
+    /// What happens to an object that cannot be decoded; `fail` unless it is given.
+    #[schema(schema_with = schemas::bad_object_policy)]
     on_bad_object: Option<String>,
+    /// Whether to succeed without shards and classes that cannot be read.
     allow_partial: Option<bool>,
 }
 
@@ -277,10 +376,7 @@ impl ExportBody {
             ExportState::Ended { end, missing } => (Some(end), missing),
             ExportState::Started | ExportState::Transferring => (None, Vec::new()),
         };
-        let missing: Vec<Missing> = missing
-            .into_iter()
-            .map(|missing| Missing { reason: text.of(&missing.reason), ..missing })
-            .collect();
+        let missing = missing.into_iter().map(|missing| MissingBody::new(missing, &text)).collect();
         // The list is known only where the manifest can be read.
         let partial = end.as_ref().is_some_and(|end| end.partial);
         let completed_at = end.as_ref().map(|end| end.completed_at);
@@ -303,6 +399,13 @@ impl ExportBody {
             shard_status,
             path: view.path,
         }
+    }
+}
+
+impl MissingBody {
+    fn new(missing: Missing, text: &ClientText) -> MissingBody {
+        let Missing { class, shard, objects, reason } = missing;
+        MissingBody { class, shard, objects, reason: text.of(&reason) }
     }
 }
 

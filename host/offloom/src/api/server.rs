@@ -11,9 +11,9 @@ use axum::response::Response;
 use clap::{ArgAction, Args};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use offloom_weaviate_disk::reserved_files;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,9 @@ pub struct ApiConfig {
     /// Where to listen [default: 127.0.0.1:8080]
     #[arg(long, env = "OFFLOOM_LISTEN", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+    /// Where to answer the gRPC health checks of Weaviate's clients [default: 127.0.0.1:50051]
+    #[arg(long, env = "OFFLOOM_GRPC_LISTEN", value_name = "ADDRESS")]
+    pub grpc_listen: Option<SocketAddr>,
     /// Hosts that clients may ask for where a proxy or a forwarded port leads here, besides loopback
     /// names with the server's port: host or host:port
     #[arg(long, env = "OFFLOOM_ALLOWED_HOSTS", value_name = "A,B", value_delimiter = ',')]
@@ -46,6 +49,7 @@ impl Default for ApiConfig {
     fn default() -> ApiConfig {
         ApiConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            grpc_listen: None,
             allowed_hosts: Vec::new(),
             quarantine_raw: false,
         }
@@ -57,6 +61,18 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a client may read nothing of an answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client of gRPC may send nothing at all, before its first byte and between its answers to pings.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a client of gRPC that sends nothing is pinged.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Calls at once on one connection of gRPC.
+const MAX_CALLS: u32 = 16;
+
+/// The largest head of a call of gRPC.
+const MAX_CALL_HEAD_BYTES: u32 = 16 * 1024;
 
 /// How long the end of the server waits for requests that are being answered.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
@@ -75,12 +91,59 @@ pub async fn within_time(
         .map_err(|_elapsed| ApiError::Timeout(limit.as_secs()))
 }
 
+/// What is spoken on a port.
+#[derive(Debug, Clone, Copy)]
+pub enum Protocol {
+    /// HTTP/1.1 and 1.0.
+    Rest,
+    /// HTTP/2 without TLS, from its first byte on.
+    Grpc,
+}
+
+impl Protocol {
+    fn builder(self) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        match self {
+            Protocol::Rest => {
+                builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+                builder.http1_only()
+            }
+            Protocol::Grpc => {
+                builder
+                    .http2()
+                    .timer(TokioTimer::new())
+                    .keep_alive_interval(Some(PING_INTERVAL))
+                    .max_concurrent_streams(MAX_CALLS)
+                    .max_header_list_size(MAX_CALL_HEAD_BYTES);
+                builder.http2_only()
+            }
+        }
+    }
+
+    /// How long a client may send nothing. Over HTTP/1 each head and body has a limit of its own; over HTTP/2
+    /// a client answers pings.
+    fn silence(self) -> Option<Duration> {
+        match self {
+            Protocol::Rest => None,
+            Protocol::Grpc => Some(SILENCE_TIMEOUT),
+        }
+    }
+}
+
+/// At most half of the files that exports leave to the rest of the program, which needs the other half.
+pub fn connection_limit() -> usize {
+    (reserved_files() / 2).max(1)
+}
+
 /// Serves until `stop` ends, then completes the requests that were accepted, as far as they end soon.
-pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
-    // Exports leave some files to the rest of the program, which needs the other half.
-    let connections = Connections::new((reserved_files() / 2).max(1));
-    let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+pub async fn serve(
+    listener: TcpListener,
+    protocol: Protocol,
+    connections: Connections,
+    router: Router,
+    stop: impl Future<Output = ()>,
+) {
+    let server = protocol.builder();
     let accepted = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -90,11 +153,12 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
         };
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(WRITE_TIMEOUT));
+        stream.set_read_timeout(protocol.silence());
         let (closing, router) = (place.closing(), router.clone());
         let service =
             service_fn(move |request| answer(router.clone(), request, client, place.answering()));
         let connection = server.serve_connection(TokioIo::new(Box::pin(stream)), service);
-        let connection = accepted.watch(connection);
+        let connection = accepted.watch(connection.into_owned());
         tokio::spawn(async move {
             tokio::select! {
                 ended = connection => if let Err(error) = ended {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use offloom_authz::Authenticator;
 
 use super::client_text::ClientText;
+use super::health::OpenIdConfiguration;
 use super::web_pages::OwnHosts;
 use crate::backend::BackendConfig;
 use crate::scheduler::Scheduler;
@@ -26,4 +27,6 @@ pub struct ApiState {
     pub authenticator: Arc<dyn Authenticator>,
     /// What clients may read of a text.
     pub client_text: ClientText,
+    /// Where clients get tokens, if there is an identity provider.
+    pub open_id: Option<OpenIdConfiguration>,
 }

@@ -21,6 +21,7 @@ use tower::ServiceExt;
 use super::body::BODY_TIMEOUT;
 use super::client_text::ClientText;
 use super::error::ApiError;
+use super::health::OpenIdConfiguration;
 use super::server::REQUEST_TIMEOUT;
 use super::web_pages::OwnHosts;
 use super::{ApiState, router};
@@ -140,7 +141,7 @@ impl Service {
             filesystem_root: Some(work.path().join("out")),
             ..BackendConfig::default()
         };
-        let router = router(ApiState {
+        let state = ApiState {
             scheduler,
             backend: Arc::new(backend),
             quarantine_raw: false,
@@ -148,7 +149,13 @@ impl Service {
             own_hosts: OwnHosts::new("127.0.0.1:80".parse().unwrap(), Vec::new(), false),
             authenticator: Arc::new(Tokens),
             client_text,
-        });
+            open_id: Some(OpenIdConfiguration {
+                href: "https://issuer.example/.well-known/openid-configuration".to_owned(),
+                client_id: "offloom".to_owned(),
+                scopes: vec!["openid".to_owned(), "email".to_owned()],
+            }),
+        };
+        let router = router(state).unwrap();
         Service { router, work, fixture }
     }
 
@@ -506,4 +513,21 @@ async fn a_broken_shard_is_reported_without_the_path_of_its_directory() {
         let manifest = std::fs::read_to_string(manifest).unwrap();
         assert!(manifest.contains(service.fixture.data_dir().to_str().unwrap()));
     }
+}
+
+/// As Weaviate's clients read it (`docs/format/rest-source.md`, Auth). They need no credentials for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_learn_where_tokens_come_from() {
+    let service = Service::start().await;
+    let request = Request::get("/v1/.well-known/openid-configuration");
+    let request = request.header(header::HOST, "localhost").body(Body::empty()).unwrap();
+    let response = service.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    let expected = json!({
+        "href": "https://issuer.example/.well-known/openid-configuration",
+        "clientId": "offloom",
+        "scopes": ["openid", "email"],
+    });
+    assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
 }

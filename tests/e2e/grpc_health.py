@@ -1,0 +1,26 @@
+"""Calls a method of a gRPC service as clients do, and prints the answer.
+
+Usage: grpc_health.py ADDRESS METHOD [SERVICE]
+
+An answer is printed as the name of its health status, a refusal as the name of its code.
+"""
+import sys
+
+import grpc
+
+address, method, service = sys.argv[1], sys.argv[2], "".join(sys.argv[3:])
+name = service.encode()
+# HealthCheckRequest: the field 1 is the name of the service.
+request = b"\x0a" + bytes([len(name)]) + name if name else b""
+# HealthCheckResponse: the field 1 is the status.
+names = {b"": "UNKNOWN", b"\x08\x01": "SERVING", b"\x08\x02": "NOT_SERVING", b"\x08\x03": "SERVICE_UNKNOWN"}
+with grpc.insecure_channel(address) as channel:
+    plain = {"request_serializer": lambda request: request, "response_deserializer": lambda answer: answer}
+    try:
+        if method.endswith("/Watch"):
+            answer = next(channel.unary_stream(method, **plain)(request, timeout=20))
+        else:
+            answer = channel.unary_unary(method, **plain)(request, timeout=20)
+        print(names[answer])
+    except grpc.RpcError as error:
+        print(error.code().name)
