@@ -532,7 +532,7 @@ async fn a_broken_shard_is_reported_without_the_path_of_its_directory() {
     }
 }
 
-/// As Weaviate's clients read it (`docs/format/rest-source.md`, Auth). They need no credentials for it.
+/// As Weaviate's clients read it (`docs/format/rbac.md` 4.3). They need no credentials for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_learn_where_tokens_come_from() {
     let service = Service::start().await;
