@@ -123,6 +123,11 @@ fn every_key_of_the_settings_is_documented_and_every_documented_one_exists() {
     assert_eq!(documented, keys());
 }
 
+/// The variable of a key.
+fn variable(key: &str) -> String {
+    format!("OFFLOOM_{}", key.to_uppercase().replace('.', "__"))
+}
+
 /// Names of variables in a text: capital letters, digits and underscores after `prefix`.
 fn variables_in(text: &str, prefix: &str) -> BTreeSet<String> {
     let is_part = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
@@ -161,7 +166,8 @@ fn every_variable_is_documented_and_every_documented_one_exists() {
         .flat_map(|document| document.spans.iter().map(String::as_str))
         .collect();
     let written = spans.join(" ");
-    for prefix in ["OFFLOOM_", "AWS_", "SSL_CERT_", "XDG_"] {
+    let of_stores = ["AWS_", "GOOGLE_", "AZURE_", "BACKUP_", "EXPORT_", "GCE_"];
+    for prefix in ["OFFLOOM_", "SSL_CERT_", "XDG_"].into_iter().chain(of_stores) {
         let mut used = variables_in(&used, prefix);
         let documented = variables_in(&written, prefix);
         assert!(!used.is_empty() && !documented.is_empty(), "{prefix}");
@@ -169,8 +175,7 @@ fn every_variable_is_documented_and_every_documented_one_exists() {
             // What the build script gives to the compiler is no variable of a user.
             used.remove("OFFLOOM_GUEST_WASM_PATH");
             // `OFFLOOM_<KEY>` stands for those of the table of keys, which another test compares.
-            let keys: BTreeSet<String> =
-                keys().iter().map(|key| format!("OFFLOOM_{}", key.to_uppercase())).collect();
+            let keys: BTreeSet<String> = keys().iter().map(|key| variable(key)).collect();
             used = used.difference(&keys).cloned().collect();
         }
         let missing: Vec<_> = used.difference(&documented).collect();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use offloom_encoder::{DirectoryWriter, Node, Object, ObjectOptions, WalVersion};
-use offloom_test_parts::{Keys, SeaweedFs};
+use offloom_test_parts::{AzureKeys, Azurite, Gcs, GcsKeys, Keys, SeaweedFs};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -31,6 +31,7 @@ pub struct Page {
     current: PathBuf,
     bucket: String,
     has_bucket: bool,
+    has_container: bool,
     server: Option<Server>,
     /// The folder of the last export on a file system.
     folder: Option<PathBuf>,
@@ -50,8 +51,9 @@ impl Page {
         std::fs::write(work.path().join(".curlrc"), "fail-with-body\nsilent\nshow-error\n")
             .unwrap();
         let bucket = format!("my-export-bucket-{number}");
-        let (has_bucket, server, folder, printed) = (false, None, None, String::new());
-        Page { work, current, bucket, has_bucket, server, folder, printed }
+        let (server, folder, printed) = (None, None, String::new());
+        let (has_bucket, has_container) = (false, false);
+        Page { work, current, bucket, has_bucket, has_container, server, folder, printed }
     }
 
     /// Runs a block.
@@ -125,6 +127,16 @@ impl Page {
                 self.has_bucket = true;
             }
             shell.envs(SeaweedFs::shared().environment(Keys::ReadWrite));
+        }
+        if line.contains("gs://") {
+            shell.envs(Gcs::shared().environment(&GcsKeys::Token));
+        }
+        if line.contains("az://") {
+            if !self.has_container {
+                Azurite::shared().create_container(&self.bucket);
+                self.has_container = true;
+            }
+            shell.envs(Azurite::shared().environment(&AzureKeys::Account));
         }
         shell
     }

@@ -7,6 +7,7 @@ mod bad_data;
 mod bombs;
 mod class_definition;
 mod class_faults;
+mod clouds;
 mod cluster;
 mod commands;
 mod connections;

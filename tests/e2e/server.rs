@@ -91,11 +91,6 @@ impl Server {
         Server { process, address, grpc, agent, key: None }
     }
 
-    /// `127.0.0.1:PORT` of its gRPC service, if it has one.
-    pub fn grpc(&self) -> Option<&str> {
-        self.grpc.as_deref()
-    }
-
     /// Sends this key with the following requests.
     pub fn log_in(&mut self, key: &str) {
         self.key = Some(key.to_owned());
@@ -111,6 +106,11 @@ impl Server {
             Some(key) => request.header("authorization", format!("Bearer {key}")),
             None => request,
         }
+    }
+
+    /// `127.0.0.1:PORT` of its gRPC service, if it has one.
+    pub fn grpc(&self) -> Option<&str> {
+        self.grpc.as_deref()
     }
 
     /// What reads its log, if the command pipes it.

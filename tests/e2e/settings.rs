@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use offloom_encoder::{Workload, write_workload};
 use offloom_fixtures::{Fixture, unpack};
-use offloom_test_parts::{Keys, Proxy, SeaweedFs};
+use offloom_test_parts::{AzureKeys, Azurite, Gcs, GcsKeys, Keys, Proxy, SeaweedFs};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -34,10 +34,10 @@ macro_rules! observed {
 }
 
 observed! {
-    allowed_buckets, allowed_hosts, authentication__api_keys_file, authorization__action,
-    authorization__policy_file, bucket, cache_dir, config, data_dir, filesystem_root, grpc_listen, guest,
-    guest_cpu_seconds,
-    listen, log, max_exports, max_object_bytes, max_waiting, path, quarantine_raw, schema, shutdown_grace_seconds,
+    allowed_azure_containers, allowed_buckets, allowed_gcs_buckets, allowed_hosts, authentication__api_keys_file,
+    authorization__action, authorization__policy_file, azure_container, bucket, cache_dir, config, data_dir,
+    filesystem_root, gcs_bucket, grpc_listen, guest, guest_cpu_seconds, listen, log, max_exports, max_object_bytes, max_waiting,
+    path, quarantine_raw, schema, shutdown_grace_seconds,
     state_dir, workers,
 }
 
@@ -323,6 +323,43 @@ fn allowed_buckets(variable: &str) {
         let ended = export(&server, "s3", &json!({ "bucket": bucket }));
         assert_eq!(ended["path"], format!("s3://{bucket}/tried/"));
     }
+}
+
+/// A server with the stand-in for Google and Azurite.
+fn serve_clouds(trial: &Trial, variable: &str, value: &str) -> Server {
+    let mut command = trial.command(variable, value);
+    command.envs(Gcs::shared().environment(&GcsKeys::Token));
+    command.envs(Azurite::shared().environment(&AzureKeys::Account));
+    Server::start(&mut command)
+}
+
+fn gcs_bucket(variable: &str) {
+    let (trial, bucket) = (Trial::new(), s3::bucket("set-gcs-bucket"));
+    let server = serve_clouds(&trial, variable, bucket);
+    assert_eq!(export(&server, "gcs", &json!({}))["path"], "gs://set-gcs-bucket/tried/");
+}
+
+fn allowed_gcs_buckets(variable: &str) {
+    let buckets = ["set-allowed-gcs-a", "set-allowed-gcs-b"].map(s3::bucket);
+    let trial = Trial::new();
+    let server = serve_clouds(&trial, variable, &buckets.join(","));
+    let ended = export(&server, "gcs", &json!({ "bucket": buckets[1] }));
+    assert_eq!(ended["path"], "gs://set-allowed-gcs-b/tried/");
+}
+
+fn azure_container(variable: &str) {
+    Azurite::shared().create_container("set-azure-container");
+    let trial = Trial::new();
+    let server = serve_clouds(&trial, variable, "set-azure-container");
+    assert_eq!(export(&server, "azure", &json!({}))["path"], "az://set-azure-container/tried/");
+}
+
+fn allowed_azure_containers(variable: &str) {
+    Azurite::shared().create_container("set-allowed-azure");
+    let trial = Trial::new();
+    let server = serve_clouds(&trial, variable, "not-there, set-allowed-azure");
+    let ended = export(&server, "azure", &json!({ "bucket": "set-allowed-azure" }));
+    assert_eq!(ended["path"], "az://set-allowed-azure/tried/");
 }
 
 fn path(variable: &str) {

@@ -1,5 +1,5 @@
 //! Counts failed logins, and slows down the addresses that they come from.
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -78,7 +78,7 @@ fn network(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(_) => client,
         IpAddr::V6(address) => match address.to_ipv4_mapped() {
-            Some(mapped) => IpAddr::V4(Ipv4Addr::from(mapped)),
+            Some(mapped) => IpAddr::V4(mapped),
             None => {
                 let upper = u128::from(address) >> 64 << 64;
                 IpAddr::V6(Ipv6Addr::from(upper))
@@ -89,6 +89,8 @@ fn network(client: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]

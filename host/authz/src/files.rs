@@ -1,4 +1,4 @@
-//! Files that a server rewrites while they are read: what says that one has changed, and reading with a limit.
+//! Files that a server rewrites: what says that one has changed, and reading with a limit.
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;

@@ -2,9 +2,10 @@
 //!
 //! Read in this order: `principal` (who asks), `authenticator` (finds out who asks), `action` (what is
 //! asked for), `authorizer` (who decides), `config` (what the operator says), `open` (makes both from
-//! it). Then the methods: `anonymous` (the service without users), `methods` (which one is for a request),
-//! `api_keys`, `oidc`, `failures` (slows down who fails), and the rules: `rbac` (Weaviate's roles),
-//! `admin_list`. `secret`, `files` and `key_file` are small. Nothing here knows of HTTP but `oidc`, which asks an issuer.
+//! it). Then the methods: `anonymous` (the service without users), `methods` (which one is for a
+//! request), `api_keys`, `key_file`, `oidc`, `failures` (slows down who fails), and the rules: `rbac`
+//! (Weaviate's roles), `admin_list`. `secret` and `files` are used by all. Nothing here knows of HTTP
+//! but `oidc`, which asks an issuer.
 mod action;
 mod admin_list;
 mod anonymous;

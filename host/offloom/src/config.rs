@@ -106,7 +106,6 @@ impl GivenSettings {
         let variable = std::env::var_os(SOURCES).filter(|value| !value.is_empty());
         let by_variable = variable.is_some();
         config.scheduler.take_sources(variable, is_given)?;
-        config.check()?;
         config.make_paths_absolute()?;
         let command = ServerConfig::augment_args_for_update(Command::new(""));
         let mut settings = settings(&command, given, &in_file, &config.values()?);
@@ -115,6 +114,9 @@ impl GivenSettings {
                 setting.source = SOURCES.to_owned();
             }
         }
+        // Not before: these values are shown with the variables that they come from.
+        config.backend.take_backup_settings(|name| std::env::var(name).ok());
+        config.check()?;
         Ok((config, settings))
     }
 }
@@ -159,16 +161,17 @@ impl SettingsFile<'_> {
     /// Refuses a key that no room has. Those of tables are checked where the table is read.
     fn refuse_unknown_keys(&self) -> anyhow::Result<()> {
         let command = ServerConfig::augment_args_for_update(Command::new(""));
-        let keys = command.get_arguments().map(|arg| arg.get_id().as_str());
         let mut known: Vec<&str> =
-            keys.map(|key| key.split_once('.').map_or(key, |(table, _)| table)).collect();
+            command.get_arguments().map(|arg| arg.get_id().as_str()).collect();
         known.push("data_dir");
         known.sort_unstable();
-        known.dedup();
+        let of_table = |known: &&str| known.split_once('.').map(|(table, _)| table.to_owned());
+        let tables: BTreeSet<String> = known.iter().filter_map(of_table).collect();
         let table =
             toml::de::DeTable::parse(self.text).map_err(|error| self.error(0, error.message()))?;
         for key in table.get_ref().keys() {
-            if !known.contains(&key.get_ref().as_ref()) {
+            if !known.contains(&key.get_ref().as_ref()) && !tables.contains(key.get_ref().as_ref())
+            {
                 let expected = known.join("`, `");
                 let message =
                     format!("unknown field `{}`, expected one of `{expected}`", key.get_ref());
@@ -249,7 +252,10 @@ impl ServerConfig {
             );
         }
         if self.backend.known().is_empty() {
-            bail!("nowhere to export to: give --filesystem-root for a folder, or --bucket for S3");
+            bail!(
+                "nowhere to export to: give --filesystem-root for a folder, --bucket for S3, \
+                 --gcs-bucket for Google Cloud Storage, or --azure-container"
+            );
         }
         Ok(())
     }
@@ -305,7 +311,8 @@ mod tests {
     fn every_setting_is_a_flag_and_a_key_of_the_file() {
         let by_file = file(
             "sources = ['/a', '/b']\nlisten = '127.0.0.1:1'\ngrpc_listen = '127.0.0.1:2'\nallowed_hosts = ['h', '[::1]:2']\nschema = '/s'\nbucket = 'lake'\n\
-             filesystem_root = '/out'\nallowed_buckets = ['c', 'd']\npath = 'p'\nguest = '/g'\nguest_cpu_seconds = 60\n\
+             filesystem_root = '/out'\nallowed_buckets = ['c', 'd']\ngcs_bucket = 'e'\nallowed_gcs_buckets = ['f']\n\
+             azure_container = 'g'\nallowed_azure_containers = ['h', 'i']\npath = 'p'\nguest = '/g'\nguest_cpu_seconds = 60\n\
              workers = 3\nmax_exports = 9\nmax_waiting = 8\nmax_object_bytes = '100MiB'\nstate_dir = '/state'\ncache_dir = '/cache'\n\
              quarantine_raw = true\nshutdown_grace_seconds = 5\n\
              [authentication]\napi_keys_file = '/keys'\n\
@@ -323,6 +330,10 @@ mod tests {
                 "--bucket=lake",
                 "--filesystem-root=/out",
                 "--allowed-buckets=c,d",
+                "--gcs-bucket=e",
+                "--allowed-gcs-buckets=f",
+                "--azure-container=g",
+                "--allowed-azure-containers=h,i",
                 "--path=p",
                 "--guest=/g",
                 "--guest-cpu-seconds=60",
@@ -346,7 +357,11 @@ mod tests {
         assert_eq!(by_file.index.state_dir().unwrap(), Path::new("/state"));
         // Every setting differs from its default, so none is missing above.
         let (set, unset) = (format!("{by_file:#?}"), format!("{:#?}", ServerConfig::default()));
-        for line in set.lines().filter(|line| line.contains(": ") && line.ends_with(',')) {
+        let is_setting = |line: &&str| {
+            // Weaviate's settings, which count where there are none of ours.
+            line.contains(": ") && line.ends_with(',') && !line.contains("backups: None")
+        };
+        for line in set.lines().filter(is_setting) {
             assert!(!unset.contains(line), "{line}");
         }
     }

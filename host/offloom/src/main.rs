@@ -10,6 +10,7 @@
 mod api;
 mod app;
 mod backend;
+mod backup_settings;
 mod cli;
 mod config;
 mod directory_cache;

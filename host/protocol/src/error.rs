@@ -1,6 +1,8 @@
 //! Errors of a store, each with the place, the operation and the remedy.
 use std::fmt;
 
+use crate::cloud::Cloud;
+
 /// What was being done to an object or a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
@@ -56,12 +58,14 @@ pub enum Cause {
     NotADirectory,
     /// The store lacks the operation: conditional writes, on a file system without hard links.
     Unsupported,
-    /// There is no such bucket.
+    /// There is no such bucket or container.
     BucketMissing,
     /// No credentials are set, and there is no role to take them from.
     NoCredentials,
-    /// The store does not know the access key, or its secret or token is not the right one.
+    /// The store does not know the key, or its secret, token or signature is not the right one.
     WrongCredentials,
+    /// The object is encrypted with a customer's key, and that key was not given.
+    WrongEncryptionKey,
     /// The bucket is in another region.
     WrongRegion,
     /// No answer came, after a minute of trying.
@@ -73,14 +77,12 @@ pub enum Cause {
 }
 
 impl Cause {
-    fn remedy(self) -> &'static str {
-        match self {
+    /// What helps; `cloud` is none for a file system.
+    fn remedy(self, operation: Operation, cloud: Option<Cloud>) -> String {
+        let remedy = match self {
             Cause::NotFound => "check the path or URL",
             Cause::AlreadyExists => "another export writes under this id, or did; use another id",
-            Cause::PermissionDenied => {
-                "give the user that runs offloom, or its access key, the right to do this, or choose \
-                 another place"
-            }
+            Cause::PermissionDenied => return permission_remedy(operation, cloud),
             Cause::DiskFull => "free space there, or choose another place",
             Cause::FileSizeLimit => "raise the limit of file sizes (ulimit -f)",
             Cause::ReadOnly => "choose a place that can be written to",
@@ -88,22 +90,126 @@ impl Cause {
             Cause::Unsupported => {
                 "choose a store with conditional writes (a file system with hard links)"
             }
-            Cause::BucketMissing => "create the bucket, or correct its name",
-            Cause::NoCredentials => {
-                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_ROLE_ARN and \
-                 AWS_WEB_IDENTITY_TOKEN_FILE, or run where a role gives credentials (profiles in \
-                 ~/.aws are not read)"
-            }
-            Cause::WrongCredentials => {
-                "correct AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, which may \
-                 have expired, and check this machine's clock"
-            }
-            Cause::WrongRegion => "set AWS_REGION to the bucket's region",
-            Cause::Unreachable => {
-                "check AWS_ENDPOINT_URL (AWS itself needs none), the network, and that the store runs"
-            }
+            Cause::BucketMissing => match cloud {
+                Some(Cloud::Azure) => "create the container, or correct its name",
+                _ => "create the bucket, or correct its name",
+            },
+            Cause::NoCredentials => credentials_to_set(cloud),
+            Cause::WrongCredentials => credentials_to_correct(cloud),
+            Cause::WrongEncryptionKey => match cloud {
+                Some(Cloud::Gcs) => {
+                    "use the bucket's default key: customers' keys are not supported"
+                }
+                Some(Cloud::Azure) => "set AZURE_STORAGE_ENCRYPTION_KEY to the key of its writer",
+                _ => {
+                    "set AWS_SERVER_SIDE_ENCRYPTION=sse-c and AWS_SSE_CUSTOMER_KEY_BASE64 to the key of \
+                     its writer"
+                }
+            },
+            Cause::WrongRegion => match cloud {
+                Some(Cloud::Gcs) => "check GOOGLE_BASE_URL",
+                Some(Cloud::Azure) => "check AZURE_STORAGE_ENDPOINT",
+                _ => "set AWS_REGION to the bucket's region",
+            },
+            Cause::Unreachable => match cloud {
+                Some(Cloud::Gcs) => {
+                    "check GOOGLE_BASE_URL (Google itself needs none), the network, and that the \
+                     store runs"
+                }
+                Some(Cloud::Azure) => {
+                    "check AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ENDPOINT (Azure itself needs \
+                     none), the network, and that the store runs"
+                }
+                _ => {
+                    "check AWS_ENDPOINT_URL (AWS itself needs none), the network, and that the store \
+                     runs"
+                }
+            },
             Cause::StoreFailing => "try again later, or ask the operator of the store",
             Cause::Other => "see the detail",
+        };
+        remedy.to_owned()
+    }
+}
+
+fn permission_remedy(operation: Operation, cloud: Option<Cloud>) -> String {
+    let Some(cloud) = cloud else {
+        return "give the user that runs offloom the right to do this, or choose another place"
+            .to_owned();
+    };
+    let right = right(operation, cloud);
+    match cloud {
+        Cloud::S3 => format!(
+            "give the user that runs offloom, or its access key, the right to do this ({right}), or \
+             choose another place"
+        ),
+        Cloud::Gcs => format!(
+            "give the service account the permission {right} on the bucket (the role Storage Object \
+             User has all that are needed), or choose another place"
+        ),
+        Cloud::Azure => format!(
+            "give the identity the role Storage Blob Data Contributor on the container, or the shared \
+             access signature the permission {right} (an export needs racwdl), or choose another \
+             place"
+        ),
+    }
+}
+
+/// What the store's own documentation calls the right to an operation.
+fn right(operation: Operation, cloud: Cloud) -> &'static str {
+    let of_clouds = match operation {
+        Operation::Write => ("s3:PutObject", "storage.objects.create", "c and w (create, write)"),
+        Operation::WritePart | Operation::Complete => (
+            "s3:PutObject",
+            "storage.objects.create and storage.multipartUploads.create",
+            "c and w (create, write)",
+        ),
+        Operation::Abort => {
+            ("s3:AbortMultipartUpload", "storage.multipartUploads.abort", "d (delete)")
+        }
+        Operation::Open | Operation::Read => ("s3:GetObject", "storage.objects.get", "r (read)"),
+        Operation::List => ("s3:ListBucket", "storage.objects.list", "l (list)"),
+        Operation::Delete => ("s3:DeleteObject", "storage.objects.delete", "d (delete)"),
+    };
+    match cloud {
+        Cloud::S3 => of_clouds.0,
+        Cloud::Gcs => of_clouds.1,
+        Cloud::Azure => of_clouds.2,
+    }
+}
+
+fn credentials_to_set(cloud: Option<Cloud>) -> &'static str {
+    match cloud {
+        Some(Cloud::Gcs) => {
+            "set GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_SERVICE_ACCOUNT to a key file, or run where \
+             a service account gives credentials (GCE_METADATA_HOST says where to ask)"
+        }
+        Some(Cloud::Azure) => {
+            "set AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING, \
+             or AZURE_CLIENT_ID and AZURE_TENANT_ID with AZURE_CLIENT_SECRET or \
+             AZURE_FEDERATED_TOKEN_FILE, or run where a managed identity gives credentials"
+        }
+        _ => {
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_ROLE_ARN and \
+             AWS_WEB_IDENTITY_TOKEN_FILE, or run where a role gives credentials (profiles in \
+             ~/.aws are not read)"
+        }
+    }
+}
+
+fn credentials_to_correct(cloud: Option<Cloud>) -> &'static str {
+    match cloud {
+        Some(Cloud::Gcs) => {
+            "correct GOOGLE_APPLICATION_CREDENTIALS, GOOGLE_SERVICE_ACCOUNT or GOOGLE_BEARER_TOKEN, \
+             which may have expired, and check this machine's clock"
+        }
+        Some(Cloud::Azure) => {
+            "correct AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, which may have expired, or \
+             what else gives credentials, and check this machine's clock"
+        }
+        _ => {
+            "correct AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, which may \
+             have expired, and check this machine's clock"
         }
     }
 }
@@ -123,15 +229,18 @@ pub enum StoreError {
     /// No store of that kind can be opened.
     #[error(
         "'{scheme}:' is no place for exports that this version can use; what works: \
-         s3://bucket/prefix/, file:///absolute/path/, or a path"
+         s3://bucket/prefix/, gs://bucket/prefix/, az://container/prefix/, \
+         file:///absolute/path/, or a path"
     )]
     UnknownScheme {
         /// The scheme alone: the rest of a URL may hold a secret.
         scheme: String,
     },
-    /// The `AWS_*` variables, or this machine's CA certificates, do not make a client.
-    #[error("no S3 client can be made from the AWS_* variables: {reason}")]
-    BadS3Options {
+    /// The cloud's variables, or this machine's CA certificates, do not make a client.
+    #[error("no client of {} can be made from the {} variables: {reason}", .cloud.title(), .cloud.variables())]
+    BadOptions {
+        /// The kind of store.
+        cloud: Cloud,
         /// What is wrong; it names variables and holds no secrets.
         reason: String,
     },
@@ -169,7 +278,7 @@ pub enum StoreError {
         export: String,
     },
     /// The store answered with an error.
-    #[error("cannot {operation} {url}: {detail}; {}", .cause.remedy())]
+    #[error("cannot {operation} {url}: {detail}; {}", .cause.remedy(*.operation, Cloud::of_url(.url)))]
     Failed {
         /// What was done.
         operation: Operation,

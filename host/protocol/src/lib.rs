@@ -4,10 +4,12 @@
 //! opened ([`store`]) and checked (`access`), the id is claimed ([`claim`]), files are written
 //! ([`upload`]), and the manifest commits the export ([`manifest`]). [`digest`] digests an object that
 //! is already stored; [`error`] says why a store failed, and [`named_file`] reads what
-//! settings name. Below `store`: `destination` parses, `filesystem` and `s3` open one (with `s3_options`
-//! and `http_client`), `answer` maps their errors, `markers` are no objects of an export.
+//! settings name. Below `store`: `destination` parses, `filesystem` and `bucket` open one (with `s3`, `gcs`
+//! and `azure`, which make clients out of `options`, `patience` and `http_client`), `answer` maps their
+//! errors, `markers` are no objects of an export. [`cloud`] says what each cloud calls its things.
 pub mod access;
 pub mod claim;
+pub mod cloud;
 pub mod digest;
 pub mod error;
 pub mod manifest;

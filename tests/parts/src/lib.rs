@@ -1,4 +1,5 @@
-//! Real parts that tests run against: an S3 server (SeaweedFS), a proxy that makes faults, and Weaviate.
+//! Real parts that tests run against: an S3 server (SeaweedFS), a server of Azure's blob API (Azurite), a
+//! stand-in for Google's, a proxy that makes faults, and Weaviate.
 //!
 //! Every call blocks and works with or without a Tokio runtime around it; what is asynchronous runs
 //! on threads of this crate's own. A part that cannot do what it was asked panics and says why.
@@ -17,6 +18,11 @@
 //! * Signatures cover the Host header as it was sent, so a proxy that passes it on unchanged is
 //!   accepted.
 //!
+//! # How Azurite 3.35 behaves
+//! * It is ready 1.5 s after its start. Its telemetry is off.
+//! * A wrong key and a wrong signature are 403 `AuthenticationFailed`; a signature that lacks a permission
+//!   is 403 `AuthorizationPermissionMismatch`.
+//!
 //! # What object_store 0.14.2 makes of it
 //! * A refused PUT or GET is `Error::PermissionDenied`, a refused listing `Error::Generic`.
 //! * A PUT or GET in a missing bucket is `Error::NotFound`, as for a missing key, and a listing of it
@@ -29,12 +35,17 @@
     reason = "only tests use this crate, and there a failed expectation is a failed test"
 )]
 
+mod azurite;
+mod gcs;
+mod installed;
 mod ports;
 mod proxy;
 mod runtime;
 mod seaweedfs;
 mod weaviate;
 
+pub use azurite::{AzureKeys, Azurite};
+pub use gcs::{Gcs, GcsKeys};
 pub use proxy::{Fault, Proxy, Requests};
 pub use seaweedfs::{Keys, SeaweedFs};
 pub use weaviate::{WEAVIATE_VERSION, Weaviate, WeaviateSettings};

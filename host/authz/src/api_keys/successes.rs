@@ -1,4 +1,4 @@
-//! Remembers tokens that were right, so that argon2 runs once a minute for each and not for each request.
+//! Remembers tokens that were right, so that argon2 runs once a minute for each and not at each request.
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -16,8 +16,8 @@ const MAX_REDIRECTS: usize = 5;
 /// Why an answer of the issuer is none.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HttpError {
-    #[error("no answer from {url}: {source}")]
-    Request { url: Url, source: reqwest::Error },
+    #[error("no answer from {url}: {reason}")]
+    Request { url: Url, reason: String },
     #[error("{url} answers {status}")]
     Status { url: Url, status: StatusCode },
     #[error("the answer of {url} is longer than {MAX_BYTES} bytes")]
@@ -63,10 +63,17 @@ impl OidcHttp {
         Ok(OidcHttp(builder.build().map_err(failed)?))
     }
 
+    /// Without TLS settings.
+    #[cfg(test)]
+    pub(super) fn plain() -> OidcHttp {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        OidcHttp(Client::new())
+    }
+
     pub(super) async fn get<T: DeserializeOwned>(&self, url: &Url) -> Result<T, HttpError> {
-        let failed = |source: reqwest::Error| HttpError::Request {
+        let failed = |error: reqwest::Error| HttpError::Request {
             url: url.clone(),
-            source: source.without_url(),
+            reason: with_causes(&error.without_url()),
         };
         let mut answer = self.0.get(url.clone()).send().await.map_err(failed)?;
         if answer.status() != StatusCode::OK {
@@ -82,6 +89,12 @@ impl OidcHttp {
         serde_json::from_slice(&bytes)
             .map_err(|source| HttpError::Json { url: url.clone(), source })
     }
+}
+
+/// reqwest's own text leaves out why.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn same_host_only() -> Policy {

@@ -1,5 +1,6 @@
 //! The issuer's public keys: found by discovery, kept, and fetched again when they are old or unknown.
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -13,11 +14,22 @@ use url::Url;
 use super::http::{HttpError, OidcHttp};
 use super::ring_provider::ALGORITHMS;
 
-/// Keys are fetched again after this time.
-const FRESH: Duration = Duration::from_secs(15 * 60);
-/// So long they count while the issuer cannot be asked.
-const USABLE: Duration = Duration::from_secs(24 * 3600);
-/// Tokens with unknown key ids, which anybody can write, make so many requests to the issuer at once, ...
+/// How old keys may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeyAges {
+    /// They are fetched again after this time.
+    pub fresh: Duration,
+    /// So long they count while the issuer cannot be asked.
+    pub usable: Duration,
+}
+
+impl Default for KeyAges {
+    fn default() -> KeyAges {
+        KeyAges { fresh: Duration::from_secs(15 * 60), usable: Duration::from_secs(24 * 3600) }
+    }
+}
+
+/// Tokens with unknown key ids, which anybody can write, make so many requests at once, ...
 const BURST: NonZeroU32 = NonZeroU32::new(5).unwrap();
 /// ... and after that one in this time.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -48,9 +60,12 @@ pub(super) struct Keys {
     discovery: Url,
     /// In place of the address that discovery finds.
     jwks: Option<Url>,
+    ages: KeyAges,
     held: RwLock<Option<Arc<Held>>>,
     /// Only one request is made at a time.
     fetching: Mutex<()>,
+    /// Old keys are being replaced, while they still count.
+    is_refreshing: AtomicBool,
     limiter: DefaultDirectRateLimiter,
 }
 
@@ -75,8 +90,10 @@ impl Keys {
             issuer,
             discovery,
             jwks,
+            ages: KeyAges::default(),
             held: RwLock::new(None),
             fetching: Mutex::new(()),
+            is_refreshing: AtomicBool::new(false),
             limiter: RateLimiter::direct(quota.allow_burst(BURST)),
         }
     }
@@ -84,12 +101,16 @@ impl Keys {
     /// The keys that may have signed a token: those of its key id, or all if it has none. Empty: the
     /// issuer has no such key.
     pub(super) async fn find(
-        &self,
+        self: &Arc<Self>,
         id: Option<&str>,
         algorithm: Algorithm,
     ) -> Result<Vec<DecodingKey>, KeysError> {
         let held = match self.held() {
-            Some(held) if held.fetched.elapsed() < FRESH => held,
+            Some(held) if held.fetched.elapsed() < self.ages.fresh => held,
+            Some(held) if held.fetched.elapsed() < self.ages.usable => {
+                self.refresh(Arc::clone(&held));
+                held
+            }
             old => self.fetch(old).await?,
         };
         let found = held.matching(id, algorithm);
@@ -102,6 +123,22 @@ impl Keys {
             Err(KeysError::TooOften) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Nobody waits for it: an issuer that is slow or gone must not hold up good tokens.
+    fn refresh(self: &Arc<Self>, old: Arc<Held>) {
+        if self.is_refreshing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let keys = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(error) = keys.fetch(Some(old)).await
+                && !matches!(error, KeysError::TooOften)
+            {
+                tracing::warn!(%error, "the issuer's keys cannot be fetched again: the old ones count");
+            }
+            keys.is_refreshing.store(false, Ordering::Release);
+        });
     }
 
     fn held(&self) -> Option<Arc<Held>> {
@@ -117,25 +154,11 @@ impl Keys {
         {
             return Ok(Arc::clone(newer));
         }
-        let result = match self.limiter.check() {
-            Ok(()) => self.ask().await,
-            Err(_) => Err(KeysError::TooOften),
-        };
-        match (result, held) {
-            (Ok(new), _) => {
-                let new = Arc::new(new);
-                let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-                *held = Some(Arc::clone(&new));
-                Ok(new)
-            }
-            (Err(error), Some(held))
-                if held.fetched.elapsed() >= FRESH && held.fetched.elapsed() < USABLE =>
-            {
-                tracing::warn!(%error, "the issuer's keys cannot be fetched again: the old ones count");
-                Ok(held)
-            }
-            (Err(error), _) => Err(error),
-        }
+        self.limiter.check().map_err(|_| KeysError::TooOften)?;
+        let new = Arc::new(self.ask().await?);
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        *held = Some(Arc::clone(&new));
+        Ok(new)
     }
 
     async fn ask(&self) -> Result<Held, KeysError> {
@@ -221,4 +244,45 @@ struct Discovery {
 #[derive(Deserialize)]
 struct JwkSet {
     keys: Vec<serde_json::Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys that were fetched now, of an issuer that is gone.
+    fn keys(ages: KeyAges) -> Arc<Keys> {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = Url::parse(&format!("http://{}", free.local_addr().unwrap())).unwrap();
+        drop(free);
+        let key = Key {
+            id: Some("id".to_owned()),
+            algorithm: None,
+            key: DecodingKey::from_ed_components("AAAA").unwrap(),
+        };
+        let held = Held { keys: vec![key], algorithms: None, fetched: Instant::now() };
+        let mut keys = Keys::new(OidcHttp::plain(), url.to_string(), url.clone(), Some(url));
+        keys.ages = ages;
+        *keys.held.write().unwrap() = Some(Arc::new(held));
+        Arc::new(keys)
+    }
+
+    #[tokio::test]
+    async fn old_keys_count_for_a_while_when_the_issuer_is_gone() {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        for (fresh, usable, is_found, is_asked) in [
+            (DAY, DAY, true, false),
+            (Duration::ZERO, DAY, true, true),
+            (Duration::ZERO, Duration::ZERO, false, false),
+        ] {
+            let keys = keys(KeyAges { fresh, usable });
+            let found = keys.find(Some("id"), Algorithm::EdDSA).await;
+            assert_eq!(found.is_ok_and(|found| found.len() == 1), is_found, "{fresh:?} {usable:?}");
+            assert_eq!(
+                keys.is_refreshing.load(Ordering::Acquire),
+                is_asked,
+                "{fresh:?} {usable:?}"
+            );
+        }
+    }
 }

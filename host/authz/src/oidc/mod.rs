@@ -3,10 +3,12 @@ mod http;
 mod keys;
 mod ring_provider;
 
+use std::sync::Arc;
+
 use http::OidcHttp;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{DecodingKey, TokenData, Validation, decode, decode_header};
-use keys::Keys;
+use keys::{Keys, KeysError};
 use ring_provider::ALGORITHMS;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -48,7 +50,7 @@ impl OidcDiscovery {
 /// Checks tokens.
 pub(crate) struct Oidc {
     config: OidcConfig,
-    keys: Keys,
+    keys: Arc<Keys>,
 }
 
 impl Oidc {
@@ -63,7 +65,7 @@ impl Oidc {
             config.discovery.clone(),
             config.jwks_url.clone(),
         );
-        Ok(Oidc { config, keys })
+        Ok(Oidc { config, keys: Arc::new(keys) })
     }
 
     /// The user and groups of a token.
@@ -96,7 +98,7 @@ impl Oidc {
             return Err(refused("the token has header fields that are not understood"));
         }
         let found = self.keys.find(header.kid.as_deref(), header.alg).await;
-        let keys = found.map_err(|error| Unauthenticated::Unavailable(error.to_string()))?;
+        let keys = found.map_err(unavailable)?;
         let mut validation = Validation::new(header.alg);
         validation.leeway = LEEWAY;
         validation.validate_nbf = true;
@@ -125,7 +127,8 @@ impl Oidc {
         }))
     }
 
-    /// Callers of one namespace see names without it, which nothing here does (`docs/format/rbac.md` 3.1).
+    /// Callers of one namespace see names without it, which nothing here does (`docs/format/rbac.md`
+    /// 3.1).
     fn refuse_confined(&self, claims: &Map<String, Value>) -> Result<(), Unauthenticated> {
         let Some(names) = &self.config.namespace_claims else { return Ok(()) };
         match claims.get(&names.namespace) {
@@ -163,6 +166,14 @@ fn check(
     validation: &Validation,
 ) -> Result<TokenData<Map<String, Value>>, ErrorKind> {
     decode(token, key, validation).map_err(jsonwebtoken::errors::Error::into_kind)
+}
+
+/// The operator gets the reason, which has addresses of the own network.
+fn unavailable(error: KeysError) -> Unauthenticated {
+    if !matches!(error, KeysError::TooOften) {
+        tracing::warn!(%error, "the identity provider cannot be asked");
+    }
+    Unauthenticated::Unavailable("its keys cannot be fetched".to_owned())
 }
 
 /// For the client. Nothing of the token is in it.

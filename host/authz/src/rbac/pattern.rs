@@ -1,7 +1,7 @@
 //! The patterns of resources and verbs, each compiled once for all policies of this process.
 use std::cell::LazyCell;
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, LazyLock, OnceLock, PoisonError, RwLock, Weak};
 
 use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
@@ -22,13 +22,21 @@ pub(super) struct ResourcePattern {
     text: String,
     plain: Regex,
     /// For requests that name a namespace. `None`: the same as `plain`.
-    widened: Option<Regex>,
+    widened: Option<Widened>,
+}
+
+/// A pattern with a namespace put before its collection. Most are never needed, so it is compiled late.
+#[derive(Debug)]
+struct Widened {
+    text: String,
+    compiled: OnceLock<Option<Regex>>,
 }
 
 impl ResourcePattern {
     fn compile(text: &str) -> Result<ResourcePattern, regex::Error> {
-        let widened = widen(text).map(|wider| compile(&key_match_5(&wider))).transpose()?;
-        Ok(ResourcePattern { text: text.to_owned(), plain: compile(&key_match_5(text))?, widened })
+        let plain = compile(&key_match_5(text))?;
+        let widened = widen(text).map(|text| Widened { text, compiled: OnceLock::new() });
+        Ok(ResourcePattern { text: text.to_owned(), plain, widened })
     }
 
     pub(super) fn matches(&self, request: &str) -> bool {
@@ -36,13 +44,17 @@ impl ResourcePattern {
         if request.ends_with("/shards/#") && self.text.ends_with("/shards/.*") {
             return false;
         }
-        self.expression(names_namespace(request)).is_match(without_query(request))
+        self.expression(names_namespace(request))
+            .is_some_and(|expression| expression.is_match(without_query(request)))
     }
 
-    fn expression(&self, names_namespace: bool) -> &Regex {
+    /// `None`: it is too large, and matches nothing.
+    fn expression(&self, names_namespace: bool) -> Option<&Regex> {
         match &self.widened {
-            Some(widened) if names_namespace => widened,
-            _ => &self.plain,
+            Some(Widened { text, compiled }) if names_namespace => {
+                compiled.get_or_init(|| compile(&key_match_5(text)).ok()).as_ref()
+            }
+            _ => Some(&self.plain),
         }
     }
 
@@ -53,13 +65,15 @@ impl ResourcePattern {
     }
 }
 
-/// Which of many requests at least one of `patterns` matches. Many patterns are in one automaton, so that
-/// their number counts little, but not all: it grows with some kinds of them.
+/// Which of many requests at least one of `patterns` matches. Many patterns are in one automaton, so
+/// that their number counts little, but not all: it grows with some kinds of them.
 pub(super) fn match_any(patterns: &[Arc<ResourcePattern>], requests: &[String]) -> Vec<bool> {
     let mut found = vec![false; requests.len()];
     for patterns in patterns.chunks(IN_ONE_SET) {
         let [plain, widened] = [false, true].map(|names_namespace| {
-            LazyCell::new(move || set(patterns.iter().map(|p| p.expression(names_namespace))))
+            LazyCell::new(move || {
+                set(patterns.iter().filter_map(|p| p.expression(names_namespace)))
+            })
         });
         let is_match = |request: &String| {
             let set = if names_namespace(request) { &*widened } else { &*plain };

@@ -80,6 +80,14 @@ pub enum PolicyError {
         /// What is wrong with the line.
         source: LineError,
     },
+    /// No line at all, which Weaviate does not write either.
+    #[error(
+        "{path} is empty: start Weaviate once with AUTHORIZATION_RBAC_ENABLED=true, or write a policy into it"
+    )]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// A user or group of the settings cannot be in a policy.
     #[error("the settings name a user or group of the wrong form: {0}")]
     Settings(LineError),
@@ -156,6 +164,10 @@ impl PolicySource {
             line,
             source,
         })?;
+        if lines.permissions.is_empty() && lines.assignments.is_empty() {
+            // The server truncates the file before it writes it.
+            return Err(PolicyError::Empty { path: self.path.clone() });
+        }
         for (role, verbs) in BUILT_IN {
             if !lines.permissions.iter().any(|permission| permission.role == role) {
                 lines.permit(role, "*", verbs, "*").map_err(PolicyError::Settings)?;

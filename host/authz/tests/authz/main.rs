@@ -1,4 +1,5 @@
-//! Users, tokens and roles from outside: real keys and policies of a fixture, and an issuer of the tests' own.
+//! Users, tokens and roles from outside: a real directory, and an issuer of the tests' own.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod issuer;
 mod keys;
 mod log;

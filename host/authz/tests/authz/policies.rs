@@ -114,7 +114,7 @@ fn a_policy_of_our_own_takes_the_place_of_the_directory_s() {
     assert!(opened.warnings.is_empty(), "{:?}", opened.warnings);
 }
 
-/// A decision begun goes on with its version; a broken version is logged once and changes nothing.
+/// A policy that was taken before stays as it was; a broken version is logged once.
 #[test]
 fn a_change_counts_soon_and_a_broken_one_never() {
     log::text();
@@ -134,6 +134,12 @@ fn a_change_counts_soon_and_a_broken_one_never() {
     fs::write(&file, format!("{}\ng, db:alice", POLICY.replace("One", "Three"))).unwrap();
     log::wait_until(|| log::text().contains(&complaint));
     assert!(may(&opened, "alice", "Two") && !may(&opened, "alice", "Three"));
+
+    // The server truncates the file before it writes it.
+    fs::write(&file, "").unwrap();
+    let empty = format!("{} is empty", file.display());
+    log::wait_until(|| log::text().contains(&empty));
+    assert!(may(&opened, "alice", "Two"));
 
     fs::remove_file(&file).unwrap();
     let gone = format!("{} is not there", file.display());

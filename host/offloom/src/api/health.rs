@@ -94,7 +94,7 @@ pub async fn meta() -> Json<Meta> {
     })
 }
 
-/// Where clients get tokens (`docs/format/rest-source.md`, Auth).
+/// Where clients get tokens (`docs/format/rbac.md` 4.3).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(examples(json!({

@@ -362,6 +362,23 @@ async fn some_tenants_are_exported_for_who_may_read_them_and_named() {
     assert_eq!((status, &body["tenants"]), (200, &json!({ "Shelf": ["t2"] })), "{body}");
 }
 
+/// A request that finds no place is refused before anything is done for it, but not before it is known
+/// who asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_is_shown_to_callers_alone() {
+    let service = Service::start().await;
+    let mut statuses = Vec::new();
+    for number in 0..50 {
+        let body = json!({ "id": format!("export-{number}") });
+        statuses.push(service.create("everybody", body).await.0);
+        if statuses.last() == Some(&429) {
+            break;
+        }
+    }
+    assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
+    assert_eq!(service.create("stranger", json!({ "id": "a" })).await.0, 401);
+}
+
 /// Its classes are not known, so that only its creator and who may read every class see it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_that_another_server_runs_is_shown_to_its_creator() {
@@ -515,7 +532,7 @@ async fn a_broken_shard_is_reported_without_the_path_of_its_directory() {
     }
 }
 
-/// As Weaviate's clients read it (`docs/format/rest-source.md`, Auth). They need no credentials for it.
+/// As Weaviate's clients read it (`docs/format/rbac.md` 4.3). They need no credentials for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_learn_where_tokens_come_from() {
     let service = Service::start().await;

@@ -93,6 +93,7 @@ impl Checks {
     }
 
     async fn stores(&mut self, config: &ServerConfig) {
+        print(&config.backend.shown());
         let destinations = match config.backend.defaults() {
             Ok(destinations) => destinations,
             Err(error) => return self.report("stores", Err(error.into())),

@@ -34,7 +34,8 @@ pub struct ExportArgs {
     /// cluster's nodes, which become one export
     #[arg(long, value_name = "DIR", required = true)]
     data_dir: Vec<PathBuf>,
-    /// Where the export's folder is created, as file:///absolute/path/, a plain path, or s3://bucket/prefix/
+    /// Where the export's folder is created, as file:///absolute/path/, a plain path, s3://bucket/prefix/,
+    /// gs://bucket/prefix/ or az://container/prefix/
     #[arg(long, value_name = "URL")]
     to: OsString,
     /// Name of the export and of its folder: lowercase letters, digits, _ and - [default: export- and the UTC time]

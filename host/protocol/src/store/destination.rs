@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use object_store::path::Path as StorePath;
 use url::Url;
 
-use super::s3::S3Place;
-use super::{ExportFolder, Patience, S3Options, filesystem};
+use super::bucket::BucketPlace;
+use super::{ExportFolder, Patience, StoreOptions, filesystem};
+use crate::cloud::Cloud;
 use crate::error::{Cause, StoreError};
 use crate::names::ExportId;
 
-/// A place for exports, parsed but not opened: `s3://bucket/prefix/`, `file:///absolute/path/`, or
-/// a path, which may be relative to the working directory. As text it is a URL that parses back.
+/// A place for exports, parsed but not opened: `s3://bucket/prefix/`, `gs://bucket/prefix/`,
+/// `az://container/prefix/`, `file:///absolute/path/`, or a path, which may be relative to the working
+/// directory. As text it is a URL that parses back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
     place: Place,
@@ -23,12 +25,12 @@ pub struct Destination {
 enum Place {
     /// An absolute path.
     Filesystem(PathBuf),
-    S3(S3Place),
+    Bucket(BucketPlace),
 }
 
 impl Destination {
-    /// Reads a destination. For S3 the process's `AWS_*` variables are taken, see
-    /// [`Destination::with_s3_options`]; what stands after the bucket is taken as it is, without
+    /// Reads a destination. For a bucket the process's variables are taken, see
+    /// [`Destination::with_options`]; what stands after the bucket is taken as it is, without
     /// unescaping.
     ///
     /// # Errors
@@ -60,17 +62,22 @@ impl Destination {
                 let path = path.map_err(|()| bad("it is not the URL of an absolute path"))?;
                 Destination::filesystem(&path)
             }
-            Some(("s3", rest)) => {
+            Some((scheme, rest)) => {
+                let Some(cloud) = Cloud::of_scheme(scheme) else {
+                    return Err(StoreError::UnknownScheme { scheme: scheme.to_owned() });
+                };
                 let rest = rest.strip_prefix("//").unwrap_or(rest);
                 let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
                 if bucket.contains('@') {
-                    let reason = "credentials do not belong into a URL, which others see: set \
-                                  AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead";
-                    return Err(bad_destination(text, reason));
+                    let reason = format!(
+                        "credentials and accounts do not belong into a URL, which others see: set the \
+                         {} variables instead",
+                        cloud.variables()
+                    );
+                    return Err(bad_destination(text, &reason));
                 }
-                Destination::s3(bucket, prefix)
+                Destination::bucket(cloud, bucket, prefix)
             }
-            Some((scheme, _)) => Err(StoreError::UnknownScheme { scheme: scheme.to_owned() }),
         }
     }
 
@@ -84,21 +91,23 @@ impl Destination {
         Ok(Destination { place: Place::Filesystem(absolute) })
     }
 
-    /// A prefix of a bucket, such as `exports/2026` or nothing; a slash at its end does not matter.
-    /// The process's `AWS_*` variables say how the bucket is reached.
+    /// A prefix of a bucket or container, such as `exports/2026` or nothing; a slash at its end does not
+    /// matter. The process's variables say how the bucket is reached.
     ///
     /// # Errors
     /// [`StoreError::BadDestination`] for a bucket or prefix that breaks the rules.
-    pub fn s3(bucket: &str, prefix: &str) -> Result<Destination, StoreError> {
-        S3Place::new(bucket, prefix, S3Options::from_env())
-            .map(|place| Destination { place: Place::S3(place) })
-            .map_err(|reason| bad_destination(&format!("s3://{bucket}/{prefix}"), &reason))
+    pub fn bucket(cloud: Cloud, bucket: &str, prefix: &str) -> Result<Destination, StoreError> {
+        BucketPlace::new(cloud, bucket, prefix, StoreOptions::from_env())
+            .map(|place| Destination { place: Place::Bucket(place) })
+            .map_err(|reason| {
+                bad_destination(&format!("{}://{bucket}/{prefix}", cloud.scheme()), &reason)
+            })
     }
 
     /// The same place, reached in another way than the process's variables say. Without a meaning
     /// for a file system.
-    pub fn with_s3_options(mut self, options: S3Options) -> Destination {
-        if let Place::S3(place) = &mut self.place {
+    pub fn with_options(mut self, options: StoreOptions) -> Destination {
+        if let Place::Bucket(place) = &mut self.place {
             place.options = options;
         }
         self
@@ -108,7 +117,7 @@ impl Destination {
     pub fn backend(&self) -> &'static str {
         match &self.place {
             Place::Filesystem(_) => "filesystem",
-            Place::S3(_) => "s3",
+            Place::Bucket(place) => place.cloud.backend(),
         }
     }
 
@@ -116,7 +125,7 @@ impl Destination {
     pub fn local_path(&self) -> Option<&Path> {
         match &self.place {
             Place::Filesystem(path) => Some(path),
-            Place::S3(_) => None,
+            Place::Bucket(_) => None,
         }
     }
 
@@ -135,9 +144,9 @@ impl Destination {
                     path.ancestors().map(|path| Destination::filesystem(path)?.open(patience));
                 opened.filter(|opened| !opened.as_ref().is_err_and(StoreError::is_closed)).collect()
             }
-            Place::S3(place) => {
+            Place::Bucket(place) => {
                 let folder = self.open(patience)?;
-                let at = |place: S3Place| ExportFolder {
+                let at = |place: BucketPlace| ExportFolder {
                     url: place.url(),
                     prefix: place.prefix,
                     ..folder.clone()
@@ -151,7 +160,7 @@ impl Destination {
     pub fn url(&self) -> String {
         match &self.place {
             Place::Filesystem(path) => filesystem::folder_url(path),
-            Place::S3(place) => place.url(),
+            Place::Bucket(place) => place.url(),
         }
     }
 
@@ -159,7 +168,7 @@ impl Destination {
     /// it is created; the folder itself appears with its first object.
     ///
     /// # Errors
-    /// [`StoreError::Failed`] with [`crate::error::Operation::Open`], [`StoreError::BadS3Options`].
+    /// [`StoreError::Failed`] with [`crate::error::Operation::Open`], [`StoreError::BadOptions`].
     pub fn export_folder(&self, id: &ExportId) -> Result<ExportFolder, StoreError> {
         self.create_folders()?;
         let parent = self.open(Patience::Export)?;
@@ -171,13 +180,13 @@ impl Destination {
     /// has no such folder; a bucket is not asked.
     ///
     /// # Errors
-    /// [`StoreError::Failed`] with [`crate::error::Operation::Open`], [`StoreError::BadS3Options`].
+    /// [`StoreError::Failed`] with [`crate::error::Operation::Open`], [`StoreError::BadOptions`].
     pub fn existing_export_folder(
         &self,
         id: &ExportId,
     ) -> Result<Option<ExportFolder>, StoreError> {
         match &self.place {
-            Place::S3(_) => self.export_folder(id).map(Some),
+            Place::Bucket(_) => self.export_folder(id).map(Some),
             Place::Filesystem(path) => {
                 match Destination::filesystem(&path.join(id.as_str()))?.as_export_folder() {
                     Ok(folder) => Ok(Some(folder)),
@@ -192,7 +201,7 @@ impl Destination {
     ///
     /// # Errors
     /// [`StoreError::Failed`] with [`crate::error::Operation::Open`] when there is no such folder on the file
-    /// system, [`StoreError::BadS3Options`].
+    /// system, [`StoreError::BadOptions`].
     pub fn as_export_folder(&self) -> Result<ExportFolder, StoreError> {
         self.open(Patience::Export)
     }
@@ -200,14 +209,14 @@ impl Destination {
     pub(crate) fn create_folders(&self) -> Result<(), StoreError> {
         match &self.place {
             Place::Filesystem(path) => filesystem::create_folders(path),
-            Place::S3(_) => Ok(()),
+            Place::Bucket(_) => Ok(()),
         }
     }
 
     pub(crate) fn open(&self, patience: Patience) -> Result<ExportFolder, StoreError> {
         let (store, prefix) = match &self.place {
             Place::Filesystem(path) => (filesystem::open(path)?, StorePath::default()),
-            Place::S3(place) => (place.open(patience)?, place.prefix.clone()),
+            Place::Bucket(place) => (place.open(patience)?, place.prefix.clone()),
         };
         let folder = ExportFolder::new(store, prefix, self.url());
         Ok(match &self.place {
@@ -216,7 +225,9 @@ impl Destination {
                 let local_root = Some(path.as_path().into());
                 ExportFolder { looks_first: path.to_str().is_none(), local_root, ..folder }
             }
-            Place::S3(place) => ExportFolder { secrets: place.options.secrets().into(), ..folder },
+            Place::Bucket(place) => {
+                ExportFolder { secrets: place.options.secrets().into(), ..folder }
+            }
         })
     }
 }

@@ -1,14 +1,23 @@
-//! The HTTP clients of S3: no redirect leads to another host, and the operator's CA bundle counts.
+//! The HTTP clients of the stores: no redirect leads to another host, and the operator's CA bundle counts.
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use object_store::client::{HttpClient, HttpConnector};
+use async_trait::async_trait;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+};
 use object_store::{ClientConfigKey, ClientOptions};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, ClientBuilder, NoProxy, Proxy};
+use reqwest::{Certificate, Client, ClientBuilder, Method, NoProxy, Proxy};
+
+use crate::store::identity::asks_for_identity;
 
 /// A redirect is followed so often at most.
 const MAX_REDIRECTS: usize = 5;
+
+/// The header in which Azure says why it refused; the answer to a HEAD has no other place for it.
+const AZURE_ERROR_CODE: &str = "x-ms-error-code";
 
 /// Makes the clients for requests to the store, and for those to the services of credentials.
 #[derive(Debug)]
@@ -56,7 +65,51 @@ impl HttpConnector for HttpClients {
             let certificate = Certificate::from_pem(certificate.as_bytes()).map_err(failed)?;
             builder = builder.tls_certs_merge([certificate]);
         }
-        Ok(HttpClient::new(builder.build().map_err(failed)?))
+        let client = builder.build().map_err(failed)?;
+        Ok(HttpClient::new(Service { client, has_identity: AtomicBool::new(false) }))
+    }
+}
+
+/// Sends requests, with two differences to `reqwest`.
+#[derive(Debug)]
+struct Service {
+    client: Client,
+    /// Whether this machine's identity service has answered before.
+    has_identity: AtomicBool,
+}
+
+#[async_trait]
+impl HttpService for Service {
+    /// An identity service that cannot be reached is not tried again for a minute, since most machines
+    /// have none; one that has answered before is. The code of an answer to a HEAD becomes its body, from
+    /// which errors are read.
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let of_identity = asks_for_identity(&request.uri().to_string());
+        let is_head = request.method() == Method::HEAD;
+        match self.client.call(request).await {
+            Ok(answer) => {
+                if of_identity && answer.status().is_success() {
+                    self.has_identity.store(true, Ordering::Relaxed);
+                }
+                Ok(if is_head { with_code(answer) } else { answer })
+            }
+            Err(error) if of_identity && !self.has_identity.load(Ordering::Relaxed) => {
+                Err(HttpError::new(HttpErrorKind::Unknown, error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn with_code(answer: HttpResponse) -> HttpResponse {
+    let code = answer.headers().get(AZURE_ERROR_CODE).and_then(|code| code.to_str().ok());
+    let is_word = |code: &&str| code.bytes().all(|c| c.is_ascii_alphanumeric());
+    match code.filter(is_word).map(|code| format!("<Error><Code>{code}</Code></Error>")) {
+        Some(body) if !answer.status().is_success() => {
+            let (head, _) = answer.into_parts();
+            HttpResponse::from_parts(head, body.into())
+        }
+        _ => answer,
     }
 }
 
@@ -107,5 +160,5 @@ impl Settings<'_> {
 fn failed(
     source: impl Into<Box<dyn std::error::Error + Send + Sync + 'static>>,
 ) -> object_store::Error {
-    object_store::Error::Generic { store: "S3", source: source.into() }
+    object_store::Error::Generic { store: "HTTP", source: source.into() }
 }

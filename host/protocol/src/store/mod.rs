@@ -1,11 +1,17 @@
 //! Where exports are stored: a destination, the folder of one export in it, and its objects.
 mod answer;
+mod azure;
+mod bucket;
 mod destination;
 pub(crate) mod filesystem;
+mod gcs;
 mod http_client;
+mod identity;
 mod markers;
+mod options;
+mod patience;
+mod refusal;
 mod s3;
-mod s3_options;
 
 use std::io;
 use std::ops::Range;
@@ -23,8 +29,8 @@ use tokio_util::task::TaskTracker;
 use crate::error::{Cause, Operation, StoreError};
 use crate::names::ObjectKey;
 pub use destination::Destination;
-pub(crate) use s3::Patience;
-pub use s3_options::S3Options;
+pub use options::StoreOptions;
+pub(crate) use patience::Patience;
 
 /// The largest object that is created whole, and therefore read back, when in doubt.
 const MAX_READ_BACK_BYTES: u64 = 512 * 1024 * 1024;
@@ -208,8 +214,18 @@ impl ExportFolder {
         key: &ObjectKey,
         range: Range<u64>,
     ) -> Result<Bytes, StoreError> {
+        let wanted = range.end.saturating_sub(range.start);
         let found = self.store.get_range(&self.path(key), range).await;
-        found.map_err(|error| self.failed(Operation::Read, key, &error))
+        let found = found.map_err(|error| self.failed(Operation::Read, key, &error))?;
+        if found.len() as u64 == wanted {
+            return Ok(found);
+        }
+        Err(StoreError::Failed {
+            operation: Operation::Read,
+            url: self.object_url(key),
+            cause: Cause::Other,
+            detail: format!("{wanted} bytes were asked for, and it has {} there", found.len()),
+        })
     }
 
     /// The size of an object, or `None` when there is none.

@@ -1,292 +1,280 @@
-//! Buckets of S3 as destinations: the rules for names, and the setup of the client.
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+//! The client of S3, made of the `AWS_*` variables, which are checked first.
+use std::path::Path;
+use std::sync::Arc;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
-use object_store::path::Path as StorePath;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
-use tokio::runtime::{self, Handle};
+use object_store::ClientConfigKey;
+use object_store::ObjectStore;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum, S3ConditionalPut};
+use url::Url;
 
-use crate::error::StoreError;
-use crate::store::answer::chain;
+use crate::named_file;
+use crate::store::answer::reasons;
 use crate::store::http_client::HttpClients;
-use crate::store::s3_options::S3Options;
+use crate::store::options::{StoreOptions, check_token_file, endpoint_url};
+use crate::store::patience::Patience;
 
-/// S3 takes keys of 1,024 bytes; an id has 128, a key in its folder 512, and two are slashes.
-const MAX_PREFIX_BYTES: usize = 1_024 - 512 - 128 - 2;
+const PREFIX: &str = "AWS_";
 
-/// A bucket and a prefix in it, both checked, and how to reach them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct S3Place {
-    bucket: String,
-    /// Empty for the bucket itself.
-    pub(crate) prefix: StorePath,
-    pub(crate) options: S3Options,
-}
+/// All public CAs together have 250 kB.
+const MAX_CA_BUNDLE_BYTES: u64 = 16 * 1024 * 1024;
 
-impl S3Place {
-    /// `prefix` may end with a slash. The error is what is wrong with one of them.
-    pub(crate) fn new(bucket: &str, prefix: &str, options: S3Options) -> Result<S3Place, String> {
-        check_bucket(bucket)?;
-        Ok(S3Place { bucket: bucket.to_owned(), prefix: parse_prefix(prefix)?, options })
-    }
+/// A PEM file whose CAs the client trusts instead of those of the system, as with other clients of S3.
+const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
-    /// `s3://bucket/prefix/`.
-    pub(crate) fn url(&self) -> String {
-        let slash = if self.prefix.as_ref().is_empty() { "" } else { "/" };
-        format!("s3://{}/{}{slash}", self.bucket, self.prefix)
-    }
+/// The switch of other clients of S3 for checksums: `when_supported` (the default) or `when_required`.
+const CHECKSUM_CALCULATION: &str = "AWS_REQUEST_CHECKSUM_CALCULATION";
 
-    /// The same bucket with each part of the prefix left out in turn, from the last on; first the place
-    /// itself.
-    pub(super) fn ancestors(&self) -> Vec<S3Place> {
-        let parts: Vec<_> = self.prefix.parts().collect();
-        let at = |count: usize| {
-            let prefix = parts.iter().take(count).cloned().collect();
-            S3Place { bucket: self.bucket.clone(), prefix, options: self.options.clone() }
-        };
-        (0..=parts.len()).rev().map(at).collect()
-    }
+/// Weaviate's setting of the endpoint, as `host:port`, and whether it speaks TLS, which is the default.
+const BACKUP_ENDPOINT: [&str; 2] = ["BACKUP_S3_ENDPOINT", "BACKUP_S3_USE_SSL"];
 
-    /// The bucket; nothing is sent yet. A client that was opened lately is used again.
-    ///
-    /// # Errors
-    /// [`StoreError::BadS3Options`].
-    pub(crate) fn open(&self, patience: Patience) -> Result<Arc<dyn ObjectStore>, StoreError> {
-        // The connections of a client end with the runtime that opened them.
-        let Ok(runtime) = Handle::try_current() else { return self.open_anew(patience) };
-        let runtime = runtime.id();
-        let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
-        opened.retain(|client| client.at.elapsed() < CLIENT_AGE);
-        let is_same = |client: &&Opened| {
-            client.runtime == runtime
-                && client.patience == patience
-                && client.bucket == self.bucket
-                && client.options == self.options
-        };
-        if let Some(client) = opened.iter().find(is_same) {
-            return Ok(Arc::clone(&client.store));
-        }
-        let store = self.open_anew(patience)?;
-        if opened.len() >= MAX_CLIENTS {
-            opened.remove(0);
-        }
-        opened.push(Opened {
-            bucket: self.bucket.clone(),
-            options: self.options.clone(),
-            patience,
-            runtime,
-            at: Instant::now(),
-            store: Arc::clone(&store),
-        });
-        Ok(store)
-    }
+/// Weaviate's setting of a role that the export assumes.
+const EXPORT_ROLE: &str = "EXPORT_S3_ROLE_ARN";
 
-    fn open_anew(&self, patience: Patience) -> Result<Arc<dyn ObjectStore>, StoreError> {
-        let bad = |reason: String| StoreError::BadS3Options { reason };
-        self.options.check().map_err(bad)?;
-        let http_clients = HttpClients { ca_bundle: self.options.ca_bundle().map_err(bad)? };
-        // `object_store` has no client without a provider, not even for plain HTTP. An error says
-        // that one is installed.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = self
-            .options
-            .apply(AmazonS3Builder::new().with_client_options(patience.client_options()))
-            .with_bucket_name(&self.bucket)
-            .with_http_connector(http_clients)
+/// Other names of the keys, which Weaviate's client knows.
+const ALIASES: [(&str, AmazonS3ConfigKey); 2] = [
+    ("AWS_ACCESS_KEY", AmazonS3ConfigKey::AccessKeyId),
+    ("AWS_SECRET_KEY", AmazonS3ConfigKey::SecretAccessKey),
+];
+
+/// A client of `bucket`; nothing is sent yet. The error is what is wrong with the variables.
+pub(super) fn build(
+    bucket: &str,
+    options: &StoreOptions,
+    patience: Patience,
+) -> Result<Arc<dyn ObjectStore>, String> {
+    check(options)?;
+    let mut builder =
+        apply(options, AmazonS3Builder::new().with_client_options(patience.client_options()))
+            .with_bucket_name(bucket)
+            .with_http_connector(HttpClients { ca_bundle: ca_bundle(options)? })
             .with_retry(patience.retry())
             .with_conditional_put(S3ConditionalPut::ETagMatch)
             // Not every store has it, and only one object is ever removed.
             .with_disable_bulk_delete(true);
-        if let Some(endpoint) = self.options.endpoint(&self.bucket).map_err(bad)? {
-            builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
+    if let Some(endpoint) = endpoint(options, bucket)? {
+        // An endpoint of Weaviate's settings has a switch of its own.
+        if endpoint.starts_with("http:") {
+            builder = builder.with_allow_http(true);
         }
-        let store = builder.build().map_err(|error| {
-            // The last source has the reason, for example that there are no CA certificates.
-            let sources = chain(&error).map(ToString::to_string).collect::<Vec<_>>();
-            bad(self.options.without_secrets(&sources.join(": ")))
-        })?;
-        Ok(Arc::new(store))
+        builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
     }
+    // The last source has the reason, for example that there are no CA certificates.
+    Ok(Arc::new(builder.build().map_err(|error| reasons(&error))?))
 }
 
-/// How long a client is used: a CA bundle or a system's certificate that changed meanwhile is then read.
-const CLIENT_AGE: Duration = Duration::from_secs(300);
-
-/// Clients that are kept at once.
-const MAX_CLIENTS: usize = 32;
-
-/// Clients that were opened lately, oldest first. Opening one parses all CA certificates of the system, and
-/// its first request makes a connection.
-static OPENED: Mutex<Vec<Opened>> = Mutex::new(Vec::new());
-
-/// A client, and what it was opened for.
-struct Opened {
-    bucket: String,
-    options: S3Options,
-    patience: Patience,
-    runtime: runtime::Id,
-    at: Instant,
-    store: Arc<dyn ObjectStore>,
-}
-
-/// How long a store is waited for. `object_store`'s own 180 s of tries, for a part and again for
-/// what follows its failure, would leave an export undecided for too long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Patience {
-    /// Of an export: a store that restarts, or asks to slow down, is back within a minute.
-    Export,
-    /// Of a check, whose caller waits for the answer.
-    Check,
-}
-
-impl Patience {
-    fn retry(self) -> RetryConfig {
-        let (retry_timeout, max_backoff) = match self {
-            Patience::Export => (Duration::from_secs(60), Duration::from_secs(10)),
-            Patience::Check => (Duration::from_secs(2), Duration::from_secs(1)),
-        };
-        let init_backoff = Duration::from_millis(100);
-        let backoff = BackoffConfig { init_backoff, max_backoff, base: 2.0 };
-        // More tries than fit, however short the random pauses are: the time decides.
-        RetryConfig { backoff, max_retries: 10_000, retry_timeout }
+/// Puts the variables into `builder`, with a checksum on each object and part if none is named: a
+/// bucket with Object Lock refuses a part without one.
+fn apply(options: &StoreOptions, builder: AmazonS3Builder) -> AmazonS3Builder {
+    let aliases =
+        ALIASES.into_iter().filter_map(|(name, key)| Some((key, options.variable(name)?)));
+    let builder = aliases
+        .chain(options.known(PREFIX))
+        .fold(builder, |builder, (key, value)| builder.with_config(key, value));
+    let calculation = options.variable(CHECKSUM_CALCULATION);
+    let is_unwanted = calculation.is_some_and(|when| when.eq_ignore_ascii_case("when_required"));
+    if is_unwanted || options.value(PREFIX, &AmazonS3ConfigKey::Checksum).is_some() {
+        return builder;
     }
+    builder.with_checksum_algorithm(Checksum::SHA256)
+}
 
-    /// A request that takes longer hangs, and has used up the time for tries: a part of 8 MiB in 90
-    /// seconds is 93 kB a second. `AWS_TIMEOUT` allows slower stores.
-    fn request_timeout(self) -> Duration {
-        match self {
-            Patience::Export => Duration::from_secs(90),
-            Patience::Check => Duration::from_secs(10),
+fn check(options: &StoreOptions) -> Result<(), String> {
+    options.check_characters(|name| {
+        name == CA_BUNDLE
+            || BACKUP_ENDPOINT.contains(&name)
+            || ALIASES.iter().any(|(alias, _)| *alias == name)
+            || name.starts_with(PREFIX)
+                && name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>().is_ok()
+    })?;
+    if options.variable(EXPORT_ROLE).is_some() {
+        return Err(format!(
+            "{EXPORT_ROLE} is set, and this version assumes no role with other credentials: give the \
+             role's own credentials, or AWS_ROLE_ARN with AWS_WEB_IDENTITY_TOKEN_FILE, and unset it"
+        ));
+    }
+    if let Some(region) = options.value(PREFIX, &AmazonS3ConfigKey::Region)
+        && !region.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
+    {
+        return Err("AWS_REGION is no region: eu-central-1 is one".to_owned());
+    }
+    let tokens = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", AmazonS3ConfigKey::WebIdentityTokenFile),
+        (
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+            AmazonS3ConfigKey::ContainerAuthorizationTokenFile,
+        ),
+    ];
+    for (name, key) in tokens {
+        if let Some(path) = options.value(PREFIX, &key) {
+            check_token_file(name, path)?;
         }
     }
+    Ok(())
+}
 
-    fn client_options(self) -> ClientOptions {
-        ClientOptions::new()
-            .with_timeout(self.request_timeout())
-            .with_connect_timeout(Duration::from_secs(5))
+/// The certificates of `AWS_CA_BUNDLE`; `None` without it.
+fn ca_bundle(options: &StoreOptions) -> Result<Option<Vec<reqwest::Certificate>>, String> {
+    let Some(path) = options.variable(CA_BUNDLE) else { return Ok(None) };
+    let bad = |problem: &str| format!("{CA_BUNDLE} names {path}, {problem}");
+    let text = named_file::read(Path::new(path), MAX_CA_BUNDLE_BYTES)
+        .map_err(|error| bad(&format!("which cannot be read: {error}")))?;
+    match reqwest::Certificate::from_pem_bundle(&text) {
+        Ok(certificates) if !certificates.is_empty() => Ok(Some(certificates)),
+        _ => Err(bad("which has no certificates (-----BEGIN CERTIFICATE-----)")),
     }
 }
 
-/// The rules of S3 ("General purpose bucket naming rules"), which other stores share.
-fn check_bucket(name: &str) -> Result<(), String> {
-    let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'.' || c == b'-';
-    let is_end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let is_address = || name.parse::<std::net::Ipv4Addr>().is_ok();
-    if (3..=63).contains(&name.len())
-        && name.bytes().all(allowed)
-        && name.starts_with(is_end)
-        && name.ends_with(is_end)
-        && !name.contains("..")
-        && !is_address()
-    {
-        Ok(())
-    } else {
-        Err("a bucket's name has 3 to 63 characters out of a-z, 0-9, '.' and '-', begins and ends \
-             with a letter or digit, and is no IP address"
-            .to_owned())
+/// The endpoint as the client wants it; `None` for AWS. The error is what is wrong with it.
+fn endpoint(options: &StoreOptions, bucket: &str) -> Result<Option<String>, String> {
+    let name = "AWS_ENDPOINT_URL";
+    let of_service = options.value(PREFIX, &AmazonS3ConfigKey::S3Endpoint);
+    let own = of_service.or_else(|| options.value(PREFIX, &AmazonS3ConfigKey::Endpoint));
+    let allow_http = AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp);
+    let mut url = match own {
+        Some(text) => {
+            let allow_http = options.is_on(PREFIX, &allow_http);
+            endpoint_url(text, name, allow_http, "AWS_ALLOW_HTTP")?
+        }
+        None => match of_backup(options)? {
+            Some(url) => url,
+            None => return Ok(None),
+        },
+    };
+    // Without this, requests to `bucket.host` go to `host/bucket`, which some stores lack.
+    if options.is_on(PREFIX, &AmazonS3ConfigKey::VirtualHostedStyleRequest) {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        if !host.starts_with(&format!("{bucket}.")) {
+            url.set_host(Some(&format!("{bucket}.{host}"))).map_err(|_| {
+                format!(
+                    "the endpoint ({name}) must have a name, not a number, for virtual-hosted requests"
+                )
+            })?;
+        }
     }
+    Ok(Some(url.as_str().trim_end_matches('/').to_owned()))
 }
 
-fn parse_prefix(prefix: &str) -> Result<StorePath, String> {
-    if prefix.is_empty() {
-        return Ok(StorePath::default());
+/// The endpoint of Weaviate's backups; `None` for AWS itself, whose regions have hosts of their own.
+fn of_backup(options: &StoreOptions) -> Result<Option<Url>, String> {
+    let [name, use_ssl] = BACKUP_ENDPOINT;
+    let Some(host) = options.variable(name) else { return Ok(None) };
+    if host == "s3.amazonaws.com" {
+        return Ok(None);
     }
-    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-    let allowed = |c: char| !c.is_control() && !['?', '#', '\\'].contains(&c);
-    let is_segment =
-        |segment: &str| !segment.is_empty() && segment != "." && !segment.contains("..");
-    if prefix.len() <= MAX_PREFIX_BYTES
-        && prefix.chars().all(allowed)
-        && prefix.split('/').all(is_segment)
-        && let Ok(path) = StorePath::parse(prefix)
-    {
-        return Ok(path);
+    let is_plain = options.variable(use_ssl).is_some_and(|on| on.eq_ignore_ascii_case("false"));
+    let scheme = if is_plain { "http" } else { "https" };
+    if host.contains("://") {
+        return Err(format!("{name} is host:port, without a scheme ({use_ssl} says whether TLS)"));
     }
-    Err(format!(
-        "a prefix is a path like exports/2026, of at most {MAX_PREFIX_BYTES} bytes: no empty part, \
-         no '.' or '..', no '?', '#', '\\' and no control characters"
-    ))
+    endpoint_url(&format!("{scheme}://{host}"), name, is_plain, use_ssl).map(Some)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn options(variables: &[(&str, &str)]) -> StoreOptions {
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
     #[test]
-    fn a_store_has_the_documented_time() {
-        let docs = include_str!("../../../../docs/rest-api.md");
-        let request = Patience::Export.request_timeout().as_secs();
-        assert!(
-            docs.contains(&format!("A store has {request} s to answer a request")),
-            "{request}"
-        );
-        let tries = Patience::Export.retry().retry_timeout.as_secs();
-        assert!(docs.contains(&format!("is tried again for {tries} s")), "{tries}");
-        // The variable that the same sentence names.
+    fn the_documented_variable_gives_a_slower_store_more_time() {
+        let timeout = AmazonS3ConfigKey::Client(ClientConfigKey::Timeout);
         let builder = AmazonS3Builder::new().with_client_options(Patience::Export.client_options());
-        let timeout = AmazonS3ConfigKey::Client(object_store::ClientConfigKey::Timeout);
-        assert_eq!(builder.get_config_value(&timeout).unwrap(), "1m 30s");
-        let slower: S3Options =
-            [("AWS_TIMEOUT".to_owned(), "5 minutes".to_owned())].into_iter().collect();
-        assert_eq!(slower.apply(builder).get_config_value(&timeout).unwrap(), "5 minutes");
+        let builder = apply(&options(&[("AWS_TIMEOUT", "5 minutes")]), builder);
+        assert_eq!(builder.get_config_value(&timeout).unwrap(), "5 minutes");
     }
 
     #[test]
-    fn a_client_is_used_again_for_the_same_bucket_options_and_runtime() {
-        let options = |key: &str| -> S3Options {
-            [("AWS_REGION".to_owned(), "eu-west-1".to_owned())]
-                .into_iter()
-                .chain([("AWS_ACCESS_KEY_ID".to_owned(), key.to_owned())])
-                .chain([("AWS_SECRET_ACCESS_KEY".to_owned(), "secret".to_owned())])
-                .collect()
-        };
-        let place = |bucket, prefix, key| S3Place::new(bucket, prefix, options(key)).unwrap();
-        let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let (first, second) = (runtime(), runtime());
-        let open = |runtime: &tokio::runtime::Runtime, place: S3Place, patience| {
-            let _inside = runtime.enter();
-            place.open(patience).unwrap()
-        };
-        let ours = open(&first, place("abc", "", "key"), Patience::Export);
-        let again = open(&first, place("abc", "elsewhere", "key"), Patience::Export);
-        assert!(Arc::ptr_eq(&ours, &again));
-        for (runtime, place, patience) in [
-            (&second, place("abc", "", "key"), Patience::Export),
-            (&first, place("abcd", "", "key"), Patience::Export),
-            (&first, place("abc", "", "other"), Patience::Export),
-            (&first, place("abc", "", "key"), Patience::Check),
+    fn unusable_variables_are_named() {
+        let http = ("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
+        for (variables, named) in [
+            (&[http][..], "AWS_ALLOW_HTTP=true"),
+            (&[("AWS_SECRET_ACCESS_KEY", "hidden-1")], "AccessKeyId"),
+            (&[("AWS_ACCESS_KEY_ID", "me")], "SecretAccessKey"),
+            (&[("AWS_ACCESS_KEY", "me")], "SecretAccessKey"),
+            (&[("AWS_SERVER_SIDE_ENCRYPTION", "rot13")], "rot13"),
+            (
+                &[
+                    ("AWS_SERVER_SIDE_ENCRYPTION", "sse-c"),
+                    ("AWS_SSE_CUSTOMER_KEY_BASE64", "hidden-1"),
+                ],
+                "customer-key",
+            ),
+            (
+                &[http, ("AWS_ALLOW_HTTP", "1"), ("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "true")],
+                "virtual-hosted",
+            ),
+            (&[("EXPORT_S3_ROLE_ARN", "arn:aws:iam::1:role/x")], "EXPORT_S3_ROLE_ARN"),
+            (&[("BACKUP_S3_ENDPOINT", "https://minio:9000")], "BACKUP_S3_ENDPOINT"),
+            (&[("AWS_WEB_IDENTITY_TOKEN_FILE", "/nowhere/token")], "/nowhere/token"),
+            (&[("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/nowhere/a")], "/nowhere/a"),
         ] {
-            assert!(!Arc::ptr_eq(&ours, &open(runtime, place, patience)));
+            let options = options(variables);
+            let error = build("abc", &options, Patience::Check).unwrap_err();
+            assert!(error.contains(named), "{error}");
+            let shown = options.without_secrets(&error);
+            assert!(!shown.contains("hidden-1"), "{shown}");
         }
     }
 
     #[test]
-    fn buckets_follow_the_rules_of_s3() {
-        for good in ["abc", "my-export-bucket", "0.a-b.9", &"x".repeat(63)] {
-            check_bucket(good).unwrap();
-        }
-        let long = "x".repeat(64);
-        for bad in
-            ["", "ab", "Abc", "a_b", "a b", "-ab", "ab-", ".ab", "ab.", "a..b", "10.0.0.1", &long]
-        {
-            check_bucket(bad).unwrap_err();
-        }
+    fn endpoints_are_chosen_as_other_clients_do_and_carry_the_bucket_where_it_is_the_host() {
+        let endpoint = |variables: &[(&str, &str)]| endpoint(&options(variables), "abc").unwrap();
+        assert_eq!(endpoint(&[]), None);
+        let both = [
+            ("AWS_ENDPOINT_URL", "https://all.example"),
+            ("AWS_ENDPOINT_URL_S3", "https://s3.example:9/"),
+        ];
+        assert_eq!(endpoint(&both).unwrap(), "https://s3.example:9");
+        let hosted = ("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "true");
+        assert_eq!(endpoint(&[both[0], hosted]).unwrap(), "https://abc.all.example");
+        let already = ("AWS_ENDPOINT_URL", "https://abc.all.example");
+        assert_eq!(endpoint(&[already, hosted]).unwrap(), "https://abc.all.example");
     }
 
     #[test]
-    fn prefixes_have_no_parts_that_lead_elsewhere() {
-        for (good, path) in [("", ""), ("a", "a"), ("a/b/", "a/b"), ("ü x/50%", "ü x/50%")] {
-            assert_eq!(parse_prefix(good).unwrap().as_ref(), path, "{good:?}");
+    fn the_endpoint_of_backups_counts_where_there_is_none_of_our_own() {
+        let endpoint = |variables: &[(&str, &str)]| endpoint(&options(variables), "abc").unwrap();
+        let backup = ("BACKUP_S3_ENDPOINT", "minio:9000");
+        assert_eq!(endpoint(&[backup]).unwrap(), "https://minio:9000");
+        let plain = ("BACKUP_S3_USE_SSL", "False");
+        assert_eq!(endpoint(&[backup, plain]).unwrap(), "http://minio:9000");
+        let own = ("AWS_ENDPOINT", "https://own.example");
+        assert_eq!(endpoint(&[backup, plain, own]).unwrap(), "https://own.example");
+        assert_eq!(endpoint(&[("BACKUP_S3_ENDPOINT", "s3.amazonaws.com")]), None);
+    }
+
+    #[test]
+    fn white_space_within_values_is_named() {
+        for (name, value) in [
+            ("AWS_ACCESS_KEY_ID", "hid\nden"),
+            ("AWS_ACCESS_KEY", "hid\nden"),
+            ("AWS_SECRET_ACCESS_KEY", "hid\u{fffd}den"),
+            ("AWS_SESSION_TOKEN", "hid\u{7f}den"),
+            ("AWS_SSE_KMS_KEY_ID", "hid\tden"),
+            ("AWS_CA_BUNDLE", "hid\nden"),
+            ("AWS_REGION", "eu west"),
+        ] {
+            let error = check(&options(&[(name, value)])).unwrap_err();
+            assert!(error.contains(name) && !error.contains("den"), "{error}");
         }
-        let long = "x".repeat(MAX_PREFIX_BYTES + 1);
-        for bad in
-            ["/", "//", "/a", "a//b", "a//", "..", "a/../b", "a..b", ".", "a/./b", "a?b", "a#b"]
-        {
-            parse_prefix(bad).unwrap_err();
+        // No variable that the client uses.
+        check(&options(&[("AWS_LAMBDA_NOTE", "a\nb")])).unwrap();
+    }
+
+    #[test]
+    fn a_ca_bundle_has_certificates() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "no certificate").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let no_certificates = [file.path().to_str().unwrap(), pipe.to_str().unwrap()];
+        for path in no_certificates.into_iter().chain(["/nowhere/ca.pem", "/dev/zero"]) {
+            let error = ca_bundle(&options(&[("AWS_CA_BUNDLE", path)])).unwrap_err();
+            assert!(error.contains("AWS_CA_BUNDLE") && error.contains(path), "{error}");
         }
-        for bad in ["a\\b", "a\nb", "a\u{7f}", "a\u{85}b", "\0", &long] {
-            parse_prefix(bad).unwrap_err();
-        }
+        assert!(ca_bundle(&options(&[])).unwrap().is_none());
     }
 }

@@ -1,7 +1,9 @@
 //! A manifest with every part that an export of one class has.
+use std::collections::BTreeMap;
+
 use offloom_protocol::manifest::{
-    Block, ClassFile, ClassProgress, CutOff, FileFormat, Guest, LogCutOff, Manifest, Outcome,
-    ProgressStatus, Shard, Source,
+    Block, ClassFile, ClassProgress, CoveredTenants, CutOff, FileFormat, Guest, LogCutOff,
+    Manifest, Outcome, ProgressStatus, Shard, Source,
 };
 use offloom_protocol::names::ExportId;
 

@@ -6,10 +6,11 @@ use crate::sample::{manifest, shard};
 use bytes::Bytes;
 use object_store::path::Path as StorePath;
 use offloom_protocol::claim::{Claim, ClaimError};
+use offloom_protocol::cloud::Cloud;
 use offloom_protocol::error::{Cause, StoreError};
 use offloom_protocol::manifest::{Commit, Manifest, ManifestError, Missing, Outcome};
 use offloom_protocol::names::{ExportId, ObjectKey};
-use offloom_protocol::store::{Created, Destination, ExportFolder, S3Options};
+use offloom_protocol::store::{Created, Destination, ExportFolder, StoreOptions};
 
 fn id(text: &str) -> ExportId {
     ExportId::parse(text).unwrap()
@@ -65,10 +66,16 @@ fn what_is_no_destination_is_distinguished() {
 fn a_destination_as_text_is_the_same_destination() {
     let root = tempfile::tempdir().unwrap();
     for (destination, text) in [
-        (Destination::s3("my-bucket", "exports/2026").unwrap(), "s3://my-bucket/exports/2026/"),
-        (Destination::s3("my-bucket", "exports/").unwrap(), "s3://my-bucket/exports/"),
-        (Destination::s3("my-bucket", "ü 50%").unwrap(), "s3://my-bucket/ü 50%/"),
-        (Destination::s3("my-bucket", "").unwrap(), "s3://my-bucket/"),
+        (
+            Destination::bucket(Cloud::S3, "my-bucket", "exports/2026").unwrap(),
+            "s3://my-bucket/exports/2026/",
+        ),
+        (
+            Destination::bucket(Cloud::S3, "my-bucket", "exports/").unwrap(),
+            "s3://my-bucket/exports/",
+        ),
+        (Destination::bucket(Cloud::S3, "my-bucket", "ü 50%").unwrap(), "s3://my-bucket/ü 50%/"),
+        (Destination::bucket(Cloud::S3, "my-bucket", "").unwrap(), "s3://my-bucket/"),
         (Destination::filesystem("/a/b c#?".as_ref()).unwrap(), "file:///a/b%20c%23%3F/"),
     ] {
         assert_eq!(destination.to_string(), text);
@@ -78,22 +85,22 @@ fn a_destination_as_text_is_the_same_destination() {
     let folder = Destination::filesystem(root.path()).unwrap();
     assert_eq!(Destination::parse(folder.to_string()).unwrap(), folder);
     let bucket = Destination::parse("s3://my-bucket").unwrap();
-    assert_eq!(bucket, Destination::s3("my-bucket", "").unwrap());
+    assert_eq!(bucket, Destination::bucket(Cloud::S3, "my-bucket", "").unwrap());
     assert_eq!(bucket.backend(), "s3");
 }
 
 #[test]
 fn folders_in_a_bucket_lie_below_its_prefix() {
-    let no_variables = || S3Options::from_iter([]);
+    let no_variables = || StoreOptions::from_iter([]);
     let folder = |destination: &str| {
-        let destination = Destination::parse(destination).unwrap().with_s3_options(no_variables());
+        let destination = Destination::parse(destination).unwrap().with_options(no_variables());
         destination.export_folder(&id("my-export")).unwrap()
     };
     assert_eq!(folder("s3://abc").url(), "s3://abc/my-export/");
     assert_eq!(folder("s3://abc/a/b").url(), "s3://abc/a/b/my-export/");
     let key = ObjectKey::claim();
     assert_eq!(folder("s3://abc/a/").object_url(&key), "s3://abc/a/my-export/_claim.json");
-    let read = Destination::parse("s3://abc/a/my-export/").unwrap().with_s3_options(no_variables());
+    let read = Destination::parse("s3://abc/a/my-export/").unwrap().with_options(no_variables());
     assert_eq!(read.as_export_folder().unwrap().url(), "s3://abc/a/my-export/");
 }
 

@@ -2,15 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod access;
 mod export;
-mod races;
-#[path = "../protocol/sample.rs"]
-mod sample;
 mod tls;
 mod upload;
 
 use std::sync::Once;
 
 use bytes::Bytes;
+use offloom_protocol::cloud::Cloud;
 use offloom_protocol::names::{ExportId, ObjectKey};
 use offloom_protocol::store::{Destination, ExportFolder};
 use offloom_test_parts::{Keys, Proxy, SeaweedFs};
@@ -40,7 +38,7 @@ fn destination(bucket: &str, keys: Keys) -> Destination {
 /// The same through a proxy, say.
 fn destination_at(endpoint: &str, bucket: &str, keys: Keys) -> Destination {
     let options = keys.environment(endpoint).into_iter().collect();
-    Destination::s3(bucket, "exports").unwrap().with_s3_options(options)
+    Destination::bucket(Cloud::S3, bucket, "exports").unwrap().with_options(options)
 }
 
 fn id(text: &str) -> ExportId {

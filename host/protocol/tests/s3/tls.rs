@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use offloom_protocol::cloud::Cloud;
 use offloom_protocol::error::Cause;
 use offloom_protocol::store::Destination;
 use offloom_test_parts::{Keys, SeaweedFs};
@@ -89,8 +90,8 @@ async fn a_ca_of_the_operator_is_trusted_and_an_unknown_one_is_named() {
     let mut variables = Keys::ReadWrite.environment(&store.endpoint);
     let ca = folder.path().join("ca.pem").display().to_string();
     variables.push(("AWS_CA_BUNDLE".to_owned(), ca));
-    let trusting = Destination::s3(bucket, "exports").unwrap();
-    let trusting = trusting.with_s3_options(variables.into_iter().collect());
+    let trusting = Destination::bucket(Cloud::S3, bucket, "exports").unwrap();
+    let trusting = trusting.with_options(variables.into_iter().collect());
     trusting.check_access().await.unwrap();
 }
 

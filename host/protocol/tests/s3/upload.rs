@@ -2,6 +2,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use offloom_protocol::cloud::Cloud;
 use offloom_protocol::error::{Cause, Operation, StoreError};
 use offloom_protocol::store::{Destination, ExportFolder};
 use offloom_protocol::upload::Upload;
@@ -33,34 +34,6 @@ async fn no_upload_stays_open(bucket: &str) {
     }
 }
 
-#[tokio::test]
-async fn files_of_any_size_arrive_whole_with_their_digest() {
-    let bucket = bucket("sizes");
-    let proxy = proxy();
-    let folder = folder_at(&proxy.endpoint(), bucket);
-    let lens = [0, 1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 5 * PART_BYTES + 7];
-    for (number, len) in lens.into_iter().enumerate() {
-        let key =
-            offloom_protocol::names::ObjectKey::class_file("A", number as u32 + 1, "csv").unwrap();
-        let mut upload = Upload::start(&folder, key.clone(), 0);
-        let mut rest = content(len);
-        while !rest.is_empty() {
-            upload.append(rest.split_to(rest.len().min(3_000_001))).await.unwrap();
-        }
-        let uploaded = upload.finish().await.unwrap();
-        assert_eq!(uploaded.size_bytes, len as u64);
-        assert_eq!(uploaded.sha256, hex::encode(Sha256::digest(content(len))));
-        let stored = SeaweedFs::shared().read(bucket, &format!("exports/e1/{key}"));
-        assert!(stored == content(len), "{len} bytes");
-        let of_file = |line: &&String| line.contains(key.as_str());
-        let parts =
-            proxy.seen().iter().filter(of_file).filter(|l| l.contains("partNumber")).count();
-        let expected = if len <= PART_BYTES { 0 } else { len.div_ceil(PART_BYTES) };
-        assert_eq!(parts, expected, "a small file is one PUT");
-    }
-    no_upload_stays_open(bucket).await;
-}
-
 /// Buckets with Object Lock refuse what comes without. SeaweedFS takes both.
 #[tokio::test]
 async fn each_object_and_part_has_a_checksum_unless_it_is_unwanted() {
@@ -71,8 +44,9 @@ async fn each_object_and_part_has_a_checksum_unless_it_is_unwanted() {
         let calculation = calculation
             .map(|when| ("AWS_REQUEST_CHECKSUM_CALCULATION".to_owned(), when.to_owned()));
         variables.extend(calculation);
-        let destination = Destination::s3(bucket, &format!("to-{has_checksums}")).unwrap();
-        let destination = destination.with_s3_options(variables.into_iter().collect());
+        let destination =
+            Destination::bucket(Cloud::S3, bucket, &format!("to-{has_checksums}")).unwrap();
+        let destination = destination.with_options(variables.into_iter().collect());
         let folder = destination.export_folder(&id("e1")).unwrap();
         folder.create(&offloom_protocol::names::ObjectKey::claim(), content(2)).await.unwrap();
         started(&folder, 3 * PART_BYTES).await.finish().await.unwrap();
@@ -85,15 +59,6 @@ async fn each_object_and_part_has_a_checksum_unless_it_is_unwanted() {
             proxy.seen()
         );
     }
-}
-
-#[tokio::test]
-async fn a_small_file_does_not_replace_another() {
-    let folder = folder(bucket("replace"));
-    started(&folder, 10).await.finish().await.unwrap();
-    let error = started(&folder, 11).await.finish().await.unwrap_err();
-    assert_eq!(error.cause(), Some(Cause::AlreadyExists), "{error}");
-    assert_eq!(folder.read(&key(), 100).await.unwrap(), content(10));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod sample;
 use std::sync::Arc;
 
 use offloom_protocol::claim::Claim;
+use offloom_protocol::cloud::Cloud;
 use offloom_protocol::manifest::Commit;
 use offloom_protocol::names::{ExportId, ObjectKey};
 use offloom_protocol::store::Destination;
@@ -21,7 +22,8 @@ use crate::exported::{Exported, ids};
 /// Uploads the files of an export and commits it.
 async fn export_to(bucket: &str, exported: &Exported) {
     let options = SeaweedFs::shared().environment(Keys::ReadWrite).into_iter().collect();
-    let destination = Destination::s3(bucket, "exports").unwrap().with_s3_options(options);
+    let destination =
+        Destination::bucket(Cloud::S3, bucket, "exports").unwrap().with_options(options);
     let id = ExportId::parse("e1").unwrap();
     let folder = destination.export_folder(&id).unwrap();
     Claim::new(id, "a".to_owned(), "0.1.0".to_owned()).take(&folder).await.unwrap();
@@ -37,7 +39,8 @@ async fn export_to(bucket: &str, exported: &Exported) {
 
 async fn report(bucket: &str, keys: Keys, depth: Depth) -> Report {
     let options = SeaweedFs::shared().environment(keys).into_iter().collect();
-    let destination = Destination::s3(bucket, "exports/e1").unwrap().with_s3_options(options);
+    let destination =
+        Destination::bucket(Cloud::S3, bucket, "exports/e1").unwrap().with_options(options);
     verify(&destination.as_export_folder().unwrap(), depth, Arc::new(|_| {})).await.unwrap()
 }
 

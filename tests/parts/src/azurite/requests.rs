@@ -1,0 +1,113 @@
+//! What tests ask Azurite themselves: containers, objects, blocks of uploads that were not completed.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::azure::{
+    AzureAccessKey, AzureAuthorizer, AzureCredential, MicrosoftAzure, MicrosoftAzureBuilder,
+};
+use object_store::client::{
+    ClientOptions, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector,
+};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use super::Azurite;
+use super::keys::{ACCOUNT, ACCOUNT_KEY};
+use crate::runtime::wait;
+use crate::seaweedfs::install_tls;
+
+impl Azurite {
+    /// Makes a container, which must not exist.
+    pub fn create_container(&self, container: &str) {
+        self.try_create(container)
+            .unwrap_or_else(|reason| panic!("container {container}: {reason}"));
+    }
+
+    /// Size in bytes of every object of `container` below `prefix`, which ends at a `/` or is empty.
+    pub fn objects(&self, container: &str, prefix: &str) -> BTreeMap<String, u64> {
+        let store = self.client(container);
+        let prefix = Path::parse(prefix).expect("a prefix");
+        let found = wait(async move { store.list(Some(&prefix)).try_collect::<Vec<_>>().await })
+            .unwrap_or_else(|error| panic!("objects of {container}: {error}"));
+        found.into_iter().map(|object| (object.location.to_string(), object.size)).collect()
+    }
+
+    /// The names, sorted, of objects that exist only as blocks which no completion made visible.
+    pub fn uncommitted(&self, container: &str) -> Vec<String> {
+        let url = format!(
+            "{}/{container}?restype=container&comp=list&include=uncommittedblobs",
+            self.endpoint()
+        );
+        let answer = wait(signed("GET", url))
+            .unwrap_or_else(|reason| panic!("blocks of {container}: {reason}"));
+        let committed = self.objects(container, "");
+        let names = answer.split("<Name>").skip(1).filter_map(|rest| rest.split("</Name>").next());
+        let names = names.filter(|name| !committed.contains_key(*name)).map(str::to_owned);
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
+    /// The bytes of an object, which must exist.
+    pub fn read(&self, container: &str, key: &str) -> Bytes {
+        let store = self.client(container);
+        let path = Path::parse(key).expect("a key");
+        wait(async move { store.get(&path).await?.bytes().await })
+            .unwrap_or_else(|error| panic!("{container}/{key}: {error}"))
+    }
+
+    /// Puts an object, new or over an old one: how a test damages what was stored.
+    pub fn write(&self, container: &str, key: &str, bytes: impl Into<Bytes>) {
+        let store = self.client(container);
+        let path = Path::parse(key).expect("a key");
+        let bytes = bytes.into();
+        wait(async move { store.put(&path, bytes.into()).await })
+            .unwrap_or_else(|error| panic!("{container}/{key}: {error}"));
+    }
+
+    /// A client with the account's key, to do what the program does not.
+    pub fn client(&self, container: &str) -> MicrosoftAzure {
+        install_tls();
+        MicrosoftAzureBuilder::new()
+            .with_account(ACCOUNT)
+            .with_access_key(ACCOUNT_KEY)
+            .with_endpoint(self.endpoint())
+            .with_allow_http(true)
+            .with_container_name(container)
+            .build()
+            .expect("a client of Azurite")
+    }
+
+    /// Whether the server can make a container yet; an error says what it answered.
+    pub(super) fn try_create(&self, container: &str) -> Result<(), String> {
+        let url = format!("{}/{container}?restype=container", self.endpoint());
+        wait(signed("PUT", url)).map(drop)
+    }
+}
+
+/// Sends a signed request without a body: the body of a 2xx answer, or what was answered instead.
+async fn signed(method: &str, url: String) -> Result<String, String> {
+    let said = |error: &dyn std::fmt::Display| format!("{method} {url}: {error}");
+    install_tls();
+    let client = ReqwestConnector::default()
+        .connect(&ClientOptions::new().with_allow_http(true))
+        .map_err(|error| said(&error))?;
+    let key = AzureAccessKey::try_new(ACCOUNT_KEY).map_err(|error| said(&error))?;
+    let credential = AzureCredential::AccessKey(key);
+    let mut request: HttpRequest = hyper::Request::builder()
+        .method(method)
+        .uri(&url)
+        .header("content-length", "0")
+        .body(HttpRequestBody::empty())
+        .map_err(|error| said(&error))?;
+    AzureAuthorizer::new(&credential, ACCOUNT)
+        .try_authorize(&mut request)
+        .map_err(|error| said(&error))?;
+    let answer = client.execute(request).await.map_err(|error| said(&error))?;
+    let status = answer.status();
+    let body = answer.into_body().bytes().await.map_err(|error| said(&error))?;
+    let body = String::from_utf8_lossy(&body).into_owned();
+    if status.is_success() { Ok(body) } else { Err(said(&format!("{status} {body}"))) }
+}
