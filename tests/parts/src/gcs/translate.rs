@@ -109,6 +109,7 @@ fn s3_path(path: &str) -> String {
 }
 
 /// The headers in S3's words, without the credentials.
+#[expect(clippy::result_large_err, reason = "the answer is sent at once")]
 fn s3_headers(headers: &HeaderMap) -> Result<HeaderMap, Answer> {
     let mut translated = HeaderMap::new();
     for (name, value) in headers {
