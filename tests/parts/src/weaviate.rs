@@ -98,7 +98,7 @@ impl Weaviate {
         let anonymous = if settings.has_users { "false" } else { "true" };
         let mut command = Command::new("sh");
         command
-            .args(["-c", include_str!("seaweedfs/supervise.sh"), "supervise.sh"])
+            .args(["-c", include_str!("supervise.sh"), "supervise.sh"])
             .arg(&directory)
             .arg("")
             .arg(program())
