@@ -232,6 +232,10 @@ fn one_server_exports_to_every_cloud_and_a_request_names_what_is_allowed() {
         server.post(&path, &json!({ "id": "day-4", "config": endpoint })).ok();
         assert_eq!(server.wait(backend, "day-4")["status"], "SUCCESS");
     }
+    // The server remembers in which bucket an export is, and under both names of the backend.
+    let (by_name, by_module) = ("/v1/export/gcs/day-2", "/v1/export/backup-gcs/day-2");
+    assert_eq!(server.get(by_module).ok(), server.get(by_name).ok());
+    assert!(server.delete(by_module).error(409).contains("already finished"));
 }
 
 /// Starts a server with nothing but what Weaviate's own variables say.

@@ -12,7 +12,7 @@ use super::error::ApiError;
 use super::model::{CreateBody, ExportBody, Place, StatusQuery};
 use super::openapi::{CancelErrors, CreateErrors, StatusErrors};
 use super::state::ApiState;
-use crate::backend::BackendError;
+use crate::backend::{BackendError, backend_name};
 use crate::scheduler::Ordered;
 
 /// A status with more shards leaves them out, unless the query asks for them.
@@ -95,7 +95,8 @@ pub async fn status(
     let id = checked_id(&id)?;
     let place = Place { bucket: query.bucket, path: query.path };
     let elsewhere = elsewhere(&state, &backend, &place)?;
-    let view = state.scheduler.view(&principal, &backend, &id, elsewhere, query.shards).await?;
+    let backend = backend_name(&backend);
+    let view = state.scheduler.view(&principal, backend, &id, elsewhere, query.shards).await?;
     let shown = view.classes.iter().flatten().map(|class| class.shards.len()).sum::<usize>();
     let with_shards = query.shards || shown <= MAX_SHARDS_SHOWN;
     Ok(Json(ExportBody::new(view, with_shards, &state.client_text)))
@@ -126,7 +127,7 @@ pub async fn cancel(
     let (Path((backend, id)), Query(place)) = (path?, query?);
     let id = checked_id(&id)?;
     let elsewhere = elsewhere(&state, &backend, &place)?;
-    state.scheduler.cancel(&principal, &backend, &id, elsewhere).await?;
+    state.scheduler.cancel(&principal, backend_name(&backend), &id, elsewhere).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

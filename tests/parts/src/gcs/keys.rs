@@ -94,9 +94,9 @@ fn is_signed(token: &str) -> bool {
     else {
         return false;
     };
-    let scope = said["scope"].as_str().unwrap_or_default();
-    head["alg"] == "RS256"
-        && head["kid"] == KEY_ID
+    let scope = said.get("scope").and_then(Value::as_str).unwrap_or_default();
+    head.get("alg").is_some_and(|name| name == "RS256")
+        && head.get("kid").is_some_and(|id| id == KEY_ID)
         && scope.contains("https://www.googleapis.com/auth/")
         && public_key().verify(format!("{header}.{claims}").as_bytes(), &signature).is_ok()
 }

@@ -63,7 +63,7 @@ impl Translator {
             .map_err(io::Error::other)?;
         *asked.headers_mut() = match s3_headers(&head.headers) {
             Ok(headers) => headers,
-            Err(refused) => return Ok(refused),
+            Err(unknown) => return Ok(refusal(501, "NotImplemented", &unknown)),
         };
         sign(keys, &mut asked)?;
         let found = self.client.execute(asked).await.map_err(io::Error::other)?;
@@ -109,7 +109,8 @@ fn s3_path(path: &str) -> String {
 }
 
 /// The headers in S3's words, without the credentials.
-fn s3_headers(headers: &HeaderMap) -> Result<HeaderMap, Answer> {
+/// The error is a header that this stand-in does not know.
+fn s3_headers(headers: &HeaderMap) -> Result<HeaderMap, String> {
     let mut translated = HeaderMap::new();
     for (name, value) in headers {
         match name.as_str() {
@@ -119,8 +120,7 @@ fn s3_headers(headers: &HeaderMap) -> Result<HeaderMap, Answer> {
                 translated.insert(IF_NONE_MATCH, "*".parse().expect("a header"));
             }
             name if name.starts_with("x-goog-") => {
-                let text = format!("{name} is not translated");
-                return Err(refusal(400, "NotImplemented", &text));
+                return Err(format!("{name} is not translated"));
             }
             _ => {
                 translated.insert(name.clone(), value.clone());
