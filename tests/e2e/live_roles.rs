@@ -50,7 +50,7 @@ const COLLECTIONS: [&str; 18] = [
     "Nowhere",
 ];
 
-const TENANTS: [&str; 12] = [
+const TENANTS: [&str; 11] = [
     "*",
     "*",
     "alpha",
@@ -61,7 +61,6 @@ const TENANTS: [&str; 12] = [
     "alph[a-c]",
     "bet",
     ".*a",
-    "#",
     "gamma",
 ];
 
