@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::documents::Block;
-use crate::program::{Said, offloom, program, python, root, said};
+use crate::program::{Said, offloom, program, python, python_program, root, said};
 use crate::server::Server;
 
 /// Lines that are not run, and why. Each is checked to name something that exists.
@@ -106,7 +106,8 @@ impl Page {
         // A server is the shell's own process, so that a signal reaches it.
         let line = if line.starts_with("offloom ") { format!("exec {line}") } else { line };
         let offloom = Path::new(env!("CARGO_BIN_EXE_offloom")).parent().unwrap();
-        let path = std::env::var("PATH").unwrap();
+        let clients = python_program("python").parent().unwrap().to_owned();
+        let path = format!("{}:{}", clients.display(), std::env::var("PATH").unwrap());
         let plain = program();
         let environment = plain.get_envs().filter_map(|(name, value)| Some((name, value?)));
         let mut shell = Command::new("bash");
@@ -144,12 +145,16 @@ impl Page {
     fn substituted(&self, text: &str) -> String {
         let work = self.work.path().display();
         let authority = self.server.as_ref().map_or("localhost:8080", Server::authority);
-        let port = authority.rsplit(':').next().unwrap_or_default();
+        let grpc = self.server.as_ref().and_then(Server::grpc).unwrap_or("localhost:50051");
+        let [port, grpc] = [authority, grpc].map(|at| at.rsplit(':').next().unwrap_or_default());
         text.replace("/var/lib/weaviate", &format!("{work}/weaviate"))
             .replace("/lake", &format!("{work}/lake"))
             .replace("my-export-bucket", &self.bucket)
             .replace("localhost:8080", authority)
             .replace("http_port=8080", &format!("http_port={port}"))
+            .replace("grpc_port=50051", &format!("grpc_port={grpc}"))
+            .replace(r#""http_port": 8080"#, &format!(r#""http_port": {port}"#))
+            .replace(r#""grpc_port": 50051"#, &format!(r#""grpc_port": {grpc}"#))
             .replace(GUEST_TARGET, &format!("{}/wasm32-wasip2/", guest_target().display()))
     }
 

@@ -11,6 +11,7 @@ use offloom_encoder::scale;
 use offloom_fixtures::unpack;
 use serde_json::{Value, json};
 
+use crate::random::Random;
 use crate::raw_http::{Came, PATIENCE, RawAnswer, connect, finish, receive};
 use crate::server::{Server, serve_filesystem};
 
@@ -31,44 +32,7 @@ const DOCUMENTED: [u16; 14] =
 /// What is answered without a body where the bytes are no request.
 const NO_REQUEST: [u16; 3] = [400, 414, 431];
 
-/// Numbers that look random (xorshift64*).
-struct Random(u64);
-
 impl Random {
-    /// One that depends on both numbers.
-    fn of(seed: u64, number: u64) -> Random {
-        let mut random = Random((seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1);
-        // The first numbers of similar seeds are similar.
-        for _ in 0..8 {
-            random.next();
-        }
-        random
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() >> 16) as usize % limit
-    }
-
-    /// True once in `count` times.
-    fn once_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
-    }
-
-    fn one_of<T: Clone>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())].clone()
-    }
-
-    fn bytes(&mut self, most: usize) -> Vec<u8> {
-        (0..self.below(most + 1)).map(|_| self.next() as u8).collect()
-    }
-
     /// A text that is odd somewhere.
     fn text(&mut self) -> String {
         match self.below(12) {

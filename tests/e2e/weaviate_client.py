@@ -6,6 +6,7 @@ The server has the classes of the fixture `basic` and the backend `filesystem`. 
 object: for each step what came back, or the error that the client raised. It has no ids of shards, times or
 places, which differ from server to server.
 """
+import ast
 import asyncio
 import json
 import sys
@@ -35,12 +36,19 @@ def ended(export_id):
         time.sleep(0.05)
 
 
+def message(error):
+    """What the server says, which the client quotes as a dictionary."""
+    _, body = str(error.message).split("with response body: ")
+    [error] = ast.literal_eval(body.removesuffix("."))["error"]
+    return error["message"]
+
+
 def step(name, call):
     """Notes what `call` returns or raises."""
     try:
         value = call()
     except UnexpectedStatusCodeError as error:
-        seen[name] = {"raises": type(error).__name__, "status": error.status_code, "message": str(error.message)}
+        seen[name] = {"raises": type(error).__name__, "status": error.status_code, "message": message(error)}
     except Exception as error:
         seen[name] = {"raises": type(error).__name__, "message": str(error)}
     else:

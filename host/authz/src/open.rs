@@ -62,6 +62,24 @@ pub enum OpenError {
         /// The setting.
         setting: &'static str,
     },
+    /// Users of the identity provider could read what is in other namespaces than theirs.
+    #[error(
+        "{dir} has namespaces, and nothing says which users of the identity provider are confined to one: set \
+         NAMESPACES_ENABLED=true, AUTHENTICATION_OIDC_NAMESPACE_CLAIM and \
+         AUTHENTICATION_OIDC_GLOBAL_PRINCIPAL_CLAIM as for Weaviate"
+    )]
+    Namespaces {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// A data directory cannot be listed.
+    #[error("cannot list {dir}: {source}")]
+    List {
+        /// The data directory.
+        dir: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The keys of our own file.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
@@ -90,6 +108,9 @@ pub fn open(
     listen: SocketAddr,
 ) -> Result<Opened, OpenError> {
     config.check()?;
+    if config.oidc.as_ref().is_some_and(|oidc| oidc.namespace_claims.is_none()) {
+        refuse_namespaces(data_dirs)?;
+    }
     let mut warnings = Vec::new();
     let failures = Arc::new(FailedLogins::new());
     let (static_keys, key_users) = static_keys(config, &mut warnings)?;
@@ -202,6 +223,23 @@ fn assignments(config: &AuthzConfig, key_users: &HashSet<String>) -> Vec<(String
 
 fn first<'a>(data_dirs: &'a [PathBuf], setting: &'static str) -> Result<&'a Path, OpenError> {
     data_dirs.first().map(PathBuf::as_path).ok_or(OpenError::NoDirectory { setting })
+}
+
+/// A class in a namespace has a folder with a colon in its name (`docs/format/data-directory.md` 1).
+fn refuse_namespaces(data_dirs: &[PathBuf]) -> Result<(), OpenError> {
+    for dir in data_dirs {
+        let unlisted = |source| OpenError::List { dir: dir.clone(), source };
+        let entries = match fs::read_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(unlisted)?,
+        };
+        for entry in entries {
+            if entry.map_err(unlisted)?.file_name().to_string_lossy().contains(':') {
+                return Err(OpenError::Namespaces { dir: dir.clone() });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What the directories have that the settings do not use, and where they differ.

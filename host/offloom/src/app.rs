@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::client_text::ClientText;
 use crate::api::server::{Protocol, connection_limit};
 use crate::api::web_pages::OwnHosts;
-use crate::api::{self, ApiState, Connections, OpenIdConfiguration};
+use crate::api::{self, ApiState, Connections};
 use crate::config::ServerConfig;
 use crate::export_index::ExportIndex;
 use crate::guest;
@@ -71,11 +71,7 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
         own_hosts: OwnHosts::new(address, config.api.allowed_hosts, users.has_users),
         authenticator: users.opened.authenticator,
         client_text,
-        open_id: users.opened.oidc.map(|oidc| OpenIdConfiguration {
-            href: oidc.href,
-            client_id: oidc.client_id,
-            scopes: oidc.scopes,
-        }),
+        open_id: users.opened.oidc.map(Into::into),
     };
     let router = api::router(state)?;
     let stop = stop_signal()?;

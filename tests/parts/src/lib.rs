@@ -32,6 +32,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::indexing_slicing,
     reason = "only tests use this crate, and there a failed expectation is a failed test"
 )]
 

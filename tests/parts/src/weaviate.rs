@@ -49,6 +49,11 @@ impl WeaviateSettings {
         Self { variables, has_users: true }
     }
 
+    /// The variables that say who its users are, and what they may do.
+    pub fn variables(&self) -> &[(String, String)] {
+        &self.variables
+    }
+
     /// One more variable of the server.
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Self {

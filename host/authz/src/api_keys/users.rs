@@ -86,14 +86,14 @@ impl Users {
         let mut users: HashMap<String, User> = HashMap::new();
         for (id, user) in data.users.unwrap_or_default() {
             let Some(user) = user else { continue };
+            // Names have no colon of their own: what is before one is a namespace.
+            let namespace = match id.split_once(':') {
+                Some((namespace, _)) if user.namespace.is_empty() => namespace.to_owned(),
+                _ => user.namespace,
+            };
             users.insert(
                 id,
-                User {
-                    is_known: true,
-                    is_active: user.active,
-                    namespace: user.namespace,
-                    ..User::default()
-                },
+                User { is_known: true, is_active: user.active, namespace, ..User::default() },
             );
         }
         for (id, hash) in data.secure_key_storage_by_id.unwrap_or_default() {
@@ -272,6 +272,15 @@ mod tests {
             Users::parse(br#"{"Data":{"Users":null},"Version":0}"#).unwrap() == Users::default()
         );
         assert!(Users::parse(br#"{"Data":{},"Version":1}"#).is_err());
+    }
+
+    #[test]
+    fn a_namespace_is_in_its_field_or_before_the_colon() {
+        let text = br#"{"Data":{"Users":{
+            "one:u":{"Active":true},"v":{"Active":true,"Namespace":"one"},"w":{"Active":true}}}}"#;
+        let users = Users::parse(text).unwrap().users;
+        let is_refused = |id| users.get(id).unwrap().refusal().is_some();
+        assert_eq!(["one:u", "v", "w"].map(is_refused), [true, true, false]);
     }
 
     #[test]

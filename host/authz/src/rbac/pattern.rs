@@ -271,6 +271,21 @@ mod tests {
         drop(kept);
     }
 
+    /// Two policies that are loaded at once have one pattern, or the second would take it from the first.
+    #[test]
+    fn a_pattern_that_another_policy_has_compiled_meanwhile_stays() {
+        let mut first = None;
+        let second = RESOURCES.get_or("compiled-twice", |text| {
+            first = RESOURCES.get_or(text, ResourcePattern::compile).ok();
+            ResourcePattern::compile(text)
+        });
+        let (first, second) = (first.unwrap(), second.unwrap());
+        assert!(Arc::ptr_eq(&first, &second));
+        drop(second);
+        assert!(RESOURCES.get("compiled-twice").is_some());
+        drop(first);
+    }
+
     #[test]
     fn a_pattern_that_explodes_is_an_error() {
         assert!(resource("a{1,1000}{1,1000}").is_ok(), "braces stand for a segment here");

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// Only for these tests: ring makes no RSA keys.
-const RSA_KEY: &[u8] = include_bytes!("rsa_key_of_the_tests.der");
+const RSA_KEY: &[u8] = include_bytes!("tls/rsa_key_of_the_tests.der");
 
 /// A running issuer. It ends with the test's runtime.
 #[derive(Clone)]

@@ -6,6 +6,7 @@ mod log;
 mod policies;
 mod secrets;
 mod settings;
+mod tls_issuer;
 mod tokens;
 
 use std::collections::HashMap;

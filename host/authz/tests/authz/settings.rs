@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use offloom_authz::{
-    Action, AuthorizationAction, AuthzConfig, DescribedSetting, PrincipalKind, SettingSource, open,
+    Action, AuthorizationAction, AuthzConfig, DescribedSetting, Principal, PrincipalKind,
+    SettingSource, open,
 };
 
 use crate::{config, login, login_refused, open_for, refusal, try_config};
@@ -265,4 +266,30 @@ fn the_action_is_one_of_two() {
     assert_eq!(AuthorizationAction::default().to_string(), "read");
     let error = "write".parse::<AuthorizationAction>().unwrap_err().to_string();
     assert!(error.contains("read or manage_backups"), "{error}");
+}
+
+/// Of a real directory. Without the claims every user of the provider would count as global.
+#[test]
+fn namespaces_need_claims_and_their_roles_are_read() {
+    let fixture = offloom_fixtures::unpack("namespaces").unwrap();
+    let refused = refusal(&config(&OIDC), &[&fixture.data_dir()]);
+    assert!(refused.contains("has namespaces") && refused.contains("NAMESPACE_CLAIM"), "{refused}");
+    let settings = but(
+        &OIDC,
+        &[
+            ("NAMESPACES_ENABLED", "true"),
+            ("AUTHENTICATION_OIDC_NAMESPACE_CLAIM", "ns"),
+            ("AUTHENTICATION_OIDC_GLOBAL_PRINCIPAL_CLAIM", "global"),
+            RBAC,
+            ("AUTHORIZATION_RBAC_ROOT_USERS", "operator"),
+        ],
+    );
+    let opened = open_for(&config(&settings), &[&fixture.data_dir()]).unwrap();
+    let policy = opened.authorizer.policy();
+    for (name, expected) in [("operator", true), ("other", false)] {
+        let user = Principal::new(PrincipalKind::Oidc, name);
+        assert_eq!(policy.permits(&user, Action::Export, "customer1:Movies"), expected, "{name}");
+        let tenants = policy.permits_tenants(&user, Action::Export, "customer1:Movies", &["a"]);
+        assert_eq!(tenants, [expected], "{name}");
+    }
 }

@@ -4,7 +4,7 @@ use ring::hmac;
 use serde_json::{Value, json};
 
 use crate::issuer::{Issuer, SigningKey, encoded, message, now};
-use crate::{config, login, login_refused, open_for};
+use crate::{config, log, login, login_refused, open_for, tls_issuer};
 
 async fn start(keys: &[&SigningKey]) -> (Issuer, Opened) {
     let issuer = Issuer::start(keys).await;
@@ -312,4 +312,28 @@ async fn keys_and_tokens_go_together_and_roles_come_from_groups() {
     }
     let root = login(&opened, &key.sign(&with(&issuer, "email", json!("carol")))).await.unwrap();
     assert!(policy.permits_every_class(&root, Action::Cancel));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_over_tls_is_trusted_by_the_certificate_of_the_settings_only() {
+    log::text();
+    let key = SigningKey::ecdsa("key");
+    let url = tls_issuer::start(vec![key.public()]);
+    let variables = |certificate| {
+        [
+            ("AUTHENTICATION_OIDC_ENABLED", "true"),
+            ("AUTHENTICATION_OIDC_ISSUER", url.as_str()),
+            ("AUTHENTICATION_OIDC_SKIP_CLIENT_ID_CHECK", "true"),
+            ("AUTHENTICATION_OIDC_USERNAME_CLAIM", "email"),
+            ("AUTHENTICATION_OIDC_CERTIFICATE", certificate),
+        ]
+    };
+    let token = key.sign(&json!({ "iss": url, "exp": now() + 300, "email": "alice" }));
+    let trusting = open_for(&config(&variables(tls_issuer::AUTHORITY)), &[]).unwrap();
+    assert_eq!(login(&trusting, &token).await.unwrap().to_string(), "oidc:alice");
+    let other = open_for(&config(&variables("")), &[]).unwrap();
+    let found = login(&other, &token).await;
+    assert!(matches!(found, Err(Unauthenticated::Unavailable(_))), "{found:?}");
+    // The operator learns why.
+    assert!(log::text().contains("UnknownIssuer"));
 }

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use offloom_authz::OidcDiscovery;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -103,10 +104,17 @@ pub struct OpenIdConfiguration {
     /// The discovery document of the issuer.
     pub href: String,
     /// The id that clients give to the issuer.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub client_id: String,
     /// The scopes that clients ask for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
+}
+
+impl From<OidcDiscovery> for OpenIdConfiguration {
+    fn from(OidcDiscovery { href, client_id, scopes }: OidcDiscovery) -> OpenIdConfiguration {
+        OpenIdConfiguration { href, client_id, scopes }
+    }
 }
 
 /// Says where tokens come from

@@ -30,7 +30,6 @@ use axum::routing::get;
 pub use connections::Connections;
 use error::ApiError;
 use error_answer::write_errors;
-pub use health::OpenIdConfiguration;
 pub use state::ApiState;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
