@@ -46,7 +46,7 @@ fn a_file_that_is_no_guest_is_refused_by_name() {
     damaged[8] = 0xff;
     let component = |items: &str| wat::parse_str(format!("(component {items})")).unwrap();
     let imports = |name: &str| component(&format!("(import \"{name}\" (instance))"));
-    let nested = "(component ".repeat(20) + &")".repeat(20);
+    let nested = "(component ".repeat(20) + ")".repeat(20).as_str();
     let refused = |bytes: &[u8]| {
         let file = work.path().join("guest.wasm");
         fs::write(&file, bytes).unwrap();

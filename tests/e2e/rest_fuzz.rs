@@ -285,7 +285,7 @@ fn framed(random: &mut Random, body: Vec<u8>) -> (String, Vec<u8>, bool) {
         0 => (sized(length + 1 + random.below(9)), body, false),
         1 => (sized(random.below(length + 1)), body, true),
         2 => (sized(length).repeat(2), body, true),
-        3 => (sized(length) + &sized(length + 1), body, true),
+        3 => (sized(length) + sized(length + 1).as_str(), body, true),
         4 => ("Content-Length: -1\r\n".to_owned(), body, true),
         5 => ("Content-Length: 99999999999999999999999\r\n".to_owned(), body, true),
         6 => (sized(length) + "Transfer-Encoding: chunked\r\n", chunked(random, &body), false),

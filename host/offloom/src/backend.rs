@@ -48,7 +48,7 @@ pub struct BackendConfig {
     /// Where exports go when none of these settings names a place.
     #[arg(skip)]
     #[serde(skip)]
-    backups: Option<BackupSettings>,
+    pub backups: Option<BackupSettings>,
 }
 
 /// Why a request may not name a place.
