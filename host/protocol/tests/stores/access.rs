@@ -186,7 +186,8 @@ async fn keys_and_signatures_of_azure_are_distinguished() {
         assert!(message.contains("correct AZURE_STORAGE_ACCOUNT_KEY"), "{message}");
     }
     // The answer to a HEAD has no body, and its code in a header.
-    let folder = with(&AzureKeys::WrongAccount).export_folder(&id("e1")).unwrap();
+    let wrong = AzureKeys::WrongSignature { container: container.clone() };
+    let folder = with(&wrong).export_folder(&id("e1")).unwrap();
     let error = folder.size_bytes(&key()).await.unwrap_err();
     assert_eq!(error.cause(), Some(Cause::WrongCredentials), "{error}");
     for (permissions, operation, right) in [
