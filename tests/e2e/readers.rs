@@ -79,7 +79,7 @@ fn fastparquet_does_not_read_the_default_pages() {
 
 #[test]
 fn the_readme_names_the_versions_that_are_tried() {
-    let requirements = std::fs::read_to_string(root().join("tests/requirements.txt")).unwrap();
+    let requirements = std::fs::read_to_string(root().join("tests/readers.txt")).unwrap();
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     for (package, reader) in [
         ("duckdb", "DuckDB"),

@@ -117,9 +117,13 @@ impl Answer {
                 let host = host.as_deref().unwrap_or("the store");
                 let reason = innermost(http);
                 let detail = if UNKNOWN_CA.iter().any(|text| reason.contains(text)) {
+                    let variables = match cloud {
+                        Some(Cloud::S3) => "AWS_CA_BUNDLE or SSL_CERT_FILE",
+                        _ => "SSL_CERT_FILE",
+                    };
                     format!(
                         "the certificate of {host} is not by a CA that is trusted here ({reason}): name \
-                         a file with the CA's certificate in AWS_CA_BUNDLE or SSL_CERT_FILE"
+                         a file with the CA's certificate in {variables}"
                     )
                 } else {
                     format!("no answer from {host}: {reason}")

@@ -92,9 +92,6 @@ impl BucketPlace {
     }
 
     fn open_anew(&self, patience: Patience) -> Result<Arc<dyn ObjectStore>, StoreError> {
-        // `object_store` has no client without a provider, not even for plain HTTP. An error says
-        // that one is installed.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let build = match self.cloud {
             Cloud::S3 => s3::build,
             Cloud::Gcs => gcs::build,

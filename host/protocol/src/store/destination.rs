@@ -70,8 +70,8 @@ impl Destination {
                 let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
                 if bucket.contains('@') {
                     let reason = format!(
-                        "credentials and accounts do not belong into a URL, which others see: set the \
-                         {} variables instead",
+                        "credentials do not belong into a URL, which others see, nor do accounts: set \
+                         the {} variables instead",
                         cloud.variables()
                     );
                     return Err(bad_destination(text, &reason));

@@ -30,6 +30,9 @@ impl HttpConnector for HttpClients {
     /// As `object_store`'s own client, which follows every redirect: with the session token, since only
     /// standard headers are taken off. Its options for HTTP/2 are left out, which this build lacks.
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        // There is no client without a provider, not even for plain HTTP. An error says that one is
+        // installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let settings = Settings(options);
         let mut builder = ClientBuilder::new()
             .redirect(same_host_only())

@@ -1,10 +1,6 @@
-//! Certificates of a store, and redirects to another one.
-use std::io::{Read, Write};
-use std::net::TcpListener;
+//! Certificates of a store.
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use offloom_protocol::cloud::Cloud;
 use offloom_protocol::error::Cause;
@@ -93,36 +89,4 @@ async fn a_ca_of_the_operator_is_trusted_and_an_unknown_one_is_named() {
     let trusting = Destination::bucket(Cloud::S3, bucket, "exports").unwrap();
     let trusting = trusting.with_options(variables.into_iter().collect());
     trusting.check_access().await.unwrap();
-}
-
-/// No store here redirects to another host, so two listeners do.
-#[tokio::test]
-async fn a_redirect_to_another_host_is_not_followed() {
-    let (first, second) =
-        (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
-    let endpoint = format!("http://{}", first.local_addr().unwrap());
-    let elsewhere = second.local_addr().unwrap();
-    let followed = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&followed);
-    std::thread::spawn(move || {
-        while second.accept().is_ok() {
-            count.fetch_add(1, Ordering::SeqCst);
-        }
-    });
-    std::thread::spawn(move || {
-        while let Ok((mut stream, _)) = first.accept() {
-            let mut request = [0; 65_536];
-            let _ = stream.read(&mut request);
-            let answer = format!(
-                "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://{elsewhere}/x\r\n\
-                 Content-Length: 0\r\nConnection: close\r\n\r\n"
-            );
-            let _ = stream.write_all(answer.as_bytes());
-        }
-    });
-    let error =
-        destination_at(&endpoint, "redirected", Keys::ReadWrite).check_access().await.unwrap_err();
-    assert_eq!(error.cause(), Some(Cause::WrongRegion), "{error}");
-    assert!(error.to_string().contains("another host"), "{error}");
-    assert_eq!(followed.load(Ordering::SeqCst), 0);
 }

@@ -1,13 +1,15 @@
 //! The access check on the clouds: wrong, expired and read-only credentials, missing buckets, nobody there.
 //! What is said names what is missing, and no secret.
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use offloom_protocol::error::{Cause, Operation, StoreError};
 use offloom_protocol::store::Destination;
 use offloom_test_parts::{AzureKeys, Azurite, Fault, Gcs, GcsKeys, Requests};
 
-use crate::for_stores;
 use crate::place::{Kind, Place};
+use crate::{for_stores, id, key};
 
 for_stores! {
     s3: S3, gcs: Gcs, azure: Azure;
@@ -15,6 +17,7 @@ for_stores! {
     a_missing_bucket_is_one,
     nobody_at_the_endpoint_is_reported_within_seconds,
     a_store_without_conditional_writes_is_refused,
+    no_redirect_leads_to_another_host,
 }
 
 async fn refused(destination: &Destination, secret: &str) -> (Operation, Cause, String) {
@@ -92,6 +95,39 @@ async fn a_store_without_conditional_writes_is_refused(kind: Kind) {
     assert!(matches!(error, StoreError::NoConditionalWrites { .. }), "{error}");
 }
 
+/// Credentials would go along.
+async fn no_redirect_leads_to_another_host(kind: Kind) {
+    let (first, second) =
+        (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let elsewhere = second.local_addr().unwrap();
+    let here = format!("http://{}", first.local_addr().unwrap());
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = first.accept() {
+            let mut request = [0; 65_536];
+            let _ = stream.read(&mut request);
+            let answer = format!(
+                "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://{elsewhere}/x\r\n\
+                 Content-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    let mut variables = kind.variables(None);
+    for (_, value) in &mut variables {
+        if let Some(rest) = value.strip_prefix("http://") {
+            let (_, path) = rest.split_once('/').unwrap_or((rest, ""));
+            *value = format!("{here}/{path}");
+        }
+    }
+    let place = Place::new(kind);
+    let (_, cause, message) = refused(&place.destination_with(variables), "no secret").await;
+    assert_eq!(cause, Cause::WrongRegion, "{message}");
+    assert!(message.contains("another host"), "{message}");
+    second.set_nonblocking(true).unwrap();
+    let followed = second.accept();
+    assert!(followed.is_err(), "{followed:?}");
+}
+
 #[tokio::test]
 async fn tokens_of_google_are_distinguished() {
     let place = Place::new(Kind::Gcs);
@@ -149,6 +185,11 @@ async fn keys_and_signatures_of_azure_are_distinguished() {
         assert_eq!(cause, Cause::WrongCredentials, "{keys:?}: {message}");
         assert!(message.contains("correct AZURE_STORAGE_ACCOUNT_KEY"), "{message}");
     }
+    // The answer to a HEAD has no body, and its code in a header.
+    let wrong = AzureKeys::WrongSignature { container: container.clone() };
+    let folder = with(&wrong).export_folder(&id("e1")).unwrap();
+    let error = folder.size_bytes(&key()).await.unwrap_err();
+    assert_eq!(error.cause(), Some(Cause::WrongCredentials), "{error}");
     for (permissions, operation, right) in [
         ("rl", Operation::Write, "c and w (create, write)"),
         ("rcwl", Operation::Delete, "d (delete)"),
