@@ -7,7 +7,9 @@ use serde_json::json;
 
 use crate::program::{python, said};
 use crate::raw_http::connect;
+use crate::s3::eventually;
 use crate::server::{Server, serve_filesystem};
+use crate::settings::Held;
 
 pub const CHECK: &str = "/grpc.health.v1.Health/Check";
 
@@ -31,6 +33,23 @@ fn the_server_is_healthy_by_the_names_that_clients_give_it_and_has_nothing_else(
     ] {
         assert_eq!(call(address, method, service), expected, "{method} {service}");
     }
+}
+
+#[test]
+fn a_server_that_stops_says_so() {
+    let held = Held::new("grpc-stops", |command| {
+        command.env("OFFLOOM_SHUTDOWN_GRACE_SECONDS", "120");
+    });
+    let (server, address) = (&held.server, held.server.grpc().unwrap());
+    held.create("runs");
+    eventually(|| server.get("/v1/export/s3/runs").ok()["status"] == "TRANSFERRING");
+    assert_eq!(call(address, CHECK, ""), "SERVING");
+    server.signal("-TERM");
+    eventually(|| server.get("/v1/.well-known/ready").status == 503);
+    assert_eq!(call(address, CHECK, ""), "NOT_SERVING");
+    assert!(server.get("/v1/.well-known/ready").retry_after.is_some());
+    let refused = server.post("/v1/export/s3", &json!({ "id": "late" }));
+    assert!(refused.status == 503 && refused.retry_after.is_some(), "{refused:#?}");
 }
 
 #[test]

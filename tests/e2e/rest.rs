@@ -150,7 +150,16 @@ fn what_is_wrong_with_a_request_is_reported() {
     let message = refused(json!({ "id": "x", "guestOptions": { "compresion": "zstd" } }), 422);
     assert!(message.contains("compresion"), "{message}");
 
-    for wrong in ["", "{", "[]", "\"x\"", r#"{"id": 7}"#, r#"{"id": "x", "include": "Note"}"#] {
+    for wrong in [
+        "",
+        "{",
+        "[]",
+        "\"x\"",
+        r#"{"id": 7}"#,
+        r#"{"id": "x", "include": "Note"}"#,
+        r#"{"id": "x", "config": [null, null]}"#,
+        r#"{"id": "x", "properties": {"Note": [["txt"], null]}}"#,
+    ] {
         let message = server.post_text("/v1/export/filesystem", wrong).error(400);
         assert!(message.starts_with("the request body is not what is expected: "), "{message}");
     }

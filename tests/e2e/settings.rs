@@ -369,14 +369,14 @@ fn path(variable: &str) {
 }
 
 /// A server whose exports do not come to an end, because the store is too slow for them.
-struct Held {
+pub struct Held {
     source: TempDir,
     _proxy: Proxy,
-    server: Server,
+    pub server: Server,
 }
 
 impl Held {
-    fn new(bucket: &'static str, configure: impl FnOnce(&mut Command)) -> Held {
+    pub fn new(bucket: &'static str, configure: impl FnOnce(&mut Command)) -> Held {
         let source = tempfile::tempdir().unwrap();
         write_workload(Workload::W1, 2_000, source.path()).unwrap();
         let proxy = Proxy::start(SeaweedFs::shared().endpoint());
@@ -393,7 +393,7 @@ impl Held {
         Held { source, _proxy: proxy, server }
     }
 
-    fn create(&self, id: &str) {
+    pub fn create(&self, id: &str) {
         self.server.post("/v1/export/s3", &json!({ "id": id })).ok();
     }
 

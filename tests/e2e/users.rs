@@ -12,14 +12,14 @@ use crate::program::{offloom, said};
 use crate::server::{Server, serve_filesystem};
 
 /// The fixture whose server had users and roles, and that server's own decisions.
-struct Users {
+pub struct Users {
     fixture: Fixture,
     work: TempDir,
     decisions: Value,
 }
 
 impl Users {
-    fn new() -> Users {
+    pub fn new() -> Users {
         let fixture = unpack("rbac").unwrap();
         let decisions = std::fs::read(fixture.folder().join("decisions.json")).unwrap();
         let decisions = serde_json::from_slice(&decisions).unwrap();
@@ -45,11 +45,11 @@ impl Users {
         command
     }
 
-    fn start(&self) -> Server {
+    pub fn start(&self) -> Server {
         Server::start(&mut self.command())
     }
 
-    fn keys(&self) -> BTreeMap<String, String> {
+    pub fn keys(&self) -> BTreeMap<String, String> {
         serde_json::from_value(self.decisions["keys"].clone()).unwrap()
     }
 

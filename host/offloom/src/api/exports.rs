@@ -59,7 +59,7 @@ pub async fn create(
         let message = format!("file_format '{format}' is not one of: parquet");
         return Err(ApiError::Invalid(message));
     }
-    let place = body.config.unwrap_or_default();
+    let place = body.config.map(|config| config.0).unwrap_or_default();
     let destination = destination(&state, &backend, &place)?;
     let options = body.guest_options.unwrap_or_default().into_iter().collect();
     let ordered = Ordered { id, destination, options };

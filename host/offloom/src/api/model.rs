@@ -10,6 +10,7 @@ use offloom_weaviate_disk::{OnBadObject, PropertySelection, VectorSelection};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::body::JsonObject;
 use super::client_text::ClientText;
 use super::error::ApiError;
 use super::schemas;
@@ -37,8 +38,8 @@ pub struct CreateBody {
     pub file_format: Option<String>,
     /// Where the export is created.
     #[serde(default)]
-    #[schema(nullable)]
-    pub config: Option<Place>,
+    #[schema(value_type = Option<Place>)]
+    pub config: Option<JsonObject<Place>>,
     /// Options of the guest.
     #[serde(default, rename = "guestOptions")]
     pub guest_options: Option<BTreeMap<String, String>>,
@@ -226,7 +227,7 @@ pub struct ScopeBody {
     exclude: Option<Vec<String>>,
     /// Which properties of a class are exported.
     #[schema(schema_with = schemas::property_lists)]
-    properties: Option<BTreeMap<String, PropertiesBody>>,
+    properties: Option<BTreeMap<String, JsonObject<PropertiesBody>>>,
     /// Which vectors of a class are exported. The one without a name is `default`.
     #[schema(schema_with = schemas::vector_lists)]
     vectors: Option<BTreeMap<String, VectorsBody>>,
@@ -266,7 +267,7 @@ impl ScopeBody {
     /// Number of names in all its lists.
     fn names(&self) -> usize {
         let classes = [&self.include, &self.exclude].map(|list| list.as_ref().map_or(0, Vec::len));
-        let properties = self.properties.iter().flatten().map(|(_, body)| body.names());
+        let properties = self.properties.iter().flatten().map(|(_, body)| body.0.names());
         let vectors = self.vectors.iter().flatten().map(|(_, body)| body.names());
         let tenants = self.tenants.iter().flatten().map(|(_, names)| names.len());
         // The class is one more.
@@ -289,7 +290,7 @@ impl ScopeBody {
         let (include, exclude) =
             (self.include.unwrap_or_default(), self.exclude.unwrap_or_default());
         let mut properties = BTreeMap::new();
-        for (class, body) in self.properties.unwrap_or_default() {
+        for (class, JsonObject(body)) in self.properties.unwrap_or_default() {
             properties.insert(capitalised(&class), body.into_selection(&class)?);
         }
         let vectors = self.vectors.unwrap_or_default().into_iter();
