@@ -17,7 +17,7 @@ use crate::store::identity::asks_for_identity;
 const MAX_REDIRECTS: usize = 5;
 
 /// The header in which Azure says why it refused; the answer to a HEAD has no other place for it.
-const AZURE_ERROR_CODE: &str = "x-ms-error-code";
+const ERROR_CODE_HEADER: &str = "x-ms-error-code";
 
 /// Makes the clients for requests to the store, and for those to the services of credentials.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl HttpService for Service {
 }
 
 fn with_code(answer: HttpResponse) -> HttpResponse {
-    let code = answer.headers().get(AZURE_ERROR_CODE).and_then(|code| code.to_str().ok());
+    let code = answer.headers().get(ERROR_CODE_HEADER).and_then(|code| code.to_str().ok());
     let is_word = |code: &&str| code.bytes().all(|c| c.is_ascii_alphanumeric());
     match code.filter(is_word).map(|code| format!("<Error><Code>{code}</Code></Error>")) {
         Some(body) if !answer.status().is_success() => {
