@@ -13,7 +13,7 @@ pub const CHECK: &str = "/grpc.health.v1.Health/Check";
 
 /// What a call is answered with.
 pub fn call(address: &str, method: &str, service: &str) -> String {
-    python("e2e/grpc_health.py", [address, method, service]).expect_success().out.trim().to_owned()
+    python("e2e/call_grpc.py", [address, method, service]).expect_success().out.trim().to_owned()
 }
 
 #[test]

@@ -50,20 +50,8 @@ const COLLECTIONS: [&str; 18] = [
     "Nowhere",
 ];
 
-const TENANTS: [&str; 12] = [
-    "*",
-    "*",
-    "alpha",
-    "beta",
-    "al*",
-    "b.*",
-    "alpha|beta",
-    "alph[a-c]",
-    "bet",
-    ".*a",
-    "#",
-    "gamma",
-];
+const TENANTS: [&str; 11] =
+    ["*", "*", "alpha", "beta", "al*", "b.*", "alpha|beta", "alph[a-c]", "bet", ".*a", "gamma"];
 
 const OBJECTS: [&str; 4] = ["*", "*", "*", "00000000-0000-4000-8000-000000000001"];
 

@@ -33,6 +33,9 @@ pub enum LookupError {
     /// The index failed.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// A task panicked or its runtime stopped.
+    #[error("interrupted")]
+    Stopped(#[from] tokio::task::JoinError),
 }
 
 /// What is known of an export.

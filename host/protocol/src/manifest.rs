@@ -505,6 +505,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn more_than_a_thousand_tenants_are_counted() {
+        let tenants =
+            |count: usize| CoveredTenants::of((0..count).map(|n| n.to_string()).collect());
+        let json = |count| serde_json::to_value(tenants(count)).unwrap();
+        assert_eq!(json(1_000).as_array().unwrap().len(), 1_000);
+        assert_eq!(json(1_001), 1_001);
+        for count in [1, 1_001] {
+            let back: CoveredTenants = serde_json::from_value(json(count)).unwrap();
+            assert_eq!(back, tenants(count));
+        }
+    }
+
+    #[test]
     fn name_extension_or_media_type_make_a_file_parquet() {
         let claims = |name: &str, extension: &str, media_type: &str| {
             let [name, extension, media_type] = [name, extension, media_type].map(str::to_owned);

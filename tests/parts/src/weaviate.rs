@@ -1,5 +1,7 @@
 //! Weaviate itself, 1.38.0, on one node: to be asked the same as Offloom, over the same directory.
 
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -136,8 +138,7 @@ impl Weaviate {
             .stdout(Stdio::null());
         let supervisor = command.spawn().expect("sh, to supervise Weaviate");
         let mut server = Self { rest, grpc, exports, supervisor };
-        let ready = format!("http://127.0.0.1:{rest}/v1/.well-known/ready");
-        while !crate::runtime::wait(is_ok(ready.clone())) {
+        while !is_ready(rest) {
             if server.supervisor.try_wait().expect("the state of Weaviate").is_some() {
                 return None;
             }
@@ -156,8 +157,14 @@ impl Drop for Weaviate {
     }
 }
 
-async fn is_ok(url: String) -> bool {
-    reqwest::get(url).await.is_ok_and(|answer| answer.status().is_success())
+/// Whether the server answers that it is ready.
+fn is_ready(port: u16) -> bool {
+    let mut answer = String::new();
+    let asked = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).and_then(|mut stream| {
+        stream.write_all(b"GET /v1/.well-known/ready HTTP/1.0\r\n\r\n")?;
+        stream.read_to_string(&mut answer)
+    });
+    asked.is_ok() && answer.starts_with("HTTP/1.0 200 ")
 }
 
 /// Where `./dev` builds it.

@@ -271,7 +271,7 @@ mod tests {
         drop(kept);
     }
 
-    /// Two policies that are loaded at once have one pattern, or the second would take it from the first.
+    /// Two policies that are loaded at once have one pattern. The second must not take it from the first.
     #[test]
     fn a_pattern_that_another_policy_has_compiled_meanwhile_stays() {
         let mut first = None;

@@ -228,7 +228,7 @@ impl From<LookupError> for ApiError {
             LookupError::Finished(..) | LookupError::OfAnotherServer(_) => {
                 ApiError::Finished(error.to_string())
             }
-            LookupError::Manifest(_) | LookupError::Index(_) => {
+            LookupError::Manifest(_) | LookupError::Index(_) | LookupError::Stopped(_) => {
                 ApiError::Internal(error.to_string())
             }
         }

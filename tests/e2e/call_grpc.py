@@ -1,6 +1,6 @@
 """Calls a method of a gRPC service as clients do, and prints the answer.
 
-Usage: grpc_health.py ADDRESS METHOD [SERVICE]
+Usage: call_grpc.py ADDRESS METHOD [SERVICE]
 
 An answer is printed as the name of its health status, a refusal as the name of its code.
 """
