@@ -1,4 +1,4 @@
-//! Exports to Google's and Azure's API, from the command line and over REST, and by Weaviate's own settings.
+//! Exports to Google's and Azure's API: from the command line, over REST, by Weaviate's own settings.
 use std::path::Path;
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! Real parts that tests run against: an S3 server (SeaweedFS), a server of Azure's blob API (Azurite), a
-//! stand-in for Google's, a proxy that makes faults, and Weaviate.
+//! Real parts that tests run against: an S3 server (SeaweedFS), a server of Azure's blob API
+//! (Azurite), a stand-in for Google's, a proxy that makes faults, and Weaviate.
 //!
 //! Every call blocks and works with or without a Tokio runtime around it; what is asynchronous runs
 //! on threads of this crate's own. A part that cannot do what it was asked panics and says why.

@@ -1,4 +1,4 @@
-//! The HTTP clients of the stores: no redirect leads to another host, and the operator's CA bundle counts.
+//! The HTTP clients of the stores: no redirect leads to another host, and an operator's CAs count.
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -84,8 +84,8 @@ struct Service {
 #[async_trait]
 impl HttpService for Service {
     /// An identity service that cannot be reached is not tried again for a minute, since most machines
-    /// have none; one that has answered before is. The code of an answer to a HEAD becomes its body, from
-    /// which errors are read.
+    /// have none; one that has answered before is. The code of an answer to a HEAD becomes its body,
+    /// from which errors are read.
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let of_identity = asks_for_identity(&request.uri().to_string());
         let is_head = request.method() == Method::HEAD;

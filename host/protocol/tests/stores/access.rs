@@ -1,5 +1,5 @@
-//! The access check on the clouds: wrong, expired and read-only credentials, missing buckets, nobody there.
-//! What is said names what is missing, and no secret.
+//! The access check on the clouds: wrong, expired and read-only credentials, missing buckets, nobody
+//! there. What is said names what is missing, and no secret.
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
