@@ -189,7 +189,8 @@ async fn keys_and_signatures_of_azure_are_distinguished() {
     let wrong = AzureKeys::WrongSignature { container: container.clone() };
     let folder = with(&wrong).export_folder(&id("e1")).unwrap();
     let error = folder.size_bytes(&key()).await.unwrap_err();
-    assert_eq!(error.cause(), Some(Cause::WrongCredentials), "{error}");
+    assert_eq!(error.cause(), Some(Cause::PermissionDenied), "{error}");
+    assert!(error.to_string().contains("AuthorizationFailure"), "{error}");
     for (permissions, operation, right) in [
         ("rl", Operation::Write, "c and w (create, write)"),
         ("rcwl", Operation::Delete, "d (delete)"),
