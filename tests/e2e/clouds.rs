@@ -1,4 +1,4 @@
-//! Exports to Google's and Azure's API, from the command line and over REST, and by Weaviate's own settings.
+//! Exports to Google's and Azure's API: from the command line, over REST, by Weaviate's own settings.
 use std::path::Path;
 use std::process::Command;
 
@@ -17,7 +17,7 @@ type Variables = Vec<(String, String)>;
 
 /// `offloom` with these variables, with all that it logs.
 fn offloom(variables: &Variables, arguments: &[&str]) -> Said {
-    said(program().env("OFFLOOM_LOG", "debug").envs(variables.clone()).args(arguments))
+    said(program().env("OFFLOOM_LOG", "trace").envs(variables.clone()).args(arguments))
 }
 
 fn export(fixture: &Fixture, variables: &Variables, to: &str) -> Said {

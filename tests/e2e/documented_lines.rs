@@ -37,6 +37,8 @@ pub struct Page {
     folder: Option<PathBuf>,
     /// What the last line of a `sh` block printed.
     printed: String,
+    /// The variables that lines have set for those after them.
+    exported: Vec<(String, String)>,
 }
 
 impl Page {
@@ -53,7 +55,8 @@ impl Page {
         let bucket = format!("my-export-bucket-{number}");
         let (server, folder, printed) = (None, None, String::new());
         let (has_bucket, has_container) = (false, false);
-        Page { work, current, bucket, has_bucket, has_container, server, folder, printed }
+        let exported = Vec::new();
+        Page { work, current, bucket, has_bucket, has_container, server, folder, printed, exported }
     }
 
     /// Runs a block.
@@ -84,6 +87,15 @@ impl Page {
         if let Some(folder) = command.strip_prefix("cd ") {
             self.current = self.current.join(folder);
             return self.current.is_dir().then_some(()).ok_or(format!("{line}: no such folder"));
+        }
+        if let Some(variables) = command.strip_prefix("export ") {
+            let variables = variables.split(' ').filter_map(|variable| variable.split_once('='));
+            self.exported
+                .extend(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            if self.exported.iter().any(|(name, _)| name == "AUTHORIZATION_RBAC_ENABLED") {
+                write_policy(self.work.path());
+            }
+            return Ok(());
         }
         let mut shell = self.shell(line);
         if command.starts_with("offloom serve ") {
@@ -116,6 +128,7 @@ impl Page {
             .current_dir(&self.current)
             .envs(environment)
             .env("PATH", format!("{}:{path}", offloom.display()))
+            .envs(self.exported.iter().map(|(name, value)| (name, value)))
             .env("CURL_HOME", self.work.path())
             .env("XDG_STATE_HOME", self.work.path().join("state"))
             .env("CARGO_TARGET_DIR", guest_target())
@@ -148,6 +161,7 @@ impl Page {
         let grpc = self.server.as_ref().and_then(Server::grpc).unwrap_or("localhost:50051");
         let [port, grpc] = [authority, grpc].map(|at| at.rsplit(':').next().unwrap_or_default());
         text.replace("/var/lib/weaviate", &format!("{work}/weaviate"))
+            .replace("0.0.0.0:8080", "0.0.0.0:0")
             .replace("/lake", &format!("{work}/lake"))
             .replace("my-export-bucket", &self.bucket)
             .replace("localhost:8080", authority)
@@ -229,6 +243,14 @@ fn exists(command: &str) -> Result<(), String> {
         None => command == "cargo build --release",
     };
     known.then_some(()).ok_or(format!("{command}: there is no such task"))
+}
+
+/// What a server with roles leaves in its directory.
+fn write_policy(work: &Path) {
+    let folder = work.join("weaviate/raft/rbac");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("version"), "1.38.0").unwrap();
+    std::fs::write(folder.join("policy.csv"), "p, role:viewer, *, R, *").unwrap();
 }
 
 fn guest_target() -> PathBuf {

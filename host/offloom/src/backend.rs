@@ -35,8 +35,8 @@ pub struct BackendConfig {
     /// More buckets of Google Cloud Storage that a request may name
     #[arg(long, env = "OFFLOOM_ALLOWED_GCS_BUCKETS", value_name = "A,B", value_delimiter = ',', value_parser = trimmed)]
     pub allowed_gcs_buckets: Vec<String>,
-    /// The container of the backend `azure`; without it there is no such backend. The storage account and
-    /// its credentials come from the AZURE_* variables
+    /// The container of the backend `azure`; without it there is no such backend. The storage account
+    /// and its credentials come from the AZURE_* variables
     #[arg(long, env = "OFFLOOM_AZURE_CONTAINER", value_name = "NAME")]
     pub azure_container: Option<String>,
     /// More containers of that account that a request may name
@@ -110,8 +110,8 @@ fn cloud_of(backend: &str) -> Option<Cloud> {
 }
 
 impl BackendConfig {
-    /// Takes Weaviate's settings of backups and exports, which `variable` reads, where no setting of ours
-    /// names a place.
+    /// Takes Weaviate's settings of backups and exports, which `variable` reads, where no setting of
+    /// ours names a place.
     pub fn take_backup_settings(&mut self, variable: impl Fn(&str) -> Option<String>) {
         if self.known().is_empty() {
             let backups = BackupSettings::read(variable);
@@ -214,8 +214,8 @@ impl BackendConfig {
         }
     }
 
-    /// The places of the backends and the variables of their clouds, with what each comes from; secrets are
-    /// hidden.
+    /// The places of the backends and the variables of their clouds, with what each comes from;
+    /// secrets are hidden.
     pub fn shown(&self) -> Vec<Setting> {
         let of_folder = self.backups.as_ref().and_then(|backups| backups.filesystem.as_ref());
         let folder = self.filesystem_root.iter().map(|root| Setting {

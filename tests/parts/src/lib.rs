@@ -1,5 +1,5 @@
-//! Real parts that tests run against: an S3 server (SeaweedFS), a server of Azure's blob API (Azurite), a
-//! stand-in for Google's, a proxy that makes faults, and Weaviate.
+//! Real parts that tests run against: an S3 server (SeaweedFS), a server of Azure's blob API
+//! (Azurite), a stand-in for Google's, a proxy that makes faults, and Weaviate.
 //!
 //! Every call blocks and works with or without a Tokio runtime around it; what is asynchronous runs
 //! on threads of this crate's own. A part that cannot do what it was asked panics and says why.
@@ -20,8 +20,11 @@
 //!
 //! # How Azurite 3.35 behaves
 //! * It is ready 1.5 s after its start. Its telemetry is off.
-//! * A wrong key and a wrong signature are 403 `AuthenticationFailed`; a signature that lacks a permission
-//!   is 403 `AuthorizationPermissionMismatch`.
+//! * A wrong key and a wrong signature are 403 `AuthorizationFailure`, where Azure says
+//!   `AuthenticationFailed`; a signature that lacks a permission is 403
+//!   `AuthorizationPermissionMismatch`. The answer to a HEAD has the code in `x-ms-error-code` alone.
+//! * A name that has nothing but blocks of an unfinished upload is taken for a small object
+//!   (409), and free for a completion.
 //!
 //! # What object_store 0.14.2 makes of it
 //! * A refused PUT or GET is `Error::PermissionDenied`, a refused listing `Error::Generic`.

@@ -23,7 +23,7 @@ const MAX_WORD_CHARS: usize = 256;
 /// Characters of a text that an answer and the log keep.
 const MAX_TEXT_CHARS: usize = 16 * 1024;
 
-/// A refusal in the form of Weaviate, which is the default (`docs/format/export-api.md`, Error payloads).
+/// A refusal in the form of Weaviate, which is the default (`docs/format/export-api.md` 2.1).
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Errors, examples(json!({ "error": [{ "message": "export ID is required" }] })))]
 pub struct ErrorBody {

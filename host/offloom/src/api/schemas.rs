@@ -55,8 +55,7 @@ pub fn class_status() -> Object {
     one_of_words("How far the class is", words, false)
 }
 
-/// `status` of a shard. Clients know no shard that has not begun (`docs/format/export-api.md`,
-/// ExportStatusResponse).
+/// `status` of a shard. Clients know no shard that has not begun (`docs/format/export-api.md` 1.3).
 pub fn shard_status() -> Object {
     let words = ["TRANSFERRING", "SUCCESS", "FAILED", "SKIPPED"];
     one_of_words("How far the shard is", words, false)

@@ -144,8 +144,8 @@ impl Connection {
         Ok(connection)
     }
 
-    /// `mine` of `https://mine.blob.core.windows.net/`: a string with a shared access signature may have no
-    /// `AccountName`.
+    /// `mine` of `https://mine.blob.core.windows.net/`: a string with a shared access signature may
+    /// have no `AccountName`.
     fn account_of_endpoint(&self) -> Option<String> {
         let (_, endpoint) =
             self.settings.iter().find(|(key, _)| *key == AzureConfigKey::Endpoint)?;

@@ -110,8 +110,8 @@ const CLIENT_AGE: Duration = Duration::from_secs(300);
 /// Clients that are kept at once.
 const MAX_CLIENTS: usize = 32;
 
-/// Clients that were opened lately, oldest first. Opening one parses all CA certificates of the system, and
-/// its first request makes a connection.
+/// Clients that were opened lately, oldest first. Opening one parses all CA certificates of the
+/// system, and its first request makes a connection.
 static OPENED: Mutex<Vec<Opened>> = Mutex::new(Vec::new());
 
 /// A client, and what it was opened for.
@@ -126,8 +126,8 @@ struct Opened {
 }
 
 /// The rules of S3 ("General purpose bucket naming rules"), which other stores share; Google's are the
-/// same but for `_` and names with dots of up to 222 characters ("Bucket naming guidelines"). A container
-/// of Azure has no dots and no two hyphens in a row ("Naming and referencing containers").
+/// same but for `_` and names with dots of up to 222 characters ("Bucket naming guidelines"). A
+/// container of Azure has no dots and no two hyphens in a row ("Naming and referencing containers").
 fn check_bucket(cloud: Cloud, name: &str) -> Result<(), String> {
     let (marks, longest, rule): (&[u8], usize, &str) = match cloud {
         Cloud::S3 => (

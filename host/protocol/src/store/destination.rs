@@ -200,8 +200,8 @@ impl Destination {
     /// Takes this destination for the folder of one export, for reading.
     ///
     /// # Errors
-    /// [`StoreError::Failed`] with [`crate::error::Operation::Open`] when there is no such folder on the file
-    /// system, [`StoreError::BadOptions`].
+    /// [`StoreError::Failed`] with [`crate::error::Operation::Open`] when there is no such folder on
+    /// the file system, [`StoreError::BadOptions`].
     pub fn as_export_folder(&self) -> Result<ExportFolder, StoreError> {
         self.open(Patience::Export)
     }

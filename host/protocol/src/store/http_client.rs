@@ -1,4 +1,4 @@
-//! The HTTP clients of the stores: no redirect leads to another host, and the operator's CA bundle counts.
+//! The HTTP clients of the stores: no redirect leads to another host, and an operator's CAs count.
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::store::identity::asks_for_identity;
 const MAX_REDIRECTS: usize = 5;
 
 /// The header in which Azure says why it refused; the answer to a HEAD has no other place for it.
-const AZURE_ERROR_CODE: &str = "x-ms-error-code";
+const ERROR_CODE_HEADER: &str = "x-ms-error-code";
 
 /// Makes the clients for requests to the store, and for those to the services of credentials.
 #[derive(Debug)]
@@ -84,8 +84,8 @@ struct Service {
 #[async_trait]
 impl HttpService for Service {
     /// An identity service that cannot be reached is not tried again for a minute, since most machines
-    /// have none; one that has answered before is. The code of an answer to a HEAD becomes its body, from
-    /// which errors are read.
+    /// have none; one that has answered before is. The code of an answer to a HEAD becomes its body,
+    /// from which errors are read.
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let of_identity = asks_for_identity(&request.uri().to_string());
         let is_head = request.method() == Method::HEAD;
@@ -105,7 +105,7 @@ impl HttpService for Service {
 }
 
 fn with_code(answer: HttpResponse) -> HttpResponse {
-    let code = answer.headers().get(AZURE_ERROR_CODE).and_then(|code| code.to_str().ok());
+    let code = answer.headers().get(ERROR_CODE_HEADER).and_then(|code| code.to_str().ok());
     let is_word = |code: &&str| code.bytes().all(|c| c.is_ascii_alphanumeric());
     match code.filter(is_word).map(|code| format!("<Error><Code>{code}</Code></Error>")) {
         Some(body) if !answer.status().is_success() => {

@@ -91,8 +91,8 @@ impl StoreOptions {
         ["1", "true", "on", "yes", "y"].contains(&value.as_str())
     }
 
-    /// Refuses values that no request can carry: the client would end the program. `is_used` says whether
-    /// a variable matters. The error names the variable and not its value.
+    /// Refuses values that no request can carry: the client would end the program. `is_used` says
+    /// whether a variable matters. The error names the variable and not its value.
     pub(super) fn check_characters(&self, is_used: impl Fn(&str) -> bool) -> Result<(), String> {
         for (name, value) in self.variables.iter().filter(|(name, _)| is_used(name)) {
             if let Some(place) = value.chars().position(|c| c.is_control() || !c.is_ascii()) {
@@ -118,8 +118,8 @@ impl StoreOptions {
         secrets
     }
 
-    /// The variables that say how a cloud is reached, with their values; a secret is `(hidden)`, and a secret
-    /// part of another value is `...`.
+    /// The variables that say how a cloud is reached, with their values; a secret is `(hidden)`, and a
+    /// secret part of another value is `...`.
     pub fn shown(&self, cloud: Cloud) -> Vec<(String, String)> {
         let (prefix, others) = match cloud {
             Cloud::S3 => ("AWS_", &["BACKUP_S3_ENDPOINT", "BACKUP_S3_USE_SSL"][..]),
@@ -150,8 +150,8 @@ fn is_secret(name: &str) -> bool {
     !name.ends_with("_FILE") && SECRET_NAMES.iter().any(|part| name.contains(part))
 }
 
-/// A secret value, and those that it holds: the key and the signature of a connection string, the `sig` of
-/// a shared access signature, as it is and unescaped.
+/// A secret value, and those that it holds: the key and the signature of a connection string, the
+/// `sig` of a shared access signature, as it is and unescaped.
 fn secret_parts(value: &str) -> Vec<String> {
     let mut parts = vec![value.to_owned()];
     for setting in value.split(';') {

@@ -26,7 +26,8 @@ impl Patience {
     }
 
     /// A request that takes longer hangs, and has used up the time for tries: a part of 8 MiB in 90
-    /// seconds is 93 kB a second. `AWS_TIMEOUT`, `GOOGLE_TIMEOUT` and `AZURE_TIMEOUT` allow slower stores.
+    /// seconds is 93 kB a second. `AWS_TIMEOUT`, `GOOGLE_TIMEOUT` and `AZURE_TIMEOUT` allow slower
+    /// stores.
     fn request_timeout(self) -> Duration {
         match self {
             Patience::Export => Duration::from_secs(90),

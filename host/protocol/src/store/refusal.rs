@@ -33,8 +33,8 @@ pub(super) struct Refusal<'a> {
 }
 
 impl Refusal<'_> {
-    /// Reads code and message out of an error's body: XML as S3, Google and Azure have it, or JSON as the
-    /// token services and Google's JSON API have it.
+    /// Reads code and message out of an error's body: XML as S3, Google and Azure have it, or JSON as
+    /// the token services and Google's JSON API have it.
     pub(super) fn of<'a>(status: &'a str, body: &str) -> Refusal<'a> {
         let code = element(body, "Code");
         // Google says in its details which permission is missing.
@@ -46,8 +46,9 @@ impl Refusal<'_> {
         Refusal { status, code, message }
     }
 
-    /// Why the store refused. The codes are in "Error responses" of S3's API reference, in "HTTP status and
-    /// error codes for XML" of Google Cloud Storage, and in "Blob service error codes" of Azure.
+    /// Why the store refused. The codes are in "Error responses" of S3's API reference, in "HTTP
+    /// status and error codes for XML" of Google Cloud Storage, and in "Blob service error codes" of
+    /// Azure.
     pub(super) fn cause(&self, cloud: Option<Cloud>) -> Cause {
         let of_code = match cloud {
             Some(Cloud::Azure) => cause_on_azure(&self.code, &self.message),
@@ -180,7 +181,8 @@ fn of_json(body: &str) -> Option<(String, String)> {
     }
 }
 
-/// The first line, short and without control characters. Azure adds a request's number and time in others.
+/// The first line, short and without control characters. Azure adds a request's number and time in
+/// others.
 fn first_line(text: &str) -> String {
     let line = text.trim_start().lines().next().unwrap_or_default();
     line.chars().take(MAX_MESSAGE_CHARS).flat_map(char::escape_debug).collect()

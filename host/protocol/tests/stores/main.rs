@@ -1,5 +1,5 @@
-//! What the protocol needs of every store, as one test program: a file system, S3, Azure and the stand-in
-//! for Google.
+//! What the protocol needs of every store, as one test program: a file system, S3, Azure and the
+//! stand-in for Google.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod access;
 mod azure;

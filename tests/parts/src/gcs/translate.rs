@@ -108,7 +108,8 @@ fn s3_path(path: &str) -> String {
     escaped
 }
 
-/// The headers in S3's words, without the credentials. The error names one that this stand-in does not know.
+/// The headers in S3's words, without the credentials. The error names one that this stand-in does not
+/// know.
 fn s3_headers(headers: &HeaderMap) -> Result<HeaderMap, String> {
     let mut translated = HeaderMap::new();
     for (name, value) in headers {
