@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use offloom_protocol::cloud::Cloud;
 
 /// The bucket of exports, whichever of the clouds has it (`docs/format/export-api.md` 6).
-const EXPORT_BUCKET: &str = "EXPORT_DEFAULT_BUCKET";
+const BUCKET_OF_EXPORTS: &str = "EXPORT_DEFAULT_BUCKET";
 
 /// The prefix in that bucket, or the folder on a file system.
-const EXPORT_PATH: &str = "EXPORT_DEFAULT_PATH";
+const PATH_OF_EXPORTS: &str = "EXPORT_DEFAULT_PATH";
 
 /// The folder of backups on a file system.
 const FILESYSTEM_PATH: &str = "BACKUP_FILESYSTEM_PATH";
@@ -73,10 +73,10 @@ impl BackupSettings {
                 return None;
             }
             let path_of = |name| set(name).map(|path| (path, name));
-            let (bucket, bucket_source, path) = match set(EXPORT_BUCKET) {
-                Some(bucket) => (bucket, EXPORT_BUCKET, path_of(EXPORT_PATH)),
+            let (bucket, bucket_source, path) = match set(BUCKET_OF_EXPORTS) {
+                Some(bucket) => (bucket, BUCKET_OF_EXPORTS, path_of(PATH_OF_EXPORTS)),
                 None => {
-                    let path = path_of(EXPORT_PATH).or_else(|| path_of(own_path));
+                    let path = path_of(PATH_OF_EXPORTS).or_else(|| path_of(own_path));
                     (of_backups?, own_bucket, path)
                 }
             };
@@ -88,7 +88,7 @@ impl BackupSettings {
         let filesystem = (is_on("backup-filesystem") || set(FILESYSTEM_PATH).is_some())
             .then(|| {
                 let named = |source| Some((PathBuf::from(set(source)?), source));
-                let found = [EXPORT_PATH, FILESYSTEM_PATH].into_iter().filter_map(named);
+                let found = [PATH_OF_EXPORTS, FILESYSTEM_PATH].into_iter().filter_map(named);
                 let mut found = found;
                 found.find(|(path, _)| path.is_absolute())
             })

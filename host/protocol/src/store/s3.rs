@@ -28,7 +28,7 @@ const CHECKSUM_CALCULATION: &str = "AWS_REQUEST_CHECKSUM_CALCULATION";
 const ENDPOINT_OF_BACKUPS: [&str; 2] = ["BACKUP_S3_ENDPOINT", "BACKUP_S3_USE_SSL"];
 
 /// Weaviate's setting of a role that the export assumes.
-const EXPORT_ROLE: &str = "EXPORT_S3_ROLE_ARN";
+const ROLE_OF_EXPORTS: &str = "EXPORT_S3_ROLE_ARN";
 
 /// Other names of the keys, which Weaviate's client knows.
 const ALIASES: [(&str, AmazonS3ConfigKey); 2] = [
@@ -86,9 +86,9 @@ fn check(options: &StoreOptions) -> Result<(), String> {
             || name.starts_with(PREFIX)
                 && name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>().is_ok()
     })?;
-    if options.variable(EXPORT_ROLE).is_some() {
+    if options.variable(ROLE_OF_EXPORTS).is_some() {
         return Err(format!(
-            "{EXPORT_ROLE} is set, and this version assumes no role with other credentials: give the \
+            "{ROLE_OF_EXPORTS} is set, and this version assumes no role with other credentials: give the \
              role's own credentials, or AWS_ROLE_ARN with AWS_WEB_IDENTITY_TOKEN_FILE, and unset it"
         ));
     }
