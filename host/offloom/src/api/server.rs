@@ -62,7 +62,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may read nothing of an answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a client of gRPC may send nothing at all, before its first byte and between its answers to pings.
+/// How long a client of gRPC may send nothing, before its first byte or between its answers to pings.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often a client of gRPC that sends nothing is pinged.
@@ -120,8 +120,8 @@ impl Protocol {
         }
     }
 
-    /// How long a client may send nothing. Over HTTP/1 each head and body has a limit of its own; over HTTP/2
-    /// a client answers pings.
+    /// How long a client may send nothing. Over HTTP/1 each head and body has a limit of its own; over
+    /// HTTP/2 a client answers pings.
     fn silence(self) -> Option<Duration> {
         match self {
             Protocol::Rest => None,
