@@ -27,7 +27,7 @@ def cancel(client):
     while True:
         try:
             status = client.export.get_status(**export)
-        except weaviate.exceptions.UnexpectedStatusCodeError:
+        except weaviate.exceptions.WeaviateBaseError:
             time.sleep(0.05)
             continue
         assert status.status in (ExportStatus.STARTED, ExportStatus.TRANSFERRING), status

@@ -21,7 +21,7 @@ const MAX_CREDENTIALS_BYTES: u64 = 64 * 1024;
 const WELL_KNOWN_FILE: &str = ".config/gcloud/application_default_credentials.json";
 
 /// Weaviate's setting for stores without authentication.
-const BACKUP_USE_AUTH: &str = "BACKUP_GCS_USE_AUTH";
+const USE_AUTH_OF_BACKUPS: &str = "BACKUP_GCS_USE_AUTH";
 
 /// A client of `bucket`; nothing is sent yet. The error is what is wrong with the variables.
 pub(super) fn build(
@@ -48,7 +48,7 @@ pub(super) fn build(
 }
 
 fn is_anonymous(options: &StoreOptions) -> bool {
-    let use_auth = options.variable(BACKUP_USE_AUTH);
+    let use_auth = options.variable(USE_AUTH_OF_BACKUPS);
     options.is_on(PREFIX, &GoogleConfigKey::SkipSignature)
         || use_auth.is_some_and(|on| on.eq_ignore_ascii_case("false"))
 }

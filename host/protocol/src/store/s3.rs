@@ -25,7 +25,7 @@ const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 const CHECKSUM_CALCULATION: &str = "AWS_REQUEST_CHECKSUM_CALCULATION";
 
 /// Weaviate's setting of the endpoint, as `host:port`, and whether it speaks TLS, which is the default.
-const BACKUP_ENDPOINT: [&str; 2] = ["BACKUP_S3_ENDPOINT", "BACKUP_S3_USE_SSL"];
+const ENDPOINT_OF_BACKUPS: [&str; 2] = ["BACKUP_S3_ENDPOINT", "BACKUP_S3_USE_SSL"];
 
 /// Weaviate's setting of a role that the export assumes.
 const EXPORT_ROLE: &str = "EXPORT_S3_ROLE_ARN";
@@ -81,7 +81,7 @@ fn apply(options: &StoreOptions, builder: AmazonS3Builder) -> AmazonS3Builder {
 fn check(options: &StoreOptions) -> Result<(), String> {
     options.check_characters(|name| {
         name == CA_BUNDLE
-            || BACKUP_ENDPOINT.contains(&name)
+            || ENDPOINT_OF_BACKUPS.contains(&name)
             || ALIASES.iter().any(|(alias, _)| *alias == name)
             || name.starts_with(PREFIX)
                 && name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>().is_ok()
@@ -156,7 +156,7 @@ fn endpoint(options: &StoreOptions, bucket: &str) -> Result<Option<String>, Stri
 
 /// The endpoint of Weaviate's backups; `None` for AWS itself, whose regions have hosts of their own.
 fn of_backup(options: &StoreOptions) -> Result<Option<Url>, String> {
-    let [name, use_ssl] = BACKUP_ENDPOINT;
+    let [name, use_ssl] = ENDPOINT_OF_BACKUPS;
     let Some(host) = options.variable(name) else { return Ok(None) };
     if host == "s3.amazonaws.com" {
         return Ok(None);
