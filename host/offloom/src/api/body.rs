@@ -50,7 +50,13 @@ impl<S: Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for JsonBody<
 #[derive(Debug)]
 pub struct JsonObject<T>(pub T);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for JsonObject<T> {
+/// What an error says that a member should be.
+pub trait ExpectedObject {
+    /// Such as `an object with include or exclude`.
+    const EXPECTED: &'static str;
+}
+
+impl<'de, T: Deserialize<'de> + ExpectedObject> Deserialize<'de> for JsonObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<JsonObject<T>, D::Error> {
         deserializer.deserialize_map(OfObject(PhantomData))
     }
@@ -58,11 +64,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for JsonObject<T> {
 
 struct OfObject<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for OfObject<T> {
+impl<'de, T: Deserialize<'de> + ExpectedObject> Visitor<'de> for OfObject<T> {
     type Value = JsonObject<T>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object")
+        formatter.write_str(T::EXPECTED)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<JsonObject<T>, A::Error> {

@@ -10,7 +10,7 @@ use offloom_weaviate_disk::{OnBadObject, PropertySelection, VectorSelection};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::JsonObject;
+use super::body::{ExpectedObject, JsonObject};
 use super::client_text::ClientText;
 use super::error::ApiError;
 use super::schemas;
@@ -45,6 +45,14 @@ pub struct CreateBody {
     pub guest_options: Option<BTreeMap<String, String>>,
 }
 
+impl ExpectedObject for Place {
+    const EXPECTED: &'static str = "an object with bucket or path";
+}
+
+impl ExpectedObject for PropertiesBody {
+    const EXPECTED: &'static str = "an object with include or exclude";
+}
+
 impl CreateBody {
     /// Refuses more names than [`MAX_NAMES`]: classes, properties, vectors, tenants and options
     /// together.
@@ -67,7 +75,6 @@ impl CreateBody {
 /// Where an export is created, if not in the server's own place. Also the query of DELETE.
 #[derive(Debug, Default, Deserialize, ToSchema, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(expecting = "an object with bucket or path")]
 pub struct Place {
     /// A bucket other than the default one.
     pub bucket: Option<String>,
@@ -242,7 +249,7 @@ pub struct ScopeBody {
 
 /// `{"include": [..]}` or `{"exclude": [..]}`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object with include or exclude")]
+#[serde(deny_unknown_fields)]
 struct PropertiesBody {
     include: Option<BTreeSet<String>>,
     exclude: Option<BTreeSet<String>>,
