@@ -23,7 +23,7 @@ export = {"export_id": f"{key}-{of_class}".lower(), "backend": BackupStorage(bac
 
 
 def cancel(client):
-    """Cancels the export as soon as there is one."""
+    """Cancels the export as soon as its id is taken: until then it cannot be (409, False)."""
     while True:
         try:
             status = client.export.get_status(**export)
@@ -31,8 +31,9 @@ def cancel(client):
             time.sleep(0.05)
             continue
         assert status.status in (ExportStatus.STARTED, ExportStatus.TRANSFERRING), status
-        assert client.export.cancel(**export) is True
-        return
+        if client.export.cancel(**export):
+            return
+        time.sleep(0.05)
 
 
 try:
