@@ -409,17 +409,28 @@ impl Scheduler {
         let running = self.running().get(&key).map(|running| running.view(&key));
         let view = match running {
             Some(view) => view,
-            None => match (self.inner.index.get(backend, id).await?, elsewhere) {
-                (Some(entry), _) => {
-                    let entry = self.with_end(&key, entry).await?;
-                    view_of_entry(&entry, all_shards).await
-                }
-                (None, Some(destination)) => view_of_store(id, &destination, all_shards).await?,
-                (None, None) => return Err(LookupError::NotFound(id.clone())),
-            },
+            None => self.view_of_ended(&key, elsewhere, all_shards).await?,
         };
         self.refuse_others(principal, Action::Status, &view).await?;
         Ok(view)
+    }
+
+    /// What is known of an export that this process does not run.
+    async fn view_of_ended(
+        &self,
+        key: &Key,
+        elsewhere: Option<Destination>,
+        all_shards: bool,
+    ) -> Result<ExportView, LookupError> {
+        let (backend, id) = key;
+        match (self.inner.index.get(backend, id).await?, elsewhere) {
+            (Some(entry), _) => {
+                let entry = self.with_end(key, entry).await?;
+                Ok(view_of_entry(&entry, all_shards).await)
+            }
+            (None, Some(destination)) => view_of_store(id, &destination, all_shards).await,
+            (None, None) => Err(LookupError::NotFound(id.clone())),
+        }
     }
 
     /// The entry of an export that this process does not run. One that the last process left is
@@ -449,7 +460,7 @@ impl Scheduler {
         let key = (backend.to_owned(), id.clone());
         let running = self.running().get(&key).cloned();
         let Some(mut running) = running else {
-            let view = self.view(principal, backend, id, elsewhere, false).await?;
+            let view = self.view_of_ended(&key, elsewhere, false).await?;
             self.refuse_others(principal, Action::Cancel, &view).await?;
             return Err(match view.state {
                 ExportState::Ended { end, .. } => LookupError::Finished(id.clone(), end.outcome),

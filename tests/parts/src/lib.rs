@@ -46,6 +46,7 @@ mod ports;
 mod proxy;
 mod runtime;
 mod seaweedfs;
+mod store_requests;
 mod weaviate;
 
 pub use azurite::{AzureKeys, Azurite};

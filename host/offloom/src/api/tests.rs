@@ -32,7 +32,7 @@ use crate::scheduler::{Scheduler, SchedulerConfig};
 
 /// The token is the principal. `everybody` and `another` read all, `notes` what begins with Not, also the
 /// class NotThere, which does not exist; `tenants` the tenants t1 and t2 of Shelf, and one that does not
-/// exist; `nobody` reads nothing.
+/// exist; `canceler` cancels alone; `nobody` does nothing.
 struct Tokens;
 
 #[async_trait]
@@ -43,9 +43,9 @@ impl Authenticator for Tokens {
     ) -> Result<Principal, Unauthenticated> {
         let token = credentials.authorization.and_then(|value| value.strip_prefix("Bearer "));
         match token {
-            Some(name @ ("everybody" | "another" | "notes" | "tenants" | "nobody")) => {
-                Ok(Principal::new(PrincipalKind::Db, name))
-            }
+            Some(
+                name @ ("everybody" | "another" | "notes" | "tenants" | "canceler" | "nobody"),
+            ) => Ok(Principal::new(PrincipalKind::Db, name)),
             Some(_) => Err(Unauthenticated::Refused("the token is not known".to_owned())),
             None => Err(Unauthenticated::Refused("send a token".to_owned())),
         }
@@ -59,8 +59,9 @@ impl Authorizer for Tokens {
 }
 
 impl Policy for Tokens {
-    fn permits(&self, principal: &Principal, _: Action, class: &str) -> bool {
+    fn permits(&self, principal: &Principal, action: Action, class: &str) -> bool {
         match principal.name.as_str() {
+            "canceler" => action == Action::Cancel,
             "everybody" | "another" => true,
             "notes" => class.starts_with("Not"),
             _ => false,
@@ -314,8 +315,12 @@ async fn an_export_is_shown_to_those_who_may_read_all_of_it() {
         assert_eq!(message(&body).replace("'all'", "'unknown'"), message(&missing));
     }
     assert_eq!(service.ask("another", "GET", "/all", &Value::Null).await.0, 200);
-    let (status, body) = service.ask("another", "DELETE", "/all", &Value::Null).await;
-    assert_eq!(status, 409, "{body}");
+    for token in ["another", "canceler"] {
+        let (status, body) = service.ask(token, "DELETE", "/all", &Value::Null).await;
+        assert_eq!(status, 409, "{token}: {body}");
+    }
+    // Each of the two has its own right.
+    assert_eq!(service.ask("canceler", "GET", "/all", &Value::Null).await.0, 404);
 }
 
 /// The creator of an export may read some tenants; who may read the class sees it too, and nobody else.

@@ -3,20 +3,16 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
 use object_store::azure::{
     AzureAccessKey, AzureAuthorizer, AzureCredential, MicrosoftAzure, MicrosoftAzureBuilder,
 };
-use object_store::client::{
-    ClientOptions, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector,
-};
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::client::{HttpRequest, HttpRequestBody};
 
 use super::Azurite;
 use super::keys::{ACCOUNT, ACCOUNT_KEY};
 use crate::runtime::wait;
 use crate::seaweedfs::install_tls;
+use crate::store_requests::{self, answer};
 
 impl Azurite {
     /// Makes a container, which must not exist.
@@ -27,11 +23,7 @@ impl Azurite {
 
     /// Size in bytes of every object of `container` below `prefix`, which ends at a `/` or is empty.
     pub fn objects(&self, container: &str, prefix: &str) -> BTreeMap<String, u64> {
-        let store = self.client(container);
-        let prefix = Path::parse(prefix).expect("a prefix");
-        let found = wait(async move { store.list(Some(&prefix)).try_collect::<Vec<_>>().await })
-            .unwrap_or_else(|error| panic!("objects of {container}: {error}"));
-        found.into_iter().map(|object| (object.location.to_string(), object.size)).collect()
+        store_requests::objects(self.client(container), container, prefix)
     }
 
     /// The names, sorted, of objects that exist only as blocks which no completion made visible.
@@ -52,19 +44,12 @@ impl Azurite {
 
     /// The bytes of an object, which must exist.
     pub fn read(&self, container: &str, key: &str) -> Bytes {
-        let store = self.client(container);
-        let path = Path::parse(key).expect("a key");
-        wait(async move { store.get(&path).await?.bytes().await })
-            .unwrap_or_else(|error| panic!("{container}/{key}: {error}"))
+        store_requests::read(self.client(container), container, key)
     }
 
     /// Puts an object, new or over an old one: how a test damages what was stored.
     pub fn write(&self, container: &str, key: &str, bytes: impl Into<Bytes>) {
-        let store = self.client(container);
-        let path = Path::parse(key).expect("a key");
-        let bytes = bytes.into();
-        wait(async move { store.put(&path, bytes.into()).await })
-            .unwrap_or_else(|error| panic!("{container}/{key}: {error}"));
+        store_requests::write(self.client(container), container, key, bytes.into());
     }
 
     /// A client with the account's key, to do what the program does not.
@@ -90,10 +75,6 @@ impl Azurite {
 /// Sends a signed request without a body: the body of a 2xx answer, or what was answered instead.
 async fn signed(method: &str, url: String) -> Result<String, String> {
     let said = |error: &dyn std::fmt::Display| format!("{method} {url}: {error}");
-    install_tls();
-    let client = ReqwestConnector::default()
-        .connect(&ClientOptions::new().with_allow_http(true))
-        .map_err(|error| said(&error))?;
     let key = AzureAccessKey::try_new(ACCOUNT_KEY).map_err(|error| said(&error))?;
     let credential = AzureCredential::AccessKey(key);
     let mut request: HttpRequest = hyper::Request::builder()
@@ -105,9 +86,5 @@ async fn signed(method: &str, url: String) -> Result<String, String> {
     AzureAuthorizer::new(&credential, ACCOUNT)
         .try_authorize(&mut request)
         .map_err(|error| said(&error))?;
-    let answer = client.execute(request).await.map_err(|error| said(&error))?;
-    let status = answer.status();
-    let body = answer.into_body().bytes().await.map_err(|error| said(&error))?;
-    let body = String::from_utf8_lossy(&body).into_owned();
-    if status.is_success() { Ok(body) } else { Err(said(&format!("{status} {body}"))) }
+    answer(request).await
 }

@@ -3,18 +3,14 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
 use object_store::aws::{AmazonS3, AwsAuthorizer, AwsCredential};
-use object_store::client::{
-    ClientOptions, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector,
-};
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::client::{HttpRequest, HttpRequestBody};
 use serde::Deserialize;
 
-use super::keys::{Keys, REGION, install_tls};
+use super::keys::{Keys, REGION};
 use super::{FIRST_BUCKET, SeaweedFs};
 use crate::runtime::wait;
+use crate::store_requests::{self, answer};
 
 /// The part of S3's answer to ListMultipartUploads that tests look at.
 #[derive(Deserialize)]
@@ -54,28 +50,17 @@ impl SeaweedFs {
 
     /// Size in bytes of every object of `bucket` below `prefix`, which ends at a `/` or is empty.
     pub fn objects(&self, bucket: &str, prefix: &str) -> BTreeMap<String, u64> {
-        let store = self.client(bucket);
-        let prefix = Path::parse(prefix).expect("a prefix");
-        let found = wait(async move { store.list(Some(&prefix)).try_collect::<Vec<_>>().await })
-            .unwrap_or_else(|error| panic!("objects of {bucket}: {error}"));
-        found.into_iter().map(|object| (object.location.to_string(), object.size)).collect()
+        store_requests::objects(self.client(bucket), bucket, prefix)
     }
 
     /// The bytes of an object, which must exist.
     pub fn read(&self, bucket: &str, key: &str) -> Bytes {
-        let store = self.client(bucket);
-        let path = Path::parse(key).expect("a key");
-        wait(async move { store.get(&path).await?.bytes().await })
-            .unwrap_or_else(|error| panic!("{bucket}/{key}: {error}"))
+        store_requests::read(self.client(bucket), bucket, key)
     }
 
     /// Puts an object, new or over an old one: how a test damages what was stored.
     pub fn write(&self, bucket: &str, key: &str, bytes: impl Into<Bytes>) {
-        let store = self.client(bucket);
-        let path = Path::parse(key).expect("a key");
-        let bytes = bytes.into();
-        wait(async move { store.put(&path, bytes.into()).await })
-            .unwrap_or_else(|error| panic!("{bucket}/{key}: {error}"));
+        store_requests::write(self.client(bucket), bucket, key, bytes.into());
     }
 
     /// Whether the server can store something yet; an error says what it answered.
@@ -97,10 +82,6 @@ impl SeaweedFs {
 /// Sends a signed request without a body: the body of a 2xx answer, or what was answered instead.
 async fn signed(keys: Keys, method: &str, url: String) -> Result<String, String> {
     let said = |error: &dyn std::fmt::Display| format!("{method} {url}: {error}");
-    install_tls();
-    let client = ReqwestConnector::default()
-        .connect(&ClientOptions::new().with_allow_http(true))
-        .map_err(|error| said(&error))?;
     let (key, secret) = keys.pair();
     let credential =
         AwsCredential { key_id: key.to_owned(), secret_key: secret.to_owned(), token: None };
@@ -112,9 +93,5 @@ async fn signed(keys: Keys, method: &str, url: String) -> Result<String, String>
     AwsAuthorizer::new(&credential, "s3", REGION)
         .try_authorize(&mut request, None)
         .map_err(|error| said(&error))?;
-    let answer = client.execute(request).await.map_err(|error| said(&error))?;
-    let status = answer.status();
-    let body = answer.into_body().bytes().await.map_err(|error| said(&error))?;
-    let body = String::from_utf8_lossy(&body).into_owned();
-    if status.is_success() { Ok(body) } else { Err(said(&format!("{status} {body}"))) }
+    answer(request).await
 }
