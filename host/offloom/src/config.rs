@@ -16,7 +16,7 @@ use crate::api::server::ApiConfig;
 use crate::backend::BackendConfig;
 use crate::export_index::IndexConfig;
 use crate::guest::GuestConfig;
-use crate::scheduler::SchedulerConfig;
+use crate::scheduler_config::SchedulerConfig;
 use crate::setting_sources::{Setting, settings};
 use crate::users::UsersConfig;
 

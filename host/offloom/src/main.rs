@@ -4,7 +4,7 @@
 //! order: `terminal` (all that is printed), `cli` (the commands; `cli/export.rs` is the shorter caller),
 //! `guest` with `max_object_bytes`, `schema_file` and `signals` (used by both), then the server: `config`
 //! (its settings) with `users` and `setting_sources` (where each comes from), `app` (how it is composed), `api` (REST),
-//! `backend` (where exports may be created), `scheduler` (the longer caller), `directory_cache` (what it
+//! `backend` (where exports may be created), `scheduler` (the longer caller) with `scheduler_config`, `directory_cache` (what it
 //! reads), `export_index` (the exports of this server, on disk), `lookup` (what is known of an export).
 #![warn(clippy::print_stdout, clippy::print_stderr)] // `terminal` prints
 mod api;
@@ -19,6 +19,7 @@ mod guest;
 mod lookup;
 mod max_object_bytes;
 mod scheduler;
+mod scheduler_config;
 mod schema_file;
 mod setting_sources;
 mod signals;

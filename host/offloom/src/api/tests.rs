@@ -28,7 +28,8 @@ use super::{ApiState, router};
 use crate::backend::BackendConfig;
 use crate::export_index::ExportIndex;
 use crate::guest::{self, GuestConfig};
-use crate::scheduler::{Scheduler, SchedulerConfig};
+use crate::scheduler::Scheduler;
+use crate::scheduler_config::SchedulerConfig;
 
 /// The token is the principal. `everybody` and `another` read all, `notes` what begins with Not, also the
 /// class NotThere, which does not exist; `tenants` the tenants t1 and t2 of Shelf, and one that does not
