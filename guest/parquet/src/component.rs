@@ -2,10 +2,11 @@
 use crate::bindings::exports::offloom::export::exporter::{
     Block, Class, Error, File, Format, Guest, GuestFile, Options, PlacedBlock, Schema, Selection,
 };
+use crate::bindings::offloom::export::codec::{self, Algorithm};
+use crate::bindings::offloom::export::held::{Buffer, Range};
 use crate::bindings::offloom::export::sink::Output;
 use crate::bindings::offloom::export::source::Cursor;
-use crate::bindings::offloom::export::types::RowBatch;
-use crate::{BLOCK_BYTES, ParquetFile, Rows, Settings, Sink, select_classes};
+use crate::{BLOCK_BYTES, Batch, Held, ParquetFile, Part, Rows, Settings, Sink, select_classes};
 
 struct Exporter;
 
@@ -53,15 +54,51 @@ impl GuestFile for ParquetFile {
     }
 }
 
+impl Held for Buffer {
+    fn length(&self) -> u64 {
+        Buffer::length(self)
+    }
+
+    fn pack(level: i32, prefix: &[u8], parts: &[Part<Buffer>]) -> Result<Buffer, Error> {
+        let ranges: Vec<Range<'_>> = parts.iter().map(range).collect();
+        codec::pack(Algorithm::Zstd, level, prefix, &ranges)
+    }
+
+    fn pack_start(level: i32, buffer: &Buffer, length: u64) -> Result<Buffer, Error> {
+        codec::pack(Algorithm::Zstd, level, &[], &[Range { buffer, offset: 0, length }])
+    }
+}
+
+fn range(part: &Part<Buffer>) -> Range<'_> {
+    Range { buffer: &part.buffer, offset: part.offset, length: part.length }
+}
+
 impl Rows for &Cursor {
-    fn next(&mut self, max_rows: u32, max_bytes: u32) -> Result<Option<RowBatch>, Error> {
-        Cursor::next(self, max_rows, max_bytes)
+    type Held = Buffer;
+
+    fn next(
+        &mut self,
+        max_rows: u32,
+        max_bytes: u32,
+        hold: &[u32],
+    ) -> Result<Option<Batch<Buffer>>, Error> {
+        let batch = self.next_held(max_rows, max_bytes, hold)?;
+        Ok(batch.map(|batch| Batch {
+            rows: batch.rows,
+            held: batch.held.into_iter().map(|held| (held.column, held.bytes)).collect(),
+        }))
     }
 }
 
 impl Sink for &Output {
+    type Held = Buffer;
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         Output::write(self, bytes)
+    }
+
+    fn splice(&mut self, part: &Part<Buffer>) -> Result<(), Error> {
+        Output::splice(self, &range(part))
     }
 }
 

@@ -1,13 +1,15 @@
 //! One output file: a block of rows becomes one row group.
 use std::io::Write;
 
-use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
-use parquet::errors::ParquetError;
-use parquet::file::writer::SerializedFileWriter;
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
+use crate::arrow_column::ArrowColumn;
 use crate::bindings::exports::offloom::export::exporter::{Block, PlacedBlock};
-use crate::bindings::offloom::export::types::{Error, RowBatch, Schema};
-use crate::layout::{Layout, Origin};
+use crate::bindings::offloom::export::types::{Error, Schema};
+use crate::error::{parquet_error, write_error};
+use crate::held::{Batch, Held, Rows};
+use crate::held_column::HeldColumn;
+use crate::layout::{Layout, Origin, Writing};
 use crate::sink::BlockWriter;
 use crate::{Settings, Sink, columns, footer};
 
@@ -19,12 +21,6 @@ pub const BATCH_ROWS: u32 = 10_000;
 /// Bytes asked for at once: so few that a batch is still in the processor's cache when it is encoded
 /// (3 to 5 % faster than batches of 8 MiB on rows with vectors).
 pub const BATCH_BYTES: u32 = 1024 * 1024;
-
-/// The rows of one block, read forward once.
-pub trait Rows {
-    /// The next rows within the limits, or none at the end.
-    fn next(&mut self, max_rows: u32, max_bytes: u32) -> Result<Option<RowBatch>, Error>;
-}
 
 /// One output file of a class, as one of its encoders sees it.
 pub struct ParquetFile {
@@ -44,13 +40,12 @@ impl ParquetFile {
     }
 
     /// Writes all rows as one row group. No rows, no bytes.
-    pub fn encode<R: Rows, S: Sink + Send>(
+    pub fn encode<R: Rows, S: Sink<Held = R::Held> + Send>(
         &self,
         rows: &mut R,
         sink: &mut S,
     ) -> Result<Block, Error> {
-        // The writer begins with the magic bytes; in this file they are the prologue.
-        let mut out = BlockWriter::new(sink, MAGIC.len());
+        let mut out = BlockWriter::new(sink);
         let result = self.encode_into(rows, &mut out);
         match out.take_error() {
             Some(error) => Err(error),
@@ -64,95 +59,122 @@ impl ParquetFile {
         blocks: &[PlacedBlock],
         sink: &mut S,
     ) -> Result<(), Error> {
-        let mut out = BlockWriter::new(sink, 0);
+        let mut out = BlockWriter::new(sink);
         let result = footer::write(&self.layout, blocks, &mut out)
-            .and_then(|()| out.flush().map_err(|error| Error::Other(error.to_string())));
+            .and_then(|()| out.flush().map_err(write_error));
         match out.take_error() {
             Some(error) => Err(error),
             None => result,
         }
     }
 
-    fn encode_into<R: Rows, W: Write + Send>(
+    fn encode_into<R: Rows, S: Sink<Held = R::Held> + Send>(
         &self,
         rows: &mut R,
-        out: &mut W,
+        out: &mut BlockWriter<'_, S>,
     ) -> Result<Block, Error> {
         let layout = &self.layout;
-        let Some(first) = rows.next(BATCH_ROWS, BATCH_BYTES)? else {
+        let mut next_batch = || rows.next(BATCH_ROWS, BATCH_BYTES, &layout.held);
+        let Some(first) = next_batch()? else {
             return Ok(Block { row_count: 0, note: Vec::new(), counters: Vec::new() });
         };
-        let mut writer = SerializedFileWriter::new(
-            out,
-            layout.parquet.root_schema_ptr(),
-            layout.properties_of_block(&first)?.clone(),
-        )
-        .map_err(parquet_error)?;
-        let factory = ArrowRowGroupWriterFactory::new(&writer, layout.arrow.clone());
-        let mut chunks = factory.create_column_writers(0).map_err(parquet_error)?;
+        let mut chunks = self.begin_chunks(&first)?;
         let mut row_count = 0_u64;
-        let mut non_finite = vec![0_u64; chunks.len()];
-
         let mut next = Some(first);
         while let Some(batch) = next {
-            row_count = row_count.saturating_add(u64::from(batch.row_count));
-            self.write_batch(batch, &mut chunks, &mut non_finite)?;
-            next = rows.next(BATCH_ROWS, BATCH_BYTES)?;
+            row_count = row_count.saturating_add(u64::from(batch.rows.row_count));
+            self.push_batch(batch, &mut chunks)?;
+            next = next_batch()?;
         }
         if row_count == 0 {
             return Ok(Block { row_count, note: Vec::new(), counters: Vec::new() });
         }
 
-        let mut row_group = writer.next_row_group().map_err(parquet_error)?;
-        for chunk in chunks {
-            let chunk = chunk.close().map_err(parquet_error)?;
-            chunk.append_to_row_group(&mut row_group).map_err(parquet_error)?;
+        // Offsets count from the beginning of a file in which the block follows the magic bytes.
+        let mut offset = MAGIC.len() as i64;
+        let mut uncompressed_bytes = 0_i64;
+        let mut described: Vec<ColumnChunkMetaData> = Vec::with_capacity(chunks.len());
+        let mut counters = Vec::new();
+        for (chunk, column) in chunks.into_iter().zip(&layout.columns) {
+            let written = match chunk {
+                Chunk::Arrow(chunk) => {
+                    if chunk.non_finite > 0 {
+                        let name = format!("{}.non_finite_as_null", column.field.name());
+                        counters.push((name, chunk.non_finite));
+                    }
+                    chunk.finish(out, offset)?
+                }
+                Chunk::Held(chunk) => chunk.finish(out, offset)?,
+            };
+            offset = offset.saturating_add(written.compressed_size());
+            uncompressed_bytes = uncompressed_bytes.saturating_add(written.uncompressed_size());
+            described.push(written);
         }
-        let row_group = row_group.close().map_err(parquet_error)?;
-        writer.flush().map_err(|error| Error::Other(error.to_string()))?;
-        let counters = layout
-            .arrow
-            .fields()
-            .iter()
-            .zip(non_finite)
-            .filter(|(_, count)| *count > 0)
-            .map(|(field, count)| (format!("{}.non_finite_as_null", field.name()), count))
-            .collect();
+        out.flush().map_err(write_error)?;
+        let rows = i64::try_from(row_count)
+            .map_err(|_| Error::InvalidData("a block has too many rows".to_owned()))?;
+        let row_group = RowGroupMetaData::builder(layout.parquet.clone())
+            .set_num_rows(rows)
+            .set_total_byte_size(uncompressed_bytes)
+            .set_column_metadata(described)
+            .build()
+            .map_err(parquet_error)?;
         Ok(Block { row_count, note: footer::note(layout, &row_group)?, counters })
     }
 
-    fn write_batch(
-        &self,
-        batch: RowBatch,
-        chunks: &mut [ArrowColumnWriter],
-        non_finite: &mut [u64],
-    ) -> Result<(), Error> {
-        let rows = batch.row_count as usize;
-        let mut columns: Vec<_> = batch.columns.into_iter().map(Some).collect();
-        let fields = self.layout.arrow.fields();
-        for (((origin, field), chunk), non_finite) in
-            self.layout.origins.iter().zip(fields).zip(chunks).zip(non_finite)
-        {
-            let encoded = match origin {
-                Origin::ClassName => columns::class_name(&self.layout.class_name, rows)?,
-                Origin::Batch(index, _) => {
-                    let column =
-                        columns.get_mut(*index).and_then(Option::take).ok_or_else(|| {
-                            Error::InvalidData(format!("a batch lacks column `{}`", field.name()))
-                        })?;
-                    columns::encode(column, rows, field.data_type())?
+    /// The column chunks of a block that begins with `first`.
+    fn begin_chunks<H: Held>(&self, first: &Batch<H>) -> Result<Vec<Chunk<H>>, Error> {
+        let plain_vectors = self.layout.plain_vectors(first)?;
+        let columns = self.layout.columns.iter();
+        let chunk = |column: &crate::layout::FileColumn| {
+            let (compression, properties) = self.layout.of_block(column, plain_vectors);
+            Ok(match column.writing {
+                Writing::Held { page_bytes } => {
+                    Chunk::Held(HeldColumn::new(column.schema.column(0), compression, page_bytes))
                 }
+                Writing::Arrow => {
+                    Chunk::Arrow(ArrowColumn::new(&column.schema, &column.field, properties)?)
+                }
+            })
+        };
+        columns.map(chunk).collect()
+    }
+
+    fn push_batch<H: Held>(&self, batch: Batch<H>, chunks: &mut [Chunk<H>]) -> Result<(), Error> {
+        let rows = batch.rows.row_count as usize;
+        let mut columns: Vec<_> = batch.rows.columns.into_iter().map(Some).collect();
+        let mut held = batch.held;
+        for (layout, chunk) in self.layout.columns.iter().zip(chunks) {
+            let mut column = || match layout.origin {
+                Origin::ClassName => None,
+                Origin::Batch(index, _) => columns.get_mut(index as usize).and_then(Option::take),
             };
-            *non_finite = non_finite.saturating_add(encoded.non_finite);
-            let leaves = compute_leaves(field, &encoded.array).map_err(parquet_error)?;
-            for leaf in &leaves {
-                chunk.write(leaf).map_err(parquet_error)?;
+            let lacking = || {
+                Error::InvalidData(format!("a batch lacks column `{}`", layout.field.name()))
+            };
+            match (chunk, &layout.origin) {
+                (Chunk::Arrow(chunk), Origin::ClassName) => {
+                    chunk.push(&columns::class_name(&self.layout.class_name, rows)?)?;
+                }
+                (Chunk::Arrow(chunk), Origin::Batch(..)) => {
+                    let column = column().ok_or_else(lacking)?;
+                    chunk.push(&columns::encode(column, rows, layout.field.data_type())?)?;
+                }
+                (Chunk::Held(chunk), Origin::Batch(index, _)) => {
+                    let column = column().ok_or_else(lacking)?;
+                    let of_column = held.iter().position(|(column, _)| column == index);
+                    let buffer = of_column.map(|at| held.swap_remove(at).1);
+                    chunk.push(&column, rows, buffer)?;
+                }
+                (Chunk::Held(_), Origin::ClassName) => return Err(lacking()),
             }
         }
         Ok(())
     }
 }
 
-pub(crate) fn parquet_error(error: ParquetError) -> Error {
-    Error::Other(error.to_string())
+/// A column chunk that is being filled.
+enum Chunk<H> {
+    Arrow(ArrowColumn),
+    Held(HeldColumn<H>),
 }

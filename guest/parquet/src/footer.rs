@@ -8,8 +8,8 @@ use parquet::file::metadata::{
 
 use crate::bindings::exports::offloom::export::exporter::PlacedBlock;
 use crate::bindings::offloom::export::types::Error;
-use crate::file::parquet_error;
-use crate::layout::Layout;
+use crate::error::parquet_error;
+use crate::layout::{CREATED_BY, Layout};
 use crate::options::Pages;
 
 /// The length of the footer and the magic bytes after it.
@@ -60,7 +60,7 @@ fn file_metadata(layout: &Layout, rows: i64, key_values: Option<Vec<KeyValue>>) 
     FileMetaData::new(
         format_version,
         rows,
-        Some(layout.properties.created_by().to_owned()),
+        Some(CREATED_BY.to_owned()),
         key_values,
         layout.parquet.clone(),
         None,

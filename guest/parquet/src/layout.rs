@@ -1,19 +1,23 @@
 //! How the columns of a class lie in the file: names, Parquet types, encodings, pages.
-use std::io::Cursor;
 use std::sync::Arc;
 
 use arrow_schema::{DataType as ArrowType, Field as ArrowField, Schema as ArrowSchema, TimeUnit};
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::basic::{Compression, Encoding};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{
-    EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion,
+    EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterPropertiesPtr,
+    WriterVersion,
 };
-use parquet::schema::types::{ColumnPath, SchemaDescriptor};
+use parquet::schema::types::{ColumnPath, SchemaDescPtr};
 
 use crate::Settings;
-use crate::bindings::offloom::export::types::{DataType, Error, Field, RowBatch, Schema, Values};
+use crate::bindings::offloom::export::types::{DataType, Error, Field, Schema, Values};
+use crate::held::{Batch, Held};
 use crate::options::{Pages, VectorCompression};
+
+/// What the footer names as its writer.
+pub(crate) const CREATED_BY: &str = concat!("offloom ", env!("CARGO_PKG_VERSION"));
 
 /// Name of the column that this exporter makes itself.
 pub(crate) const CLASS_NAME: &str = "class_name";
@@ -24,20 +28,42 @@ pub(crate) enum Origin {
     /// The class name, in every row.
     ClassName,
     /// The column of this index in every batch.
-    Batch(usize, DataType),
+    Batch(u32, DataType),
+}
+
+/// Who writes the pages of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// The `parquet` crate, from Arrow arrays.
+    Arrow,
+    /// This crate. The values stay in the host.
+    Held {
+        /// Bytes of values that a page should have.
+        page_bytes: u64,
+    },
+}
+
+/// A column of the file.
+pub(crate) struct FileColumn {
+    pub(crate) origin: Origin,
+    pub(crate) field: ArrowField,
+    pub(crate) writing: Writing,
+    /// A schema that has this column alone.
+    pub(crate) schema: SchemaDescPtr,
 }
 
 /// The columns of the file and how they are written.
 pub(crate) struct Layout {
     pub(crate) class_name: String,
-    /// One a column of the file, in order.
-    pub(crate) origins: Vec<Origin>,
-    pub(crate) arrow: Arc<ArrowSchema>,
-    pub(crate) parquet: Arc<SchemaDescriptor>,
+    /// In order.
+    pub(crate) columns: Vec<FileColumn>,
+    /// Columns of every batch that the host holds.
+    pub(crate) held: Vec<u32>,
+    pub(crate) parquet: SchemaDescPtr,
     /// Of a block whose vectors are compressed as the other columns are.
-    pub(crate) properties: Arc<WriterProperties>,
+    properties: WriterPropertiesPtr,
     /// Of a block whose vectors are not.
-    plain_vectors: Arc<WriterProperties>,
+    plain_vectors: WriterPropertiesPtr,
     pub(crate) settings: Settings,
     pub(crate) key_values: Vec<KeyValue>,
 }
@@ -56,7 +82,7 @@ impl Layout {
                 Pages::V1 => WriterVersion::PARQUET_1_0,
                 Pages::V2 => WriterVersion::PARQUET_2_0,
             })
-            .set_created_by(concat!("offloom ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_created_by(CREATED_BY.to_owned())
             .set_compression(settings.compression)
             .set_dictionary_enabled(false)
             .set_data_page_size_limit(PAGE_BYTES)
@@ -65,50 +91,88 @@ impl Layout {
             .set_offset_index_disabled(true);
         for (origin, field) in &columns {
             let path = ColumnPath::from(field.name().as_str());
-            properties = column_properties(properties, path, origin, field, settings.pages);
+            properties = column_properties(properties, path, origin, field, settings);
         }
         let mut plain_vectors = properties.clone();
         for (origin, field) in &columns {
-            if matches!(origin, Origin::Batch(_, DataType::Vector(_))) {
+            if is_vector(origin) {
                 let path = ColumnPath::from(field.name().as_str());
                 plain_vectors =
                     plain_vectors.set_column_compression(path, Compression::UNCOMPRESSED);
             }
         }
-
-        let (origins, fields): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
-        let arrow = Arc::new(ArrowSchema::new(fields));
-        let parquet = ArrowSchemaConverter::new()
-            .schema_root("row")
-            .convert(&arrow)
-            .map_err(|error| Error::Unsupported(error.to_string()))?;
+        let fields: Vec<ArrowField> = columns.iter().map(|(_, field)| field.clone()).collect();
+        let columns = columns
+            .into_iter()
+            .map(|(origin, field)| {
+                let schema = parquet_schema(vec![field.clone()])?;
+                Ok(FileColumn { writing: writing(&origin, settings), origin, field, schema })
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        let held = columns.iter().filter(|column| column.writing != Writing::Arrow);
+        let index = |column: &FileColumn| match column.origin {
+            Origin::ClassName => None,
+            Origin::Batch(index, _) => Some(index),
+        };
         Ok(Layout {
             class_name: schema.class_name.clone(),
-            origins,
-            arrow,
-            parquet: Arc::new(parquet),
+            held: held.filter_map(index).collect(),
+            columns,
+            parquet: parquet_schema(fields)?,
             properties: Arc::new(properties.build()),
             plain_vectors: Arc::new(plain_vectors.build()),
             settings: *settings,
             key_values: key_values(schema),
         })
     }
+
+    /// Whether the vectors of a block that begins with `batch` are written without compression: decided
+    /// by that batch alone, so that the same block is written the same way each time.
+    pub(crate) fn plain_vectors<H: Held>(&self, batch: &Batch<H>) -> Result<bool, Error> {
+        Ok(match self.settings.vector_compression {
+            VectorCompression::Same => false,
+            VectorCompression::Plain => true,
+            VectorCompression::Auto => !vectors_shrink(batch, self.settings.compression)?,
+        })
+    }
+
+    /// How a column of a block is compressed, and the properties that say so to the `parquet` crate.
+    pub(crate) fn of_block(
+        &self,
+        column: &FileColumn,
+        plain_vectors: bool,
+    ) -> (Compression, &WriterPropertiesPtr) {
+        if plain_vectors && is_vector(&column.origin) {
+            (Compression::UNCOMPRESSED, &self.plain_vectors)
+        } else {
+            (self.settings.compression, &self.properties)
+        }
+    }
 }
 
-impl Layout {
-    /// How a block is written that begins with `batch`: by that alone, so that the same block is
-    /// written the same way each time.
-    pub(crate) fn properties_of_block(
-        &self,
-        batch: &RowBatch,
-    ) -> Result<&Arc<WriterProperties>, Error> {
-        let compressed = match self.settings.vector_compression {
-            VectorCompression::Same => true,
-            VectorCompression::Plain => false,
-            VectorCompression::Auto => vectors_shrink(batch, self.settings.compression)?,
-        };
-        Ok(if compressed { &self.properties } else { &self.plain_vectors })
+fn is_vector(origin: &Origin) -> bool {
+    matches!(origin, Origin::Batch(_, DataType::Vector(_)))
+}
+
+/// Pages of version 1 have the length of each value before it, so the host cannot splice them.
+fn writing(origin: &Origin, settings: &Settings) -> Writing {
+    match (origin, settings.pages) {
+        (Origin::Batch(_, DataType::Vector(_)), Pages::V2) => {
+            Writing::Held { page_bytes: VECTOR_PAGE_BYTES as u64 }
+        }
+        (Origin::Batch(_, DataType::Json | DataType::Binary), Pages::V2) => {
+            Writing::Held { page_bytes: PAGE_BYTES as u64 }
+        }
+        _ => Writing::Arrow,
     }
+}
+
+fn parquet_schema(fields: Vec<ArrowField>) -> Result<SchemaDescPtr, Error> {
+    ArrowSchemaConverter::new()
+        .schema_root("row")
+        .convert(&ArrowSchema::new(fields))
+        .map(Arc::new)
+        .map_err(|error| Error::Unsupported(error.to_string()))
 }
 
 /// What the file says about itself: the class's name, as upstream's files do (`export-api.md` 5.1), and
@@ -135,6 +199,8 @@ fn columns(schema: &Schema) -> Result<Vec<(Origin, ArrowField)>, Error> {
             )));
         }
         let data_type = arrow_type(field);
+        let index = u32::try_from(index)
+            .map_err(|_| Error::Unsupported("too many columns".to_owned()))?;
         columns.push((
             Origin::Batch(index, field.data_type.clone()),
             ArrowField::new(&field.name, data_type, field.nullable),
@@ -151,19 +217,30 @@ fn columns(schema: &Schema) -> Result<Vec<(Origin, ArrowField)>, Error> {
 const SAMPLE_BYTES: usize = 64 * 1024;
 
 /// Whether the first vectors of a batch lose a tenth of their size or more; true without any.
-fn vectors_shrink(batch: &RowBatch, compression: Compression) -> Result<bool, Error> {
+fn vectors_shrink<H: Held>(batch: &Batch<H>, compression: Compression) -> Result<bool, Error> {
     let Compression::ZSTD(level) = compression else { return Ok(true) };
-    let vectors = batch.columns.iter().find_map(|column| match &column.values {
-        Values::Vector(values) => values.bytes.get(..values.bytes.len().min(SAMPLE_BYTES)),
+    let level = level.compression_level();
+    let columns = (0_u32..).zip(&batch.rows.columns);
+    let vectors = columns.filter_map(|(index, column)| match &column.values {
+        Values::Vector(values) => Some((index, values)),
         _ => None,
     });
-    let Some(sample) = vectors.filter(|sample| !sample.is_empty()) else { return Ok(true) };
-    let failed = |error: std::io::Error| Error::Other(error.to_string());
-    let mut frame = Vec::with_capacity(zstd::zstd_safe::compress_bound(sample.len()));
-    zstd::bulk::Compressor::new(level.compression_level())
-        .and_then(|mut zstd| zstd.compress_to_buffer(sample, &mut Cursor::new(&mut frame)))
-        .map_err(failed)?;
-    Ok(frame.len() <= sample.len() / 10 * 9)
+    for (index, values) in vectors {
+        let held = batch.held.iter().find(|(column, _)| *column == index);
+        let (frame, sample_bytes) = match (held, values.bytes.as_slice()) {
+            (Some((_, buffer)), _) => {
+                let length = buffer.length().min(SAMPLE_BYTES as u64);
+                (H::pack_start(level, buffer, length)?, length)
+            }
+            (None, []) => continue,
+            (None, bytes) => {
+                let sample = bytes.get(..SAMPLE_BYTES).unwrap_or(bytes);
+                (H::pack(level, sample, &[])?, sample.len() as u64)
+            }
+        };
+        return Ok(frame.length() <= sample_bytes / 10 * 9);
+    }
+    Ok(true)
 }
 
 /// Columns are mapped by type, so that those of a transform work too. The two times of an object are
@@ -195,9 +272,9 @@ fn column_properties(
     path: ColumnPath,
     origin: &Origin,
     field: &ArrowField,
-    pages: Pages,
+    settings: &Settings,
 ) -> WriterPropertiesBuilder {
-    let bytes = match pages {
+    let bytes = match settings.pages {
         Pages::V1 => Encoding::PLAIN,
         Pages::V2 => Encoding::DELTA_LENGTH_BYTE_ARRAY,
     };
@@ -216,7 +293,7 @@ fn column_properties(
                 .set_column_encoding(path.clone(), Encoding::PLAIN)
                 .set_column_data_page_size_limit(path, VECTOR_PAGE_BYTES)
         }
-        DataType::Uuid => properties
+        DataType::Uuid => compressed(properties, path.clone(), settings)
             .set_column_encoding(path.clone(), bytes)
             .set_column_statistics_enabled(path, EnabledStatistics::Chunk),
         DataType::Utf8 | DataType::Json | DataType::Binary => {
@@ -225,5 +302,19 @@ fn column_properties(
         DataType::Boolean | DataType::Int64 | DataType::Float64 | DataType::TimestampMillis => {
             properties.set_column_statistics_enabled(path, EnabledStatistics::Chunk)
         }
+    }
+}
+
+/// Digits of ids gain nothing from a search for repetitions: level 1 is faster, and even smaller.
+fn compressed(
+    properties: WriterPropertiesBuilder,
+    path: ColumnPath,
+    settings: &Settings,
+) -> WriterPropertiesBuilder {
+    match settings.compression {
+        Compression::ZSTD(_) => {
+            properties.set_column_compression(path, Compression::ZSTD(ZstdLevel::default()))
+        }
+        _ => properties,
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct CpuClock(Arc<Mutex<Counter>>);
 
 struct Counter {
     /// The time of this thread up to which everything is counted. `None` while no thread works on
-    /// the call: it waits for the disk, or for its turn.
+    /// the call: it waits for its turn.
     counted: Option<Duration>,
     /// When it was counted.
     looked: Instant,
@@ -68,6 +68,17 @@ impl CpuClock {
             answer
         })
         .await
+    }
+
+    /// Does work that is not the guest's, such as reading its rows.
+    pub(crate) fn uncounted<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.counter().spend();
+        let done = work();
+        let mut counter = self.counter();
+        if counter.counted.is_some() {
+            counter.counted = Some(thread_time());
+        }
+        done
     }
 
     /// At every tick of the epoch while the guest runs.

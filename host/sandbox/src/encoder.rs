@@ -34,7 +34,8 @@ pub struct Block {
 /// An encoded block, checked against the rows that were handed out.
 #[derive(Debug, Clone)]
 pub struct EncodedBlock {
-    /// Its bytes, in pieces of at most 1 MiB.
+    /// Its bytes, in pieces: a column that the host held is one of any size, the others have at most
+    /// 1 MiB.
     pub chunks: Vec<Bytes>,
     /// Number of its bytes.
     pub length: u64,
@@ -95,7 +96,7 @@ impl FileEncoder {
     }
 
     /// As [`FileEncoder::encode`], and returns the cursor, so that its owner can ask it what it found
-    /// besides the rows. With an error, the cursor is absent if a batch was still being read.
+    /// besides the rows. With an error of the sandbox itself, the cursor is absent.
     pub async fn encode_and_return<C: Cursor>(
         &mut self,
         cursor: C,
@@ -148,7 +149,7 @@ impl OpenFile {
         Ok(prologue.into())
     }
 
-    /// `returned` gets the cursor, unless a batch was still being read when the call ended.
+    /// `returned` gets the cursor back, whatever the guest did.
     async fn encode(
         &mut self,
         cursor: Box<dyn Cursor>,
@@ -171,10 +172,11 @@ impl OpenFile {
         let answer = counted(clock, call).await;
 
         let state = store.data_mut();
-        let mut cursor = state.table.delete(cursor).map_err(host_error)?;
+        let cursor = state.table.delete(cursor).map_err(host_error)?;
         let output = state.table.delete(output).map_err(host_error)?;
-        *returned = cursor.take_source();
-        let (account, at_end) = cursor.finish()?;
+        let (source, read) = cursor.finish();
+        *returned = Some(source);
+        let (account, at_end) = read?;
         let block = settle(&state.log, limits, answer)?;
         let (chunks, length) = output.finish();
         check_account(&account, at_end, &block, length)?;

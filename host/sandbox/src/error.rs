@@ -245,6 +245,14 @@ pub enum Breach {
         /// What is allowed, in bytes.
         limit: u64,
     },
+    /// Buffers that the host holds for the guest.
+    #[error(
+        "more than {limit} bytes in buffers of the host; drop each when it is written (the limit grows with --max-object-bytes)"
+    )]
+    Held {
+        /// What is allowed, in bytes.
+        limit: u64,
+    },
     /// Input of the lent compression.
     #[error("{bytes} bytes to compress in one call, more than {limit}")]
     Compress {

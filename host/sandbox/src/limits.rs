@@ -17,6 +17,10 @@ pub(crate) const MAX_LOG_WRITE_BYTES: usize = 64 * 1024;
 /// times the bytes of properties, and more for vectors by name, which therefore count more.
 const MEMORY_FACTOR: usize = 8;
 
+/// Bytes in buffers of the host for each further byte of the largest object: rows, and what is made of
+/// them.
+const HELD_FACTOR: u64 = 4;
+
 /// Bytes of a block for each further byte of the largest object: a number of 4 bytes has up to 15 as
 /// text.
 const ROW_OUTPUT_FACTOR: u64 = 4;
@@ -74,7 +78,7 @@ pub struct SandboxLimits {
     pub memories: usize,
     /// Handles that exist at once. Default 1,024.
     pub handles: usize,
-    /// Resources that the host holds for a guest at once. Default 256.
+    /// Resources that the host holds for a guest at once. Default 1,024.
     pub resources: usize,
     /// Processor time, the host's work for the guest included, between two calls that move rows or
     /// bytes. Default 10 s.
@@ -88,6 +92,8 @@ pub struct SandboxLimits {
     pub call_bytes: usize,
     /// Bytes that a guest may compress in one call (`wit/codec.wit`). Default 33 MiB.
     pub compress_bytes: usize,
+    /// Bytes of the buffers that an instance has handles of (`wit/held.wit`). Default 128 MiB.
+    pub held_bytes: u64,
     /// Bytes of the prologue. Default 1 MiB.
     pub prologue_bytes: usize,
     /// Bytes of the epilogue. Default 64 MiB.
@@ -122,12 +128,13 @@ impl Default for SandboxLimits {
             table_elements: 100_000,
             memories: 4,
             handles: 1024,
-            resources: 256,
+            resources: 1024,
             cpu_between_moves: Duration::from_secs(10),
             cpu_per_export: Some(Duration::from_secs(3600)),
             wall_per_call: Duration::from_secs(30),
             call_bytes: 34 * MIB,
             compress_bytes: 33 * MIB,
+            held_bytes: 128 * MIB as u64,
             prologue_bytes: MIB,
             epilogue_bytes: 64 * MIB as u64,
             notes_bytes: 32 * MIB as u64,
@@ -157,6 +164,7 @@ impl SandboxLimits {
             cpu_between_moves: self.cpu_between_moves.saturating_mul(more_steps.saturating_add(1)),
             call_bytes: self.call_bytes.saturating_add(more_bytes),
             compress_bytes: self.compress_bytes.saturating_add(more_bytes),
+            held_bytes: self.held_bytes.saturating_add(more.saturating_mul(HELD_FACTOR)),
             row_output_bytes: self
                 .row_output_bytes
                 .saturating_add(more.saturating_mul(ROW_OUTPUT_FACTOR)),
@@ -219,6 +227,7 @@ mod tests {
             seconds(limits.cpu_per_export.unwrap()),
             seconds(limits.wall_per_call),
             mib(limits.call_bytes as u64),
+            mib(limits.held_bytes),
             range(min_block, max_block),
             count(MAX_BLOCKS_PER_FILE),
             count(MAX_BATCH_ROWS as usize),
@@ -282,6 +291,7 @@ mod tests {
                 format!("{memory} + {MEMORY_FACTOR} x (N - 32 MiB)"),
                 format!("{seconds} s for each 32 MiB of N or part of it"),
                 "N + 2 MiB".to_owned(),
+                format!("{} + {HELD_FACTOR} x (N - 32 MiB)", mib(limits.held_bytes)),
                 "N".to_owned(),
                 format!("2 x `block-bytes` + {of_row} + {ROW_OUTPUT_FACTOR} x (N - 32 MiB)"),
                 "N + 1 MiB".to_owned(),
@@ -292,6 +302,7 @@ mod tests {
         assert_eq!(limits.memory_bytes >> 20, 256 + 8 * 68);
         assert_eq!(limits.cpu_between_moves, Duration::from_secs(40));
         assert_eq!(limits.call_bytes >> 20, 102);
+        assert_eq!(limits.held_bytes >> 20, 128 + 4 * 68);
         assert_eq!(limits.object_limit.row_bytes() >> 20, 100);
         assert_eq!(limits.block_output_bytes(1 << 20) >> 20, 2 + 32 + 4 * 68);
         assert_eq!(limits.compress_bytes >> 20, 101);

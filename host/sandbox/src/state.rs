@@ -18,6 +18,9 @@ pub(crate) struct State {
     pub(crate) clock: CpuClock,
     pub(crate) compressor: Compressor,
     pub(crate) max_compress_bytes: usize,
+    /// Bytes of the buffers that the guest has handles of.
+    pub(crate) held_bytes: u64,
+    pub(crate) max_held_bytes: u64,
     pub(crate) log: GuestLog,
     wasi: WasiCtx,
 }
@@ -32,6 +35,8 @@ impl State {
             clock: CpuClock::new(limits, time),
             compressor: Compressor::default(),
             max_compress_bytes: limits.compress_bytes,
+            held_bytes: 0,
+            max_held_bytes: limits.held_bytes,
             wasi: empty_wasi(&log),
             log,
         }

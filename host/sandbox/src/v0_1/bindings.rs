@@ -6,6 +6,7 @@ wasmtime::component::bindgen!({
     exports: { default: async },
     with: {
         "offloom:export/source.cursor": crate::v0_1::cursor::GuestCursor,
+        "offloom:export/held.buffer": crate::v0_1::held::Buffer,
         "offloom:export/sink.output": crate::v0_1::sink::Output,
     },
 });

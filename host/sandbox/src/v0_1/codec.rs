@@ -1,12 +1,15 @@
 //! `codec`: compression that the host lends to guests.
+use bytes::Bytes;
 use wasmtime::StoreContextMut;
-use wasmtime::component::WasmList;
+use wasmtime::component::{Resource, WasmList};
 
 use crate::error::Breach;
 use crate::limits::MAX_COMPRESS_LEVEL;
 use crate::state::State;
 use crate::v0_1::bindings::offloom::export::codec::Algorithm;
+use crate::v0_1::bindings::offloom::export::held::Range;
 use crate::v0_1::bindings::offloom::export::types::Error;
+use crate::v0_1::held::{self, Buffer};
 
 /// `codec.compress`. Reads the input in place, in the guest's memory.
 pub(crate) fn compress(
@@ -17,14 +20,48 @@ pub(crate) fn compress(
     if input.len() > limit {
         return Err(Breach::Compress { bytes: input.len(), limit }.into());
     }
-    if !matches!(algorithm, Algorithm::Zstd) || !(1..=MAX_COMPRESS_LEVEL).contains(&level) {
-        return Ok((Err(Error::Unsupported(format!(
-            "the host lends zstd of levels 1 to {MAX_COMPRESS_LEVEL} only"
-        ))),));
+    if let Err(error) = lent(algorithm, level) {
+        return Ok((Err(error),));
     }
     // The list borrows the whole store, so the compressor is moved out of it during the call.
     let mut compressor = std::mem::take(&mut store.data_mut().compressor);
-    let frame = compressor.zstd(level, input.as_le_slice(&store));
+    let frame = compressor.zstd(level, input.as_le_slice(&store)).map(<[u8]>::to_vec);
     store.data_mut().compressor = compressor;
     Ok((Ok(frame?),))
+}
+
+/// `codec.pack`. What it compresses is gathered in memory that the compressor keeps.
+pub(crate) fn pack(
+    mut store: StoreContextMut<'_, State>,
+    (algorithm, level, prefix, ranges): (Algorithm, i32, WasmList<u8>, Vec<Range>),
+) -> wasmtime::Result<(Result<Resource<Buffer>, Error>,)> {
+    let state = store.data();
+    let mut parts = Vec::with_capacity(ranges.len());
+    let mut bytes = prefix.len();
+    for range in &ranges {
+        let (part, _) = held::part(state, range)?;
+        bytes = bytes.saturating_add(part.len());
+        parts.push(part);
+    }
+    let limit = state.max_compress_bytes;
+    if bytes > limit {
+        return Err(Breach::Compress { bytes, limit }.into());
+    }
+    if let Err(error) = lent(algorithm, level) {
+        return Ok((Err(error),));
+    }
+    let mut compressor = std::mem::take(&mut store.data_mut().compressor);
+    let frame = compressor.zstd_of_parts(level, prefix.as_le_slice(&store), &parts);
+    let frame = frame.map(Bytes::copy_from_slice);
+    let state = store.data_mut();
+    state.compressor = compressor;
+    Ok((Ok(held::hold(state, frame?)?),))
+}
+
+/// Whether the host lends this algorithm at this level.
+fn lent(algorithm: Algorithm, level: i32) -> Result<(), Error> {
+    if matches!(algorithm, Algorithm::Zstd) && (1..=MAX_COMPRESS_LEVEL).contains(&level) {
+        return Ok(());
+    }
+    Err(Error::Unsupported(format!("the host lends zstd of levels 1 to {MAX_COMPRESS_LEVEL} only")))
 }

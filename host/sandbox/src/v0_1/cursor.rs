@@ -6,13 +6,13 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::Resource;
 
 use crate::state::State;
+use crate::v0_1::bindings::offloom::export::source::{HeldBatch, HeldColumn};
 use crate::v0_1::bindings::offloom::export::types::{self, Error};
-use crate::v0_1::convert;
+use crate::v0_1::{convert, held};
 
 /// A cursor lent to a guest for one call.
 pub struct GuestCursor {
-    /// `None` while a batch is being read.
-    source: Option<Box<dyn Cursor>>,
+    source: Box<dyn Cursor>,
     at_end: bool,
     account: RowAccount,
     error: Option<CursorError>,
@@ -30,24 +30,21 @@ pub(crate) struct RowAccount {
 impl GuestCursor {
     pub(crate) fn new(source: Box<dyn Cursor>) -> GuestCursor {
         GuestCursor {
-            source: Some(source),
+            source,
             at_end: false,
             account: RowAccount::default(),
             error: None,
         }
     }
 
-    /// The source, unless a batch is being read from it.
-    pub(crate) fn take_source(&mut self) -> Option<Box<dyn Cursor>> {
-        self.source.take()
-    }
-
-    /// The rows that were read and whether the guest reached the end, or the error of the source.
-    pub(crate) fn finish(self) -> Result<(RowAccount, bool), CursorError> {
-        match self.error {
+    /// The source; and the rows that were read and whether the guest reached the end, or the error of
+    /// the source.
+    pub(crate) fn finish(self) -> (Box<dyn Cursor>, Result<(RowAccount, bool), CursorError>) {
+        let read = match self.error {
             Some(error) => Err(error),
             None => Ok((self.account, self.at_end)),
-        }
+        };
+        (self.source, read)
     }
 }
 
@@ -67,40 +64,64 @@ pub(crate) fn schema(
     (cursor,): (Resource<GuestCursor>,),
 ) -> wasmtime::Result<(types::Schema,)> {
     let cursor = store.data_mut().table.get_mut(&cursor)?;
-    let source = cursor.source.as_ref().ok_or_else(cursor_away)?;
-    Ok((convert::schema(source.schema()),))
+    Ok((convert::schema(cursor.source.schema()),))
 }
 
-/// `cursor.next`. The source blocks, so it runs on a thread that may block.
-pub(crate) async fn next(
+/// `cursor.next`.
+pub(crate) fn next(
     mut store: StoreContextMut<'_, State>,
     (cursor, max_rows, max_bytes): (Resource<GuestCursor>, u32, u32),
 ) -> wasmtime::Result<(Result<Option<types::RowBatch>, Error>,)> {
-    let own = store.data_mut().table.get_mut(&cursor)?;
+    let batch = read(store.data_mut(), &cursor, max_rows, max_bytes)?;
+    Ok((batch.map(|batch| batch.map(convert::row_batch)),))
+}
+
+/// `cursor.next-held`.
+pub(crate) fn next_held(
+    mut store: StoreContextMut<'_, State>,
+    (cursor, max_rows, max_bytes, hold): (Resource<GuestCursor>, u32, u32, Vec<u32>),
+) -> wasmtime::Result<(Result<Option<HeldBatch>, Error>,)> {
+    let state = store.data_mut();
+    let mut batch = match read(state, &cursor, max_rows, max_bytes)? {
+        Ok(Some(batch)) => batch,
+        Ok(None) => return Ok((Ok(None),)),
+        Err(error) => return Ok((Err(error),)),
+    };
+    let mut held = Vec::new();
+    for (column, values) in (0_u32..).zip(&mut batch.columns) {
+        if hold.contains(&column)
+            && let Some(bytes) = held::take_bytes(&mut values.values)
+        {
+            held.push(HeldColumn { column, bytes: held::hold(state, bytes)? });
+        }
+    }
+    Ok((Ok(Some(HeldBatch { rows: convert::row_batch(batch), held })),))
+}
+
+/// The next rows. The source blocks, and so does the call: guests run on threads of their own. Reading
+/// is not the guest's time.
+fn read(
+    state: &mut State,
+    cursor: &Resource<GuestCursor>,
+    max_rows: u32,
+    max_bytes: u32,
+) -> wasmtime::Result<Result<Option<RowBatch>, Error>> {
+    let own = state.table.get_mut(cursor)?;
     if let Some(error) = &own.error {
-        return Ok((Err(guest_view(error)),));
+        return Ok(Err(guest_view(error)));
     }
     if own.at_end {
-        return Ok((Ok(None),));
+        return Ok(Ok(None));
     }
     let limits = BatchLimits {
         max_rows: max_rows.clamp(1, MAX_BATCH_ROWS),
         max_bytes: max_bytes.min(MAX_BATCH_BYTES),
     };
-    let mut source = own.source.take().ok_or_else(cursor_away)?;
-    let (source, result) = tokio::task::spawn_blocking(move || {
-        let result = source.next_batch(limits);
-        (source, result)
-    })
-    .await
-    .map_err(|error| wasmtime::format_err!("reading rows: {error}"))?;
-
-    let own = store.data_mut().table.get_mut(&cursor)?;
-    own.source = Some(source);
-    let answer = match result {
+    let source = &mut own.source;
+    let answer = match state.clock.uncounted(|| source.next_batch(limits)) {
         Ok(Some(batch)) => {
             own.account.add(&batch.rows, batch.runs);
-            Ok(Some(convert::row_batch(batch.rows)))
+            Ok(Some(batch.rows))
         }
         Ok(None) => {
             own.at_end = true;
@@ -112,8 +133,8 @@ pub(crate) async fn next(
             Err(view)
         }
     };
-    store.data_mut().clock.moved();
-    Ok((answer,))
+    state.clock.moved();
+    Ok(answer)
 }
 
 /// The error as the guest sees it, without paths or data. The full error is kept for the operator.
@@ -122,8 +143,4 @@ fn guest_view(error: &CursorError) -> Error {
         CursorError::Unavailable(_) => Error::Unavailable("the rows could not be read".to_owned()),
         CursorError::InvalidData(_) => Error::InvalidData("stored data is broken".to_owned()),
     }
-}
-
-fn cursor_away() -> wasmtime::Error {
-    wasmtime::format_err!("the cursor is in use")
 }

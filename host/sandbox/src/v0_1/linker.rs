@@ -3,7 +3,7 @@ use wasmtime::Engine;
 use wasmtime::component::{Linker, ResourceType};
 
 use crate::state::State;
-use crate::v0_1::{codec, cursor, sink};
+use crate::v0_1::{codec, cursor, held, sink};
 use crate::wasi;
 
 /// The package of the contract's interfaces.
@@ -18,6 +18,7 @@ pub(crate) const EXPORTER: &str = "offloom:export/exporter@0.1.0";
 /// The interfaces of the contract that an exporter may import.
 const GRANTED: &[&str] = &[
     "offloom:export/types@0.1.0",
+    "offloom:export/held@0.1.0",
     "offloom:export/source@0.1.0",
     "offloom:export/sink@0.1.0",
     "offloom:export/codec@0.1.0",
@@ -39,20 +40,26 @@ pub(crate) fn exporter_linker(engine: &Engine) -> wasmtime::Result<Linker<State>
     // It holds types only, but components import it by name.
     linker.instance("offloom:export/types@0.1.0")?;
 
+    let mut held = linker.instance("offloom:export/held@0.1.0")?;
+    held.resource("buffer", ResourceType::host::<held::Buffer>(), held::dropped)?;
+    held.func_wrap("[method]buffer.length", held::length)?;
+    held.func_wrap("[method]buffer.read", held::read)?;
+
     // A guest that drops a borrowed handle changes nothing: the host removes both resources itself
     // when the call ends.
     let mut source = linker.instance("offloom:export/source@0.1.0")?;
     source.resource("cursor", ResourceType::host::<cursor::GuestCursor>(), |_, _| Ok(()))?;
     source.func_wrap("[method]cursor.schema", cursor::schema)?;
-    source.func_wrap_async("[method]cursor.next", |store, arguments| {
-        Box::new(cursor::next(store, arguments))
-    })?;
+    source.func_wrap("[method]cursor.next", cursor::next)?;
+    source.func_wrap("[method]cursor.next-held", cursor::next_held)?;
 
     let mut sink = linker.instance("offloom:export/sink@0.1.0")?;
     sink.resource("output", ResourceType::host::<sink::Output>(), |_, _| Ok(()))?;
     sink.func_wrap("[method]output.write", sink::write)?;
+    sink.func_wrap("[method]output.splice", sink::splice)?;
 
     let mut codec = linker.instance("offloom:export/codec@0.1.0")?;
     codec.func_wrap("compress", codec::compress)?;
+    codec.func_wrap("pack", codec::pack)?;
     Ok(linker)
 }

@@ -1,4 +1,4 @@
-//! `sink.output`: holds a guest's bytes until its call has succeeded.
+//! `sink.output`: keeps a guest's bytes until its call has succeeded.
 use bytes::Bytes;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Resource, WasmList};
@@ -6,12 +6,14 @@ use wasmtime::component::{Resource, WasmList};
 use crate::error::Breach;
 use crate::limits::MAX_WRITE_BYTES;
 use crate::state::State;
+use crate::v0_1::bindings::offloom::export::held::Range;
 use crate::v0_1::bindings::offloom::export::types::Error;
+use crate::v0_1::held;
 
 /// Writes of at least this size become pieces of their own; smaller ones are gathered.
 const GATHER_BYTES: usize = 64 * 1024;
 
-/// The bytes of one block or epilogue, in pieces of at most 1 MiB.
+/// The bytes of one block or epilogue, in pieces.
 pub struct Output {
     chunks: Vec<Bytes>,
     open: Vec<u8>,
@@ -32,11 +34,7 @@ impl Output {
 
     /// Gathers small writes, so that a guest that writes single bytes needs no more memory.
     fn append(&mut self, bytes: &[u8]) -> Result<(), Breach> {
-        let length = self.length.saturating_add(bytes.len() as u64);
-        if length > self.limit {
-            return Err(Breach::Output { limit: self.limit });
-        }
-        self.length = length;
+        self.count(bytes.len())?;
         if self.open.len().saturating_add(bytes.len()) > MAX_WRITE_BYTES {
             self.close_chunk();
         }
@@ -46,6 +44,30 @@ impl Output {
         } else {
             self.open.extend_from_slice(bytes);
         }
+        Ok(())
+    }
+
+    /// Keeps what is most of a buffer, and copies the rest: a small piece would keep the whole buffer in
+    /// memory for as long as the block is.
+    fn splice(&mut self, bytes: Bytes, buffer_bytes: usize) -> Result<(), Breach> {
+        if bytes.len() < GATHER_BYTES || bytes.len() < buffer_bytes.div_ceil(2) {
+            for piece in bytes.chunks(MAX_WRITE_BYTES) {
+                self.append(piece)?;
+            }
+            return Ok(());
+        }
+        self.count(bytes.len())?;
+        self.close_chunk();
+        self.chunks.push(bytes);
+        Ok(())
+    }
+
+    fn count(&mut self, bytes: usize) -> Result<(), Breach> {
+        let length = self.length.saturating_add(bytes as u64);
+        if length > self.limit {
+            return Err(Breach::Output { limit: self.limit });
+        }
+        self.length = length;
         Ok(())
     }
 
@@ -74,5 +96,20 @@ pub(crate) fn write(
     *state.table.get_mut(&output)? = taken;
     state.clock.moved();
     result?;
+    Ok((Ok(()),))
+}
+
+/// `output.splice`.
+pub(crate) fn splice(
+    mut store: StoreContextMut<'_, State>,
+    (output, range): (Resource<Output>, Range),
+) -> wasmtime::Result<(Result<(), Error>,)> {
+    let state = store.data_mut();
+    let (bytes, buffer_bytes) = held::part(state, &range)?;
+    if bytes.is_empty() {
+        return Ok((Ok(()),));
+    }
+    state.table.get_mut(&output)?.splice(bytes, buffer_bytes)?;
+    state.clock.moved();
     Ok((Ok(()),))
 }

@@ -1,0 +1,176 @@
+//! The parts of a data page of version 2 besides its values, and the lengths of byte arrays.
+//!
+//! The `parquet` crate makes them only together with the values, which this guest does not have.
+
+/// What the header of a page says (`parquet.thrift`, `PageHeader` and `DataPageHeaderV2`).
+pub(crate) struct PageHeader {
+    /// Of the levels and the values, before compression.
+    pub(crate) uncompressed_bytes: i32,
+    /// Of the levels, which are never compressed, and the values as they are written.
+    pub(crate) compressed_bytes: i32,
+    pub(crate) rows: i32,
+    pub(crate) nulls: i32,
+    pub(crate) levels_bytes: i32,
+    pub(crate) is_compressed: bool,
+}
+
+/// `PageType.DATA_PAGE_V2`.
+const DATA_PAGE_V2: i32 = 3;
+/// `Encoding.DELTA_LENGTH_BYTE_ARRAY`.
+const DELTA_LENGTH_BYTE_ARRAY: i32 = 6;
+
+impl PageHeader {
+    /// In Thrift's compact protocol. Columns here have no lists: one value a row, no repetition levels.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let mut page = Struct::new(out);
+        page.i32(1, DATA_PAGE_V2);
+        page.i32(2, self.uncompressed_bytes);
+        page.i32(3, self.compressed_bytes);
+        page.field(8, STRUCT);
+        let mut data = Struct::new(page.out);
+        data.i32(1, self.rows);
+        data.i32(2, self.nulls);
+        data.i32(3, self.rows);
+        data.i32(4, DELTA_LENGTH_BYTE_ARRAY);
+        data.i32(5, self.levels_bytes);
+        data.i32(6, 0);
+        data.field(7, if self.is_compressed { TRUE } else { FALSE });
+        data.end();
+        page.end();
+    }
+}
+
+/// Types of fields in Thrift's compact protocol.
+const TRUE: u8 = 1;
+const FALSE: u8 = 2;
+const I32: u8 = 5;
+const STRUCT: u8 = 12;
+
+/// A struct that is being written, field by field in ascending order.
+struct Struct<'a> {
+    out: &'a mut Vec<u8>,
+    last: u8,
+}
+
+impl<'a> Struct<'a> {
+    fn new(out: &'a mut Vec<u8>) -> Struct<'a> {
+        Struct { out, last: 0 }
+    }
+
+    /// The ids here lie less than 16 apart, which fits the short form.
+    fn field(&mut self, id: u8, kind: u8) {
+        self.out.push(id.saturating_sub(self.last) << 4 | kind);
+        self.last = id;
+    }
+
+    fn i32(&mut self, id: u8, value: i32) {
+        self.field(id, I32);
+        write_zigzag(self.out, i64::from(value));
+    }
+
+    fn end(self) {
+        self.out.push(0);
+    }
+}
+
+fn write_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        // The low seven bits; the cast drops the others.
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn write_zigzag(out: &mut Vec<u8>, value: i64) {
+    write_varint(out, (value << 1 ^ value >> 63).cast_unsigned());
+}
+
+/// Shorter runs of equal levels are packed by bits.
+const SHORTEST_RUN: usize = 8;
+
+/// Definition levels of a column that may be null, in the RLE hybrid of one bit (Parquet's `Encodings.md`,
+/// "Run Length Encoding / Bit-Packing Hybrid").
+pub(crate) fn write_levels(out: &mut Vec<u8>, valid: &[bool]) {
+    let mut rest = valid;
+    let mut packed: Vec<u8> = Vec::new();
+    while let Some(first) = rest.first() {
+        let run = rest.iter().take_while(|level| *level == first).count();
+        if run >= SHORTEST_RUN {
+            write_packed(out, &mut packed);
+            write_varint(out, (run as u64) << 1);
+            out.push(u8::from(*first));
+            rest = rest.get(run..).unwrap_or_default();
+        } else {
+            // A packed run has a multiple of eight levels; only the last one may be filled up.
+            let (group, after) = rest.split_at(rest.len().min(8));
+            let bits = group.iter().rev().fold(0, |bits, level| bits << 1 | u8::from(*level));
+            packed.push(bits);
+            rest = after;
+        }
+    }
+    write_packed(out, &mut packed);
+}
+
+fn write_packed(out: &mut Vec<u8>, packed: &mut Vec<u8>) {
+    if !packed.is_empty() {
+        write_varint(out, (packed.len() as u64) << 1 | 1);
+        out.append(packed);
+    }
+}
+
+/// Values of a block and of its miniblocks (Parquet's `Encodings.md`, "Delta Encoding").
+const BLOCK_VALUES: usize = 128;
+const MINIBLOCKS: usize = 4;
+
+/// Lengths in DELTA_BINARY_PACKED, as DELTA_LENGTH_BYTE_ARRAY has them before the bytes.
+pub(crate) fn write_lengths(out: &mut Vec<u8>, lengths: &[u32]) {
+    write_varint(out, BLOCK_VALUES as u64);
+    write_varint(out, MINIBLOCKS as u64);
+    write_varint(out, lengths.len() as u64);
+    let first = lengths.first().copied().unwrap_or(0);
+    write_zigzag(out, i64::from(first));
+    let followers = lengths.iter().zip(lengths.iter().skip(1));
+    let deltas: Vec<i64> = followers
+        .map(|(before, after)| i64::from(*after).saturating_sub(i64::from(*before)))
+        .collect();
+    for block in deltas.chunks(BLOCK_VALUES) {
+        write_block(out, block);
+    }
+}
+
+fn write_block(out: &mut Vec<u8>, deltas: &[i64]) {
+    let least = deltas.iter().copied().min().unwrap_or(0);
+    write_zigzag(out, least);
+    let above = |delta: &i64| delta.saturating_sub(least).cast_unsigned();
+    let miniblocks = deltas.chunks(BLOCK_VALUES / MINIBLOCKS);
+    let widths = miniblocks.clone().map(|miniblock| {
+        let most = miniblock.iter().map(above).max().unwrap_or(0);
+        u64::BITS.saturating_sub(most.leading_zeros())
+    });
+    // Miniblocks without values have a width, and no bytes.
+    let absent = MINIBLOCKS.saturating_sub(miniblocks.len());
+    // At most 33, so the cast is exact.
+    out.extend(widths.clone().map(|width| width as u8));
+    out.extend(std::iter::repeat_n(0, absent));
+    for (miniblock, width) in miniblocks.zip(widths) {
+        let missing = (BLOCK_VALUES / MINIBLOCKS).saturating_sub(miniblock.len());
+        let values = miniblock.iter().map(above).chain(std::iter::repeat_n(0, missing));
+        write_bits(out, values, width);
+    }
+}
+
+/// Values of `width` bits, at most 56, lowest bit first; a multiple of eight of them.
+fn write_bits(out: &mut Vec<u8>, values: impl Iterator<Item = u64>, width: u32) {
+    let (mut bits, mut pending) = (0_u64, 0_u32);
+    for value in values {
+        // Fewer than eight bits are pending, so none is lost.
+        bits |= value << pending;
+        pending = pending.saturating_add(width);
+        while pending >= 8 {
+            out.push(bits as u8);
+            bits >>= 8;
+            pending = pending.saturating_sub(8);
+        }
+    }
+}
