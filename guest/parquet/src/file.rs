@@ -149,9 +149,8 @@ impl ParquetFile {
                 Origin::ClassName => None,
                 Origin::Batch(index, _) => columns.get_mut(index as usize).and_then(Option::take),
             };
-            let lacking = || {
-                Error::InvalidData(format!("a batch lacks column `{}`", layout.field.name()))
-            };
+            let lacking =
+                || Error::InvalidData(format!("a batch lacks column `{}`", layout.field.name()));
             match (chunk, &layout.origin) {
                 (Chunk::Arrow(chunk), Origin::ClassName) => {
                     chunk.push(&columns::class_name(&self.layout.class_name, rows)?)?;

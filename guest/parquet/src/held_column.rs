@@ -93,9 +93,12 @@ impl<H: Held> HeldColumn<H> {
         let cut = self.compression != Compression::UNCOMPRESSED;
         let (mut start, mut end) = (0_u64, 0_u64);
         for (row, (from, to)) in offsets.iter().zip(offsets.iter().skip(1)).enumerate() {
-            let valid = bits.and_then(|bits| bits.get(row / 8)).is_none_or(|byte| byte >> (row % 8) & 1 == 1);
+            let valid = bits
+                .and_then(|bits| bits.get(row / 8))
+                .is_none_or(|byte| byte >> (row % 8) & 1 == 1);
             let length = to.checked_sub(*from).and_then(|length| length.checked_mul(unit));
-            let length = length.ok_or_else(|| broken("has offsets that fall, or a value of 4 GiB"))?;
+            let length =
+                length.ok_or_else(|| broken("has offsets that fall, or a value of 4 GiB"))?;
             self.page.valid.push(valid);
             if valid {
                 self.page.lengths.push(length);
@@ -140,7 +143,9 @@ impl<H: Held> HeldColumn<H> {
 
         let raw_bytes = page.bytes.saturating_add(lengths.len() as u64);
         let packed = match self.compression {
-            Compression::ZSTD(level) => Some(H::pack(level.compression_level(), &lengths, &page.parts)?),
+            Compression::ZSTD(level) => {
+                Some(H::pack(level.compression_level(), &lengths, &page.parts)?)
+            }
             _ => None,
         };
         let packed = packed.map(Part::whole).filter(|packed| packed.length < raw_bytes);
@@ -194,7 +199,8 @@ impl<H: Held> HeldColumn<H> {
             }
         }
         let encoding = Encoding::DELTA_LENGTH_BYTE_ARRAY;
-        let pages = PageEncodingStats { page_type: PageType::DATA_PAGE_V2, encoding, count: self.pages };
+        let pages =
+            PageEncodingStats { page_type: PageType::DATA_PAGE_V2, encoding, count: self.pages };
         ColumnChunkMetaData::builder(self.descr)
             .set_compression(self.compression)
             .set_encodings(vec![Encoding::RLE, encoding])

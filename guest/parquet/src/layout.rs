@@ -199,8 +199,8 @@ fn columns(schema: &Schema) -> Result<Vec<(Origin, ArrowField)>, Error> {
             )));
         }
         let data_type = arrow_type(field);
-        let index = u32::try_from(index)
-            .map_err(|_| Error::Unsupported("too many columns".to_owned()))?;
+        let index =
+            u32::try_from(index).map_err(|_| Error::Unsupported("too many columns".to_owned()))?;
         columns.push((
             Origin::Batch(index, field.data_type.clone()),
             ArrowField::new(&field.name, data_type, field.nullable),

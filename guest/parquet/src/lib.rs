@@ -32,4 +32,4 @@ pub use plan::select_classes;
 pub use sink::Sink;
 
 /// Uncompressed bytes of rows in a row group.
-pub const BLOCK_BYTES: u64 = 32 * 1024 * 1024;
+pub const BLOCK_BYTES: u64 = 16 * 1024 * 1024;

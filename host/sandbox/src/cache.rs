@@ -1,12 +1,14 @@
 //! Compiled guests on disk, so that only the first export waits for the compiler.
 //!
 //! An entry is native code that will run in this process, so the directory belongs to this user and
-//! nobody else can write to it, and so does every entry. Each begins with the SHA-256 of the rest, and
-//! the rest with the entry's name, which is made of the component's digest: what a full disk or a crash
-//! left of an entry is compiled anew, and so is a guest whose entry is that of another one.
+//! nobody else can write to it, and so does every entry. An entry is the code, so that it is mapped and not
+//! copied, then the entry's name, which is made of the component's digest, and the BLAKE3 of both: what a
+//! full disk or a crash left of an entry is compiled anew, and so is a guest whose entry is that of
+//! another one.
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -19,7 +21,11 @@ use wasmtime::component::Component;
 use crate::error::SandboxError;
 use crate::limits::MAX_CODE_BYTES;
 
-const DIGEST_BYTES: usize = 32;
+/// BLAKE3, at the end of an entry.
+const CHECKSUM_BYTES: usize = 32;
+
+/// More than the name of an entry and its checksum have.
+const MAX_TRAILER_BYTES: u64 = 1024;
 
 /// SHA-256 in lower-case hexadecimal digits.
 pub(crate) fn digest_of(bytes: &[u8]) -> String {
@@ -121,26 +127,51 @@ fn load_entry(engine: &Engine, path: &Path) -> Result<Option<Component>, String>
     if let Some(problem) = unsafe_for_code(&metadata) {
         return Err(format!("it {problem}"));
     }
-    let mut entry = Vec::new();
-    file.take(MAX_CODE_BYTES).read_to_end(&mut entry).map_err(|error| error.to_string())?;
-    let Some((checksum, named_code)) = entry.split_at_checked(DIGEST_BYTES) else {
-        return Err("it is cut short".to_owned());
+    let bytes = metadata.len();
+    let trailer_bytes = (name.len() as u64).saturating_add(CHECKSUM_BYTES as u64);
+    let Some(code_bytes) = bytes.checked_sub(trailer_bytes).filter(|_| bytes <= MAX_CODE_BYTES)
+    else {
+        return Err(format!("it has {bytes} bytes"));
     };
-    if Sha256::digest(named_code).as_slice() != checksum {
-        return Err("its checksum is wrong".to_owned());
-    }
-    let Some(code) = named_code.strip_prefix(name) else {
+    let trailer = checked_trailer(&file, code_bytes).map_err(|error| error.to_string())?;
+    let Some(trailer) = trailer else { return Err("its checksum is wrong".to_owned()) };
+    if trailer != name {
         return Err("it was not written for this guest".to_owned());
-    };
-    // SAFETY: `Component::deserialize` runs what it is given, so the bytes must be those that
-    // wasmtime's compiler made. They are: the file and its directory belong to the user that this
-    // process runs as and can be written by nobody else (checked at the open descriptor, so the file
-    // cannot be changed for another in between), and this program writes nothing else under that
-    // name. That user could run any code here anyway. Damage is ruled out by the checksum over the
-    // very bytes that are passed on; wasmtime itself checks its version and configuration.
+    }
+    // SAFETY: `Component::deserialize_file` maps the file and runs what it finds, so the bytes must be
+    // those that wasmtime's compiler made, for as long as the component lives. They are: the file and
+    // its directory belong to the user that this process runs as and can be written by nobody else
+    // (checked at the open descriptor, through which it is mapped, so the file cannot be changed for
+    // another in between); this program writes nothing else under that name, and never to a file that
+    // has it already, but renames a new one over it. That user could run any code here anyway. Damage
+    // is ruled out by the checksum; wasmtime itself checks its version and configuration, and ignores
+    // what follows the code.
     #[expect(unsafe_code)]
-    let component = unsafe { Component::deserialize(engine, code) };
+    let component = unsafe { Component::deserialize_file(engine, opened_path(&file, path)) };
     component.map(Some).map_err(|error| error.to_string())
+}
+
+/// Compares the checksum at the end of an entry with all bytes before it, and returns those after the
+/// code; `None` if they differ.
+fn checked_trailer(file: &File, code_bytes: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file.take(code_bytes))?;
+    let mut trailer = Vec::new();
+    file.take(MAX_TRAILER_BYTES).read_to_end(&mut trailer)?;
+    let Some((name, checksum)) = trailer.split_last_chunk::<CHECKSUM_BYTES>() else {
+        return Ok(None);
+    };
+    let right = hasher.update(name).finalize() == *checksum;
+    Ok(right.then(|| name.to_owned()))
+}
+
+/// A path that leads to the open file, where the system has one.
+fn opened_path(file: &File, path: &Path) -> PathBuf {
+    if cfg!(target_os = "linux") {
+        PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+    } else {
+        path.to_owned()
+    }
 }
 
 /// What an entry says of itself: the digest of the component and the hash of the engine.
@@ -157,9 +188,9 @@ fn save_entry(path: &Path, code: &[u8]) -> io::Result<()> {
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         let name = file_name(path);
-        file.write_all(Sha256::new().chain_update(name).chain_update(code).finalize().as_slice())?;
-        file.write_all(name)?;
         file.write_all(code)?;
+        file.write_all(name)?;
+        file.write_all(blake3::Hasher::new().update(code).update(name).finalize().as_bytes())?;
         fs::rename(&beside, path)
     })();
     if written.is_err() {

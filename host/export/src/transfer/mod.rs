@@ -6,6 +6,7 @@ pub(crate) mod stop;
 pub(crate) mod worker;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use offloom_protocol::store::ExportFolder;
 use offloom_sandbox::Format;
@@ -13,6 +14,7 @@ use offloom_weaviate_disk::ShardSummary;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::file::{ClassFiles, WrittenClass};
@@ -21,6 +23,9 @@ use crate::progress::Status;
 use cutter::Cutter;
 use stop::{Stop, StopReason};
 use worker::{ClassTransfer, TransferContext, WorkerError, work};
+
+/// How long the end of an export waits for a worker that reads, when the export is stopped.
+const READ_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a transfer stopped before its end.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +48,8 @@ pub enum TransferError {
 /// keep a guest in memory.
 #[derive(Debug, Clone)]
 pub struct Workers {
-    /// Where guests run. It is not the runtime of the API, which they would starve.
+    /// Where guests run: single calls on its own threads, workers on those that may block. It is not the
+    /// runtime of the API, which they would starve.
     runtime: Handle,
     slots: Arc<Semaphore>,
     /// As many single calls at once: each may keep a guest in memory too, and needs no slot, so that
@@ -108,10 +114,14 @@ pub(crate) async fn transfer(
         status: Arc::clone(status),
     });
     let mut tasks = JoinSet::new();
+    let stopped = CancellationToken::new();
     for _ in 0..workers.count {
-        tasks.spawn_on(work(Arc::clone(&context)), &workers.runtime);
+        let (context, stopped) = (Arc::clone(&context), stopped.clone());
+        let runtime = workers.runtime.clone();
+        // A thread that may block: rows are read where the guest runs.
+        let run = move || runtime.block_on(stopped.run_until_cancelled(work(context)));
+        tasks.spawn_blocking_on(run, &workers.runtime);
     }
-    drop(context);
     let classes = planned.classes.iter().map(|planned| planned.class.clone());
     let cutter = Cutter {
         directory: planned.directory.clone(),
@@ -128,8 +138,13 @@ pub(crate) async fn transfer(
         }),
         ended = all(&mut tasks) => ended,
     };
-    // This drops the receiver of the jobs, which stops the cutter at its next unit.
-    tasks.shutdown().await;
+    stopped.cancel();
+    // A read that does not return holds up neither the end nor other exports.
+    let _ =
+        tokio::time::timeout(READ_PATIENCE, async { while tasks.join_next().await.is_some() {} })
+            .await;
+    // This stops the cutter at its next unit.
+    context.jobs.lock().await.close();
     let (shards, error) = match cutting.await {
         Ok(shards) => (shards, ended.err()),
         Err(error) => (Vec::new(), Some(ended.err().unwrap_or(error.into()))),
@@ -142,9 +157,10 @@ pub(crate) async fn transfer(
 }
 
 /// Waits for all workers, or for the first that fails.
-async fn all(workers: &mut JoinSet<Result<(), WorkerError>>) -> Result<(), TransferError> {
+async fn all(workers: &mut JoinSet<Option<Result<(), WorkerError>>>) -> Result<(), TransferError> {
     while let Some(ended) = workers.join_next().await {
-        ended??;
+        // None is a worker that was stopped, which happens after this.
+        ended?.unwrap_or(Ok(()))?;
     }
     Ok(())
 }

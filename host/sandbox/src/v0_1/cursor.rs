@@ -29,12 +29,7 @@ pub(crate) struct RowAccount {
 
 impl GuestCursor {
     pub(crate) fn new(source: Box<dyn Cursor>) -> GuestCursor {
-        GuestCursor {
-            source,
-            at_end: false,
-            account: RowAccount::default(),
-            error: None,
-        }
+        GuestCursor { source, at_end: false, account: RowAccount::default(), error: None }
     }
 
     /// The source; and the rows that were read and whether the guest reached the end, or the error of
