@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use offloom_encoder::scale;
+use offloom_protocol::digest::{Digest, DigestAlgorithm};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::column::reader::ColumnReader;
 use parquet::file::metadata::{
@@ -16,7 +17,6 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::SchemaDescriptor;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::golden::export;
@@ -58,7 +58,7 @@ impl Folder {
         let mut manifest = self.manifest();
         let file = &mut manifest["files"][0];
         file["sizeBytes"] = json!(bytes.len());
-        file["sha256"] = json!(hex::encode(Sha256::digest(bytes)));
+        file["digest"] = json!(Digest::of(DigestAlgorithm::Blake3, bytes));
         if let Some(blocks) = blocks {
             file["blocks"] = blocks;
         }

@@ -92,7 +92,7 @@ fn a_guest_of_ones_own_writes_files_of_its_own_format() {
     assert!(said.err.contains("Target.ids"), "what is not proved is reported: {said:?}");
     // Two files, of which nothing was read: the last line does not say otherwise.
     let last = said.out.lines().last().unwrap();
-    let unchecked = "sizes and digests agree; not checked: rows and ids of Empty.ids, rows and ids of Target.ids";
+    let unchecked = "sizes and digests (BLAKE3) agree; not checked: rows and ids of Empty.ids, rows and ids of Target.ids";
     assert!(last.ends_with(unchecked), "{last}");
     let quick = offloom(["verify", "--quick", &folder.display().to_string()]).expect_success();
     assert!(quick.out.contains("; sizes agree; not checked: "), "{quick:?}");

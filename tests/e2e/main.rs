@@ -12,6 +12,7 @@ mod cluster;
 mod commands;
 mod connections;
 mod damage;
+mod digests;
 mod documented;
 mod documented_lines;
 mod documents;

@@ -26,7 +26,7 @@ def main(folder, class_name):
     chunk = pq.read_metadata(path).row_group(0).column(0)
     listed["blocks"] = [{"offset": chunk.data_page_offset, "length": chunk.total_compressed_size, "rows": rows}]
     listed["sizeBytes"] = len(content)
-    listed["sha256"] = hashlib.sha256(content).hexdigest()
+    listed["digest"] = {"algorithm": "sha256", "value": hashlib.sha256(content).hexdigest()}
     manifest_file.write_text(json.dumps(manifest))
     print(len(content), chunk.total_uncompressed_size)
 

@@ -57,7 +57,7 @@ fn every_reader_reads_every_class_with_pages_of_version_1() {
         let folder = said.expect_success().folder();
         compare(&folder, &source);
         let proved = offloom(["verify".as_ref(), folder.as_os_str()]).expect_success();
-        assert!(proved.out.contains("digests, rows and ids agree"), "{proved:#?}");
+        assert!(proved.out.contains("digests (BLAKE3), rows and ids agree"), "{proved:#?}");
         read_every_class(&folder, &reading_blocks(false), "t");
         read_every_class(&folder, &reading_blocks(true), "t");
     }

@@ -36,7 +36,7 @@ macro_rules! observed {
 observed! {
     allowed_azure_containers, allowed_buckets, allowed_gcs_buckets, allowed_hosts, authentication__api_keys_file,
     authorization__action, authorization__policy_file, azure_container, bucket, cache_dir, config, data_dir,
-    filesystem_root, gcs_bucket, grpc_listen, guest, guest_cpu_seconds, listen, log, max_exports, max_object_bytes, max_waiting,
+    digest, filesystem_root, gcs_bucket, grpc_listen, guest, guest_cpu_seconds, listen, log, max_exports, max_object_bytes, max_waiting,
     path, quarantine_raw, schema, shutdown_grace_seconds,
     state_dir, workers,
 }
@@ -293,6 +293,16 @@ fn quarantine_raw(variable: &str) {
         let lines = std::fs::read(work.join("out/tried/quarantine/Note.jsonl")).unwrap();
         let line: Value = serde_json::from_slice(&lines).unwrap();
         assert_eq!(line.get("raw").is_some(), kept, "{line}");
+    }
+}
+
+fn digest(variable: &str) {
+    for value in ["blake3", "sha256"] {
+        let trial = Trial::new();
+        export(&trial.serve(variable, value), "filesystem", &json!({}));
+        let manifest = std::fs::read(trial.path("out/tried/export_metadata.json")).unwrap();
+        let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+        assert_eq!(manifest["files"][0]["digest"]["algorithm"], value);
     }
 }
 

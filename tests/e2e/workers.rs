@@ -17,7 +17,8 @@ fn files(folder: &Path) -> BTreeMap<String, (String, usize)> {
         .iter()
         .map(|file| {
             let text = |field: &str| file[field].as_str().unwrap().to_owned();
-            (text("key"), (text("sha256"), file["blocks"].as_array().unwrap().len()))
+            let digest = file["digest"]["value"].as_str().unwrap().to_owned();
+            (text("key"), (digest, file["blocks"].as_array().unwrap().len()))
         })
         .collect()
 }

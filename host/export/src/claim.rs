@@ -63,7 +63,7 @@ impl Planned {
         for planned in &self.classes {
             check_class_key(&planned.class.name)?;
         }
-        let folder = self.destination.export_folder(&self.id)?;
+        let folder = self.destination.export_folder(&self.id)?.with_digest(self.digest);
         let claim = Claim::new(self.id.clone(), owner(), env!("CARGO_PKG_VERSION").to_owned())
             .for_principal(self.principal.to_string());
         claim.take(&folder).await?;

@@ -72,16 +72,11 @@ pub(crate) struct ClassFiles {
 #[derive(Default)]
 struct Written {
     open: Option<OpenFile>,
-    finishing: Option<Finishing>,
+    /// The file whose upload is being completed. The task continues when its worker is stopped, so that
+    /// a file never becomes visible without being listed.
+    finishing: Option<JoinHandle<Result<ClassFile, StoreError>>>,
     quarantine: Quarantine,
     class: WrittenClass,
-}
-
-/// A file whose upload is being completed. The task continues when its worker is stopped, so that
-/// a file never becomes visible without being listed.
-struct Finishing {
-    task: JoinHandle<Result<Uploaded, StoreError>>,
-    file: ClassFile,
 }
 
 struct OpenFile {
@@ -264,19 +259,13 @@ impl ClassFiles {
             file.upload.append(chunk).await?;
         }
         let Some(file) = written.open.take() else { return Ok(()) };
-        written.finishing = Some(Finishing {
-            file: ClassFile {
-                class: self.class.clone(),
-                key: file.key.to_string(),
-                format: self.format.clone(),
-                size_bytes: 0,
-                sha256: String::new(),
-                rows: file.rows,
-                counters: file.counters,
-                blocks,
-            },
-            task: tokio::spawn(file.upload.finish()),
-        });
+        let OpenFile { key, upload, rows, counters, .. } = file;
+        let (class, format) = (self.class.clone(), self.format.clone());
+        written.finishing = Some(tokio::spawn(async move {
+            let Uploaded { size_bytes, digest } = upload.finish().await?;
+            let key = key.to_string();
+            Ok(ClassFile { class, key, format, size_bytes, digest, rows, counters, blocks })
+        }));
         written.finished().await
     }
 }
@@ -290,11 +279,9 @@ impl Written {
     async fn finished(&mut self) -> Result<(), FileError> {
         let Some(finishing) = &mut self.finishing else { return Ok(()) };
         // Keep the task in `self` while it is awaited: this call may be dropped and made again.
-        let finished = (&mut finishing.task).await;
-        let Some(Finishing { mut file, .. }) = self.finishing.take() else { return Ok(()) };
-        let uploaded = finished.map_err(|_stopped| FileError::ExportEnded)??;
-        file.size_bytes = uploaded.size_bytes;
-        file.sha256 = uploaded.sha256;
+        let finished = finishing.await;
+        self.finishing = None;
+        let file = finished.map_err(|_stopped| FileError::ExportEnded)??;
         self.class.files.push(file);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use offloom_authz::Principal;
+use offloom_protocol::digest::DigestAlgorithm;
 use offloom_protocol::manifest::{CoveredTenants, Missing};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
@@ -67,6 +68,8 @@ pub struct Planned {
     pub principal: Principal,
     /// Where the folder is created.
     pub destination: Destination,
+    /// How the files are digested.
+    pub digest: DigestAlgorithm,
     /// What is read.
     pub directory: DataDirectory,
     /// The classes to export, in byte order of their names.

@@ -117,7 +117,7 @@ impl Quarantine {
         self.finishing = Some(tokio::spawn(async move {
             let uploaded = upload.finish().await?;
             let key = key.as_str().to_owned();
-            Ok(Attachment { key, size_bytes: uploaded.size_bytes, sha256: uploaded.sha256 })
+            Ok(Attachment { key, size_bytes: uploaded.size_bytes, digest: uploaded.digest })
         }));
         self.finished().await?;
         Ok(name)

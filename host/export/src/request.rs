@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use offloom_protocol::access::PassedChecks;
+use offloom_protocol::digest::DigestAlgorithm;
 use offloom_protocol::error::StoreError;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
@@ -26,6 +27,8 @@ pub struct Request {
     pub scope: Scope,
     /// Options of the guest.
     pub options: GuestOptions,
+    /// How the files are digested.
+    pub digest: DigestAlgorithm,
 }
 
 /// Why a request was refused. Nothing is left on the store.
@@ -76,6 +79,7 @@ impl Request {
             id: self.id,
             principal,
             destination: self.destination,
+            digest: self.digest,
             directory,
             classes,
             missing,

@@ -314,7 +314,7 @@ mod tests {
              filesystem_root = '/out'\nallowed_buckets = ['c', 'd']\ngcs_bucket = 'e'\nallowed_gcs_buckets = ['f']\n\
              azure_container = 'g'\nallowed_azure_containers = ['h', 'i']\npath = 'p'\nguest = '/g'\nguest_cpu_seconds = 60\n\
              workers = 3\nmax_exports = 9\nmax_waiting = 8\nmax_object_bytes = '100MiB'\nstate_dir = '/state'\ncache_dir = '/cache'\n\
-             quarantine_raw = true\nshutdown_grace_seconds = 5\n\
+             quarantine_raw = true\nshutdown_grace_seconds = 5\ndigest = 'sha256'\n\
              [authentication]\napi_keys_file = '/keys'\n\
              [authorization]\naction = 'manage_backups'\npolicy_file = '/policy'\n",
         );
@@ -345,6 +345,7 @@ mod tests {
                 "--cache-dir=/cache",
                 "--quarantine-raw",
                 "--shutdown-grace-seconds=5",
+                "--digest=sha256",
                 "--api-keys-file=/keys",
                 "--authorization-action=manage_backups",
                 "--policy-file=/policy",
@@ -411,6 +412,7 @@ mod tests {
             ("max_waiting", format!("wait for their turn, {}; ", scheduler.max_waiting)),
             ("guest_cpu_seconds", format!("in one export, {} (", guest.guest_cpu_seconds)),
             ("quarantine_raw", format!("; `{}`", api.quarantine_raw)),
+            ("digest", format!("are digested, `{}` or", scheduler.digest)),
             (
                 "shutdown_grace_seconds",
                 format!(" after SIGTERM, {}", scheduler.shutdown_grace_seconds),
@@ -437,6 +439,7 @@ mod tests {
             ("guest_cpu_seconds", guest.guest_cpu_seconds.to_string()),
             ("max_exports", scheduler.max_exports.to_string()),
             ("max_waiting", scheduler.max_waiting.to_string()),
+            ("digest", scheduler.digest.to_string()),
             ("shutdown_grace_seconds", scheduler.shutdown_grace_seconds.to_string()),
         ] {
             let arg = command.get_arguments().find(|found| found.get_id() == arg).unwrap();

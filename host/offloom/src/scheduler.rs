@@ -227,7 +227,8 @@ impl Scheduler {
         for warning in authorized.directory().warnings() {
             tracing::info!(%id, %warning, "the data directory");
         }
-        let request = Request { id, destination, scope, options };
+        let digest = inner.config.digest;
+        let request = Request { id, destination, scope, options, digest };
         let passed = &inner.passed_checks;
         let planned = request.plan(authorized, &inner.guest, passed, &inner.workers).await?;
         // A client that disconnects must not leave an id that is taken without an export that runs.

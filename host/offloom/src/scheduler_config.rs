@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use offloom_export::default_workers;
+use offloom_protocol::digest::DigestAlgorithm;
 use serde::{Deserialize, Serialize};
 
 use crate::directory_cache::DirectoryCache;
@@ -33,6 +34,9 @@ pub struct SchedulerConfig {
     /// how long running exports may continue after SIGTERM, in seconds [default: 20]
     #[arg(long, env = "OFFLOOM_SHUTDOWN_GRACE_SECONDS", value_name = "N")]
     pub shutdown_grace_seconds: u64,
+    /// How the files of an export are digested, blake3 or sha256 [default: blake3]
+    #[arg(long, env = "OFFLOOM_DIGEST", value_name = "ALGORITHM")]
+    pub digest: DigestAlgorithm,
 }
 
 impl Default for SchedulerConfig {
@@ -44,6 +48,7 @@ impl Default for SchedulerConfig {
             max_exports: 4,
             max_waiting: 256,
             shutdown_grace_seconds: 20,
+            digest: DigestAlgorithm::default(),
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::digest::Digest;
 use crate::error::{Cause, StoreError};
 use crate::names::{ExportId, ObjectKey};
 use crate::store::{Created, ExportFolder};
@@ -118,8 +118,9 @@ pub struct ClassFile {
     pub format: FileFormat,
     /// Its size.
     pub size_bytes: u64,
-    /// SHA-256 of its bytes, 64 lower-case hex digits.
-    pub sha256: String,
+    /// Digest of its bytes.
+    #[serde(alias = "sha256")]
+    pub digest: Digest,
     /// Its rows.
     pub rows: u64,
     /// What the guest counted, summed over the blocks.
@@ -137,8 +138,9 @@ pub struct Attachment {
     pub key: String,
     /// Its size.
     pub size_bytes: u64,
-    /// SHA-256 of its bytes, 64 lower-case hex digits.
-    pub sha256: String,
+    /// Digest of its bytes.
+    #[serde(alias = "sha256")]
+    pub digest: Digest,
 }
 
 /// The guest that wrote the files.
@@ -489,7 +491,7 @@ impl Attachment {
         let attachment = Attachment {
             key: key.as_str().to_owned(),
             size_bytes: content.len() as u64,
-            sha256: hex::encode(Sha256::digest(&content)),
+            digest: Digest::of(folder.digest(), &content),
         };
         match folder.create(key, Bytes::from(content)).await? {
             Created::Ours => Ok(attachment),

@@ -3,10 +3,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
-use sha2::{Digest, Sha256};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::digest::sha256_of;
+use crate::digest::{Digest, Hasher, digest_of};
 use crate::error::{Cause, Operation, StoreError};
 use crate::names::ObjectKey;
 use crate::store::{Created, ExportFolder};
@@ -40,8 +39,8 @@ type Parts = JoinSet<object_store::Result<()>>;
 pub struct Uploaded {
     /// Bytes of the object.
     pub size_bytes: u64,
-    /// SHA-256 of them, 64 lower-case hex digits.
-    pub sha256: String,
+    /// Digest of them.
+    pub digest: Digest,
 }
 
 /// A file that is being written. It becomes visible as a whole when [`Upload::finish`] returns;
@@ -55,8 +54,8 @@ pub struct Upload {
     /// The part that is being filled.
     part: BytesMut,
     size_bytes: u64,
-    /// SHA-256 of the parts so far, on a blocking thread: a part costs it milliseconds.
-    digest: Option<JoinHandle<Sha256>>,
+    /// The digest of the parts so far, on a blocking thread: a part costs it milliseconds.
+    digest: Option<JoinHandle<Hasher>>,
     /// Present while the store begins the upload. A task of its own, so that an upload that was begun
     /// is known even if the caller is dropped.
     beginning: Option<Beginning>,
@@ -122,8 +121,8 @@ impl Upload {
     pub async fn finish(mut self) -> Result<Uploaded, StoreError> {
         self.check_alive()?;
         let written = self.write_rest().await;
-        let sha256 = self.abort_on_error(written).await?;
-        Ok(Uploaded { size_bytes: self.size_bytes, sha256 })
+        let digest = self.abort_on_error(written).await?;
+        Ok(Uploaded { size_bytes: self.size_bytes, digest })
     }
 
     /// Gives the upload up and removes what it had written.
@@ -184,7 +183,7 @@ impl Upload {
     }
 
     /// Returns the digest, which is complete before the object becomes visible.
-    async fn write_rest(&mut self) -> Result<String, StoreError> {
+    async fn write_rest(&mut self) -> Result<Digest, StoreError> {
         if self.multipart.is_none() {
             return self.put_whole().await;
         }
@@ -192,37 +191,38 @@ impl Upload {
             self.send_part().await?;
         }
         self.wait_for_parts(0).await?;
-        let sha256 = hex::encode(self.settle_digest().await?.finalize());
+        let digest = self.settle_digest().await?.finish();
         if let Some(multipart) = self.multipart.as_mut()
             && let Err(error) = multipart.complete().await
         {
             let failure = self.error(Operation::Complete, &error);
-            if failure.cause() != Some(Cause::NotFound) || !self.is_complete(&sha256).await {
+            if failure.cause() != Some(Cause::NotFound) || !self.is_complete(&digest).await {
                 return Err(failure);
             }
         }
         self.multipart = None;
-        Ok(sha256)
+        Ok(digest)
     }
 
     /// Whether the object is there already. S3 forgets an upload that it has completed, so a retry
     /// after a lost reply finds none.
-    async fn is_complete(&mut self, sha256: &str) -> bool {
+    async fn is_complete(&mut self, digest: &Digest) -> bool {
         match self.folder.size_bytes(&self.key).await {
             Ok(Some(size_bytes)) if size_bytes == self.size_bytes => {
-                let found = sha256_of(&self.folder, &self.key, size_bytes, |_| ()).await;
-                found.is_ok_and(|found| found == sha256)
+                let (folder, algorithm) = (&self.folder, digest.algorithm);
+                let found = digest_of(folder, &self.key, algorithm, size_bytes, |_| ()).await;
+                found.is_ok_and(|found| found == *digest)
             }
             _ => false,
         }
     }
 
-    async fn put_whole(&mut self) -> Result<String, StoreError> {
+    async fn put_whole(&mut self) -> Result<Digest, StoreError> {
         let content = std::mem::take(&mut self.part).freeze();
         self.update_digest(content.clone()).await?;
-        let sha256 = hex::encode(self.settle_digest().await?.finalize());
+        let digest = self.settle_digest().await?.finish();
         match self.folder.create(&self.key, content).await? {
-            Created::Ours => Ok(sha256),
+            Created::Ours => Ok(digest),
             Created::Theirs(_) => Err(StoreError::Failed {
                 operation: Operation::Write,
                 url: self.folder.object_url(&self.key),
@@ -254,17 +254,17 @@ impl Upload {
 
     /// Waits for the digest of the previous part, so that no part stays in memory only for its digest.
     async fn update_digest(&mut self, bytes: Bytes) -> Result<(), StoreError> {
-        let mut sha256 = self.settle_digest().await?;
+        let mut hasher = self.settle_digest().await?;
         self.digest = Some(tokio::task::spawn_blocking(move || {
-            sha256.update(&bytes);
-            sha256
+            hasher.update(&bytes);
+            hasher
         }));
         Ok(())
     }
 
-    async fn settle_digest(&mut self) -> Result<Sha256, StoreError> {
+    async fn settle_digest(&mut self) -> Result<Hasher, StoreError> {
         match self.digest.take() {
-            None => Ok(Sha256::new()),
+            None => Ok(Hasher::new(self.folder.digest())),
             Some(digest) => {
                 digest.await.map_err(|error| self.error(Operation::Write, &error.into()))
             }

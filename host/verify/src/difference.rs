@@ -1,6 +1,8 @@
 //! The differences that a proof can find, each with its place.
-use crate::footer::FooterError;
+use offloom_protocol::digest::Digest;
 use offloom_protocol::manifest::Outcome;
+
+use crate::footer::FooterError;
 
 /// Something in an export that is not as its manifest says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,14 +56,19 @@ pub enum Difference {
         problem: FooterError,
     },
     /// The bytes of an object are not those that were written.
-    #[error("{key} was altered: its SHA-256 is {found}, not {expected}")]
+    #[error(
+        "{key} was altered: its {} is {}, not {}",
+        expected.algorithm.title(),
+        found.value,
+        expected.value.escape_debug()
+    )]
     Digest {
         /// Its key.
         key: String,
-        /// Digest of its bytes, in hex.
-        found: String,
+        /// Digest of its bytes.
+        found: Digest,
         /// Digest in the manifest.
-        expected: String,
+        expected: Digest,
     },
     /// A column could not be read.
     #[error("{key}, row group {row_group}, column {column}: {reason}")]

@@ -1,7 +1,7 @@
 //! The steps of a proof, and what it reports.
 use std::collections::{BTreeMap, BTreeSet};
 
-use offloom_protocol::digest::{DigestError, sha256_of};
+use offloom_protocol::digest::{DigestError, digest_of};
 use offloom_protocol::error::StoreError;
 use offloom_protocol::manifest::{ClassFile, Manifest, ManifestError, Outcome, Shard};
 use offloom_protocol::names::ObjectKey;
@@ -227,11 +227,11 @@ impl Verification<'_> {
         sound: &BTreeSet<String>,
     ) -> Result<BTreeSet<String>, VerifyError> {
         let manifest = &self.report.manifest;
-        let files = manifest.files.iter().map(|file| (&file.key, file.size_bytes, &file.sha256));
+        let files = manifest.files.iter().map(|file| (&file.key, file.size_bytes, &file.digest));
         let attachments = manifest
             .attachments
             .iter()
-            .map(|object| (&object.key, object.size_bytes, &object.sha256));
+            .map(|object| (&object.key, object.size_bytes, &object.digest));
         let objects: Vec<_> =
             files.chain(attachments).filter(|(key, ..)| sound.contains(*key)).collect();
         let total_bytes = objects.iter().map(|(_, size, _)| *size).fold(0, u64::saturating_add);
@@ -243,7 +243,8 @@ impl Verification<'_> {
                 let done_bytes = bytes.saturating_add(done_bytes);
                 (self.on_progress)(Progress::Digests { done_bytes, total_bytes });
             };
-            let found = sha256_of(self.folder, &object, size_bytes, on_bytes).await?;
+            let (folder, algorithm) = (self.folder, expected.algorithm);
+            let found = digest_of(folder, &object, algorithm, size_bytes, on_bytes).await?;
             done_bytes = size_bytes.saturating_add(done_bytes);
             if found != *expected {
                 altered.insert(key.clone());

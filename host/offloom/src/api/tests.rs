@@ -127,6 +127,7 @@ impl Service {
             max_exports: 1,
             max_waiting: 1,
             shutdown_grace_seconds: 0,
+            digest: Default::default(),
         };
         let named = vec![
             (work.path().join("out"), "the folder of the backend"),

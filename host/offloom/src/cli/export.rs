@@ -13,6 +13,7 @@ use offloom_export::{
     default_workers,
 };
 use offloom_protocol::access::PassedChecks;
+use offloom_protocol::digest::DigestAlgorithm;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 use offloom_weaviate_disk::DataDirectory;
@@ -65,6 +66,9 @@ pub struct ExportArgs {
     /// memory [default: 32MiB]
     #[arg(long, env = "OFFLOOM_MAX_OBJECT_BYTES", value_name = "SIZE")]
     max_object_bytes: Option<MaxObjectBytes>,
+    /// How the files are digested, blake3 or sha256
+    #[arg(long, env = "OFFLOOM_DIGEST", value_name = "ALGORITHM", default_value_t)]
+    digest: DigestAlgorithm,
     /// How progress is shown on standard error
     #[arg(long, value_enum, default_value_t = Progress::Auto)]
     progress: Progress,
@@ -147,7 +151,8 @@ async fn plan(
     let guest = guest::load(config).await?;
     let principal = Principal::on_command_line();
     let authorized = authorize(&AllowAll, &principal, directory, &scope)?;
-    let request = Request { id, destination, scope, options: args.guest_options };
+    let (options, digest) = (args.guest_options, args.digest);
+    let request = Request { id, destination, scope, options, digest };
     let passed = PassedChecks::default();
     Ok(request.plan(authorized, &guest, &passed, workers).await?)
 }

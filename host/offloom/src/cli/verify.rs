@@ -1,4 +1,5 @@
 //! `offloom verify`: proves that an export is complete, or lists the differences.
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -6,6 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use offloom_protocol::manifest::Manifest;
 use offloom_protocol::store::Destination;
 use offloom_verify::{Depth, OnProgress, Progress, Report, Unproved, verify};
 use offloom_weaviate_disk::name_list;
@@ -75,21 +77,35 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What agrees, and what was not checked: `sizes and digests agree; not checked: rows and ids of A.csv`.
+/// What agrees, and what was not checked: `sizes and digests (BLAKE3) agree; not checked: rows and ids
+/// of A.csv`.
 fn proved(report: &Report, depth: Depth) -> String {
+    let digests = match algorithms(report) {
+        titles if titles.is_empty() => "digests".to_owned(),
+        titles => format!("digests ({titles})"),
+    };
     let agree = match (depth, report.has_proved_rows(), report.has_proved_ids()) {
-        (Depth::Full, true, true) => "sizes, digests, rows and ids agree",
-        (Depth::Full, true, false) => "sizes, digests and rows agree",
-        (Depth::Full, false, _) => "sizes and digests agree",
-        (Depth::Quick, true, _) => "sizes and footers agree",
-        (Depth::Quick, false, _) => "sizes agree",
+        (Depth::Full, true, true) => format!("sizes, {digests}, rows and ids agree"),
+        (Depth::Full, true, false) => format!("sizes, {digests} and rows agree"),
+        (Depth::Full, false, _) => format!("sizes and {digests} agree"),
+        (Depth::Quick, true, _) => "sizes and footers agree".to_owned(),
+        (Depth::Quick, false, _) => "sizes agree".to_owned(),
     };
     if report.unproved.is_empty() {
-        return agree.to_owned();
+        return agree;
     }
     let subjects: Vec<String> = report.unproved.iter().map(Unproved::subject).collect();
     let subjects = name_list(subjects.iter().map(String::as_str), NAMED);
     format!("{agree}; not checked: {subjects}")
+}
+
+/// How the objects of the export are digested, such as `BLAKE3`.
+fn algorithms(report: &Report) -> String {
+    let Manifest { files, attachments, .. } = &report.manifest;
+    let attached = attachments.iter().map(|object| &object.digest);
+    let digests = files.iter().map(|file| &file.digest).chain(attached);
+    let titles: BTreeSet<_> = digests.map(|digest| digest.algorithm.title()).collect();
+    titles.into_iter().collect::<Vec<_>>().join(" and ")
 }
 
 fn bar() -> ProgressBar {

@@ -26,6 +26,7 @@ use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload}
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+use crate::digest::DigestAlgorithm;
 use crate::error::{Cause, Operation, StoreError};
 use crate::names::ObjectKey;
 pub use destination::Destination;
@@ -71,6 +72,8 @@ pub struct ExportFolder {
     local_root: Option<Arc<Path>>,
     /// Whether an object is looked for before it is created.
     looks_first: bool,
+    /// How the objects that are written are digested.
+    digest: DigestAlgorithm,
     /// Aborts of uploads that were dropped.
     aborts: TaskTracker,
 }
@@ -85,8 +88,20 @@ impl ExportFolder {
             secrets: Arc::default(),
             local_root: None,
             looks_first: false,
+            digest: DigestAlgorithm::default(),
             aborts: TaskTracker::new(),
         }
+    }
+
+    /// The same folder; what is written to it is digested with `digest`.
+    #[must_use]
+    pub fn with_digest(self, digest: DigestAlgorithm) -> ExportFolder {
+        ExportFolder { digest, ..self }
+    }
+
+    /// How what is written to it is digested.
+    pub fn digest(&self) -> DigestAlgorithm {
+        self.digest
     }
 
     /// The address of the folder, such as `file:///exports/my-export/`.

@@ -1,6 +1,7 @@
 //! A manifest with every part that an export of one class has.
 use std::collections::BTreeMap;
 
+use offloom_protocol::digest::{Digest, DigestAlgorithm};
 use offloom_protocol::manifest::{
     Block, ClassFile, ClassProgress, CoveredTenants, CutOff, FileFormat, Guest, LogCutOff,
     Manifest, Outcome, ProgressStatus, Shard, Source,
@@ -60,7 +61,7 @@ pub fn manifest(id: &str) -> Manifest {
                 media_type: "application/vnd.apache.parquet".to_owned(),
             },
             size_bytes: 1_000,
-            sha256: "ab".repeat(32),
+            digest: Digest { algorithm: DigestAlgorithm::Blake3, value: "ab".repeat(32) },
             rows: 3,
             counters: [("nonFiniteNumbers".to_owned(), 1)].into(),
             blocks: vec![Block { offset: 4, length: 500, rows: 3 }],

@@ -389,6 +389,13 @@ fn manifests_follow_the_json_schema() {
         let value = serde_json::to_value(&good).unwrap();
         assert_eq!(problems(&value), Vec::<String>::new());
     }
+    // Manifests of earlier builds.
+    let mut earlier = serde_json::to_value(manifest("e1")).unwrap();
+    let file = earlier["files"][0].as_object_mut().unwrap();
+    file.remove("digest");
+    assert!(!problems(&earlier).is_empty(), "a file without a digest");
+    earlier["files"][0]["sha256"] = "ab".repeat(32).into();
+    assert_eq!(problems(&earlier), Vec::<String>::new());
     // Every field that the protocol names is required, and nothing else may appear.
     let good = serde_json::to_value(manifest("e1")).unwrap();
     // But for one, which exports of whole classes lack.
@@ -397,7 +404,15 @@ fn manifests_follow_the_json_schema() {
         lacking.as_object_mut().unwrap().remove(field);
         assert!(!problems(&lacking).is_empty(), "{field} may be missing");
     }
-    for pointer in ["", "/files/0", "/files/0/blocks/0", "/source", "/source/shards/0", "/guest"] {
+    for pointer in [
+        "",
+        "/files/0",
+        "/files/0/blocks/0",
+        "/files/0/digest",
+        "/source",
+        "/source/shards/0",
+        "/guest",
+    ] {
         let mut more = good.clone();
         more.pointer_mut(pointer).unwrap()["password"] = "x".into();
         assert!(!problems(&more).is_empty(), "{pointer} may hold more");

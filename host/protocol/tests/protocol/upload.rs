@@ -6,11 +6,11 @@ use crate::faulty_store::{Fault, FaultyStore};
 use bytes::Bytes;
 use object_store::ObjectStoreExt;
 use object_store::path::Path as StorePath;
+use offloom_protocol::digest::{Digest, DigestAlgorithm};
 use offloom_protocol::error::{Cause, Operation, StoreError};
 use offloom_protocol::names::{ExportId, ObjectKey};
 use offloom_protocol::store::{Destination, ExportFolder};
 use offloom_protocol::upload::Upload;
-use sha2::{Digest, Sha256};
 
 const PART_BYTES: usize = 8 * 1024 * 1024;
 
@@ -55,7 +55,7 @@ async fn files_of_any_size_arrive_whole_with_their_digest() {
         assert_eq!(upload.size_bytes(), len as u64);
         let uploaded = upload.finish().await.unwrap();
         assert_eq!(uploaded.size_bytes, len as u64);
-        assert_eq!(uploaded.sha256, hex::encode(Sha256::digest(&expected)), "{len} bytes");
+        assert_eq!(uploaded.digest, Digest::of(DigestAlgorithm::Blake3, &expected), "{len} bytes");
         assert_eq!(std::fs::read(root.path().join("e1/Article.parquet")).unwrap(), expected);
         assert_eq!(names_in(root.path()), ["Article.parquet"]);
     }
@@ -196,7 +196,7 @@ async fn a_put_whose_answer_is_lost_counts() {
     let mut upload = Upload::start(&folder, key(), 0);
     upload.append(content(100)).await.unwrap();
     let uploaded = upload.finish().await.unwrap();
-    assert_eq!(uploaded.sha256, hex::encode(Sha256::digest(content(100))));
+    assert_eq!(uploaded.digest, Digest::of(DigestAlgorithm::Blake3, &content(100)));
     assert_eq!(folder.read(&key(), 1_000).await.unwrap(), content(100));
 }
 

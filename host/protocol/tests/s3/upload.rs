@@ -3,11 +3,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use offloom_protocol::cloud::Cloud;
+use offloom_protocol::digest::{Digest, DigestAlgorithm};
 use offloom_protocol::error::{Cause, Operation, StoreError};
 use offloom_protocol::store::{Destination, ExportFolder};
 use offloom_protocol::upload::Upload;
 use offloom_test_parts::{Fault, Keys, Requests, SeaweedFs};
-use sha2::{Digest, Sha256};
 
 use crate::{bucket, content, folder, folder_at, id, key, proxy};
 
@@ -145,7 +145,7 @@ async fn a_completion_whose_answer_was_lost_counts() {
     let upload = started(&folder_at(&proxy.endpoint(), bucket), len).await;
     let uploaded = upload.finish().await.unwrap();
     assert_eq!(proxy.spoiled(), 2);
-    assert_eq!(uploaded.sha256, hex::encode(Sha256::digest(content(len))));
+    assert_eq!(uploaded.digest, Digest::of(DigestAlgorithm::Blake3, &content(len)));
     assert!(SeaweedFs::shared().read(bucket, STORED) == content(len));
     no_upload_stays_open(bucket).await;
 }

@@ -1,10 +1,10 @@
 //! Objects, files and folders on every store.
 use offloom_protocol::claim::{Claim, ClaimError};
+use offloom_protocol::digest::{Digest, DigestAlgorithm};
 use offloom_protocol::error::{Cause, Operation, StoreError};
 use offloom_protocol::names::ObjectKey;
 use offloom_protocol::store::{Created, ExportFolder};
 use offloom_protocol::upload::Upload;
-use sha2::{Digest, Sha256};
 
 use crate::place::{Kind, Place};
 use crate::{content, for_stores, id, key};
@@ -63,7 +63,7 @@ async fn parts_of_objects_are_read(kind: Kind) {
     assert!(matches!(error, StoreError::TooLarge { size_bytes: 1_000, .. }), "{error}");
 }
 
-async fn uploaded(folder: &ExportFolder, key: ObjectKey, len: usize) -> Result<String, StoreError> {
+async fn uploaded(folder: &ExportFolder, key: ObjectKey, len: usize) -> Result<Digest, StoreError> {
     let mut upload = Upload::start(folder, key, 0);
     let mut rest = content(len);
     while !rest.is_empty() {
@@ -71,7 +71,7 @@ async fn uploaded(folder: &ExportFolder, key: ObjectKey, len: usize) -> Result<S
     }
     let uploaded = upload.finish().await?;
     assert_eq!(uploaded.size_bytes, len as u64);
-    Ok(uploaded.sha256)
+    Ok(uploaded.digest)
 }
 
 async fn files_of_any_size_arrive_whole_with_their_digest(kind: Kind) {
@@ -80,8 +80,8 @@ async fn files_of_any_size_arrive_whole_with_their_digest(kind: Kind) {
     let lens = [0, 1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES + 7];
     for (number, len) in (1..).zip(lens) {
         let key = ObjectKey::class_file("A", number, "csv").unwrap();
-        let sha256 = uploaded(&folder, key.clone(), len).await.unwrap();
-        assert_eq!(sha256, hex::encode(Sha256::digest(content(len))));
+        let digest = uploaded(&folder, key.clone(), len).await.unwrap();
+        assert_eq!(digest, Digest::of(DigestAlgorithm::Blake3, &content(len)));
         let stored = place.read(&format!("exports/e1/{key}"));
         assert!(stored == content(len), "{len} bytes");
     }

@@ -1,11 +1,11 @@
 //! Answers that are lost on the way, on each cloud.
 use bytes::Bytes;
 use offloom_protocol::claim::Claim;
+use offloom_protocol::digest::{Digest, DigestAlgorithm};
 use offloom_protocol::names::ObjectKey;
 use offloom_protocol::store::Created;
 use offloom_protocol::upload::Upload;
 use offloom_test_parts::{Fault, Requests};
-use sha2::{Digest, Sha256};
 
 use crate::place::{Kind, Place};
 use crate::{content, for_stores, id, key};
@@ -55,7 +55,7 @@ async fn a_completion_whose_answer_was_lost_counts(kind: Kind) {
     upload.append(content(len)).await.unwrap();
     let uploaded = upload.finish().await.unwrap();
     assert_eq!(proxy.spoiled(), 1);
-    assert_eq!(uploaded.sha256, hex::encode(Sha256::digest(content(len))));
+    assert_eq!(uploaded.digest, Digest::of(DigestAlgorithm::Blake3, &content(len)));
     assert!(place.read("exports/e1/Article.parquet") == content(len));
 }
 

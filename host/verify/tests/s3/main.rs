@@ -30,7 +30,7 @@ async fn export_to(bucket: &str, exported: &Exported) {
     for file in &exported.manifest.files {
         let mut upload = Upload::start(&folder, ObjectKey::parse(&file.key).unwrap(), 0);
         upload.append(std::fs::read(exported.path(&file.key)).unwrap().into()).await.unwrap();
-        assert_eq!(upload.finish().await.unwrap().sha256, file.sha256);
+        assert_eq!(upload.finish().await.unwrap().digest, file.digest);
     }
     let mut manifest = exported.manifest.clone();
     manifest.backend = "s3".to_owned();

@@ -2,6 +2,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use offloom_protocol::digest::{Digest, DigestAlgorithm};
 use offloom_protocol::manifest::{
     Block, ClassFile, ClassProgress, Commit, Manifest, ProgressStatus, Shard,
 };
@@ -14,7 +15,6 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
-use sha2::{Digest, Sha256};
 
 use crate::sample;
 
@@ -131,7 +131,7 @@ impl Exported {
         for file in &mut self.manifest.files {
             let bytes = std::fs::read(self.root.path().join("e1").join(&file.key)).unwrap();
             file.size_bytes = bytes.len() as u64;
-            file.sha256 = hex::encode(Sha256::digest(&bytes));
+            file.digest = Digest::of(DigestAlgorithm::Blake3, &bytes);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Proofs of real Parquet files on real file systems, as one test program.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod earlier;
 mod exported;
 mod footer;
 mod pages;

@@ -1,13 +1,13 @@
 //! `verify` on exports with real Parquet files: whole ones, and every kind of damage by its place.
 use std::sync::{Arc, Mutex};
 
+use offloom_protocol::digest::{Digest, DigestAlgorithm};
 use offloom_protocol::manifest::{
     Attachment, Manifest, ManifestError, Missing, Outcome, ProgressStatus,
 };
 use offloom_protocol::names::ObjectKey;
 use offloom_protocol::store::Destination;
 use offloom_verify::{Depth, Difference, FooterError, Progress, VerifyError, verify};
-use sha2::{Digest, Sha256};
 
 use crate::exported::{Exported, id, ids};
 
@@ -55,9 +55,9 @@ async fn a_flipped_bit_in_a_page_is_found_by_its_digest() {
     let exported = Exported::of("Article", &[("s1", ids(0..2_000))]);
     let at = exported.manifest.files[0].blocks[1].offset as usize + 40;
     exported.change("Article.parquet", |bytes| bytes[at] ^= 4);
-    let found =
-        hex::encode(Sha256::digest(std::fs::read(exported.path("Article.parquet")).unwrap()));
-    let expected = exported.manifest.files[0].sha256.clone();
+    let altered = std::fs::read(exported.path("Article.parquet")).unwrap();
+    let found = Digest::of(DigestAlgorithm::Blake3, &altered);
+    let expected = exported.manifest.files[0].digest.clone();
     let key = "Article.parquet".to_owned();
     assert_eq!(exported.found_by_full().await, [Difference::Digest { key, found, expected }]);
     let report = exported.report(Depth::Full).await;
@@ -275,8 +275,9 @@ async fn a_manifest_that_contradicts_itself_is_found_at_the_place() {
     assert_contradiction("source.shardsKey", |m| m.source.shards_key = Some("x.jsonl".into()))
         .await;
     assert_contradiction("attachments[0].key", |m| {
-        let (key, size_bytes, sha256) = ("Article.parquet".to_owned(), 1, String::new());
-        m.attachments.push(Attachment { key, size_bytes, sha256 });
+        let (key, digest) =
+            ("Article.parquet".to_owned(), Digest::of(DigestAlgorithm::Blake3, b""));
+        m.attachments.push(Attachment { key, size_bytes: 1, digest });
     })
     .await;
 }
