@@ -1,49 +1,38 @@
-"""Peak memory of a whole export of 100,000 W1 objects, per worker, with the compiled guest in the cache."""
+"""Peak memory of whole exports, per worker: of W1 objects with one worker, two and four, and of ever more small objects."""
 
-import os
-import subprocess
-import sys
-import tempfile
-import time
+import shutil
 from pathlib import Path
 
+import runs
+from runs import generate, verdict
+
 GOAL_MIB_A_WORKER = 200
-ROWS = 100_000
+WORKERS = (1, 2, 4)
+SMALL_OBJECTS = (100_000, 1_000_000, 10_000_000)
 
 
-def export(program: Path, source: Path, to: str, cache: Path, workers: int) -> tuple[float, float]:
-    """Seconds and peak resident MiB of one export."""
-    started = time.monotonic()
-    process = subprocess.Popen(
-        [program, "export", "--data-dir", source / "data", "--schema", source / "schema.json",
-         "--to", to, "--id", f"workers-{workers}-{time.monotonic_ns()}", "--workers", str(workers),
-         "--cache-dir", cache, "--progress", "none"],
-        stdout=subprocess.DEVNULL,
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        sys.exit(f"the export failed with status {os.waitstatus_to_exitcode(status)}")
-    return time.monotonic() - started, usage.ru_maxrss / 1024
-
-
-def main() -> int:
-    release = Path(sys.argv[1])
-    reached = True
-    with tempfile.TemporaryDirectory() as folder:
-        source, cache = Path(folder) / "source", Path(folder) / "cache"
-        subprocess.run(
-            [release / "offloom-encoder", "write-directory", "--workload", "w1", "--rows", str(ROWS), source],
-            check=True,
-        )
-        export(release / "offloom", source, f"{folder}/warm-up", cache, 1)
-        print(f"\nwhole export of {ROWS:,} W1 objects; goal at most {GOAL_MIB_A_WORKER} MiB a worker")
-        print("workers   seconds    rows/s  peak MiB  a worker")
-        for workers in (1, 2, 4):
-            seconds, peak = export(release / "offloom", source, f"{folder}/lake", cache, workers)
-            print(f"{workers:7}  {seconds:8.2f}  {ROWS / seconds:8.0f}  {peak:8.0f}  {peak / workers:8.0f}")
-            reached &= peak / workers <= GOAL_MIB_A_WORKER
-    return 0 if reached else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def run(release: Path, work: Path, quick: bool) -> list[str]:
+    """Prints the table."""
+    w1 = ("W1", ["--preset", "w1", "--objects", 12_000 if quick else 120_000], WORKERS)
+    small = [
+        (f"{objects:,} small", ["--preset", "small", "--objects", objects], (2,))
+        for objects in (SMALL_OBJECTS[:2] if quick else SMALL_OBJECTS)
+    ]
+    rows = []
+    for name, options, workers in [w1, *small]:
+        source = generate(release, work / "source-memory", *options, "--no-server")
+        for count in workers:
+            # The first compiles the guest, where the cache is empty.
+            for _ in range(2):
+                run = runs.of_command([
+                    release / "offloom", "export", "--data-dir", source / "data", "--schema", source / "schema.json",
+                    "--to", work / "lake", "--id", "memory", "--workers", str(count), "--cache-dir", work / "cache",
+                    "--progress", "none",
+                ])
+                shutil.rmtree(work / "lake")
+            rows.append([name, str(count), f"{run.seconds:.2f}", f"{run.peak_mib:.0f}", f"{run.peak_mib / count:.0f}",
+                         verdict(run.peak_mib / count <= GOAL_MIB_A_WORKER)])
+        shutil.rmtree(source)
+    print(f"Goal: at most {GOAL_MIB_A_WORKER} MiB a worker, however many objects there are.\n")
+    runs.table(["objects", "workers", "seconds", "peak MiB", "a worker", ""], rows)
+    return []

@@ -133,6 +133,11 @@ pub struct ShardWriter {
 }
 
 impl ShardWriter {
+    /// The objects bucket `objects` of a shard that a server has made.
+    pub fn of_server(objects: &Path) -> Self {
+        Self { objects: objects.to_owned() }
+    }
+
     /// Starts the segment of the memtable `id` (Unix nanoseconds, 19 digits).
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! directory without holding it.
 
 use crate::object::Object;
+use crate::recipe::mix;
 
 /// Steps at which an object may change, oldest first. Each segment is one, each log two.
 pub(crate) const STEPS: usize = 9;
@@ -115,14 +116,6 @@ pub(crate) fn change(tenant: usize, number: u64, step: usize) -> Option<Change> 
 
 fn seed(tenant: usize, number: u64) -> u64 {
     mix(mix(tenant as u64 + 1) ^ number)
-}
-
-/// The finalizer of SplitMix64: every bit of the result follows from all bits of `number`.
-fn mix(number: u64) -> u64 {
-    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ number >> 31
 }
 
 /// The number with which an odd `factor` gives 1, by Newton's method: each round doubles the bits.

@@ -8,29 +8,32 @@
 //! numbers of secondary keys, tree orders, log versions, file-name styles.
 
 mod directory;
+mod embedding;
 mod error;
 mod history;
 mod history_directory;
 mod node;
 mod object;
+mod prose;
+mod recipe;
+mod recipe_directory;
 mod scale;
 mod segment;
-mod tenant_directory;
 mod tree;
 mod wal;
 mod workload;
-mod workload_directory;
 
 pub use directory::{ClassWriter, DirectoryWriter, NameStyle, ShardWriter, Sidecar};
+pub use embedding::{EmbeddingSpace, Embeddings};
 pub use error::EncodeError;
 pub use history::History;
 pub use history_directory::write_history;
 pub use node::Node;
 pub use object::{Generation, IntegerEncoding, Object, ObjectOptions};
+pub use recipe::{NamedVector, Recipe, Spaces};
+pub use recipe_directory::{write_recipes, write_tenants, write_workload};
 pub use scale::scale;
 pub use segment::{SegmentOptions, SegmentWriter};
-pub use tenant_directory::write_tenants;
 pub use tree::TreeOrder;
 pub use wal::{WalVersion, WalWriter, tear};
 pub use workload::Workload;
-pub use workload_directory::{live_revision, write_workload};

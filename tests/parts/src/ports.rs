@@ -17,3 +17,18 @@ pub fn free_ports<const N: usize>() -> [u16; N] {
     });
     held.map(|listener| listener.local_addr().expect("the port of a listener").port())
 }
+
+/// Ports that nobody listens on, one after the other.
+pub fn free_ports_in_a_row<const N: usize>() -> [u16; N] {
+    let last = RANGE.end - N as u16;
+    (0..1_000)
+        .find_map(|_| {
+            let first = rand::random_range(RANGE.start..last);
+            let ports: [u16; N] = std::array::from_fn(|at| first + at as u16);
+            // All are held until the last is tried.
+            let held: Result<Vec<_>, _> =
+                ports.iter().map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port))).collect();
+            held.is_ok().then_some(ports)
+        })
+        .expect("no free ports in a row on 127.0.0.1 in 1000 tries")
+}

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::ports::free_ports;
+use crate::ports::free_ports_in_a_row;
 
 /// What `./dev` builds and `tests/parts` starts.
 pub const WEAVIATE_VERSION: &str = "1.38.0";
@@ -100,7 +100,9 @@ impl Weaviate {
             .expect("a directory for Weaviate")
             // The supervisor removes it.
             .keep();
-        let [rest, grpc, gossip, cluster, raft, raft_rpc, profiling] = free_ports();
+        // On an empty directory it makes its cluster only if the port of the cluster follows that of the
+        // gossip, and that of Raft's calls that of Raft.
+        let [rest, grpc, gossip, cluster, raft, raft_rpc, profiling] = free_ports_in_a_row();
         let exports = directory.join("exports");
         let anonymous = if settings.has_users { "false" } else { "true" };
         let mut command = Command::new("sh");
@@ -119,7 +121,7 @@ impl Weaviate {
                 ("CLUSTER_IN_LOCALHOST", "true"),
                 ("CLUSTER_ADVERTISE_ADDR", "127.0.0.1"),
                 ("RAFT_BOOTSTRAP_EXPECT", "1"),
-                ("RAFT_JOIN", "node1"),
+                ("RAFT_JOIN", &format!("node1:{raft}")),
                 ("DEFAULT_VECTORIZER_MODULE", "none"),
                 ("DISABLE_TELEMETRY", "true"),
                 ("ENABLE_MODULES", "backup-filesystem"),

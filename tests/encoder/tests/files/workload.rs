@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use offloom_encoder::{Node, Object, TreeOrder, Workload, live_revision, write_workload};
+use offloom_encoder::{Node, Object, TreeOrder, Workload, write_workload};
 
 use crate::parse;
 use crate::real::bucket_files;
@@ -52,7 +52,7 @@ fn every_row_is_live_in_its_newest_revision() {
 }
 
 fn workload_value(workload: Workload, row: u64) -> Vec<u8> {
-    workload.object(row, live_revision(row)).encode(&Default::default()).unwrap()
+    workload.object(row, workload.live_revision(row)).encode(&Default::default()).unwrap()
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_reader_must_merge_updates_and_deletes() {
     let merged = merged(destination.path());
     let tombstones = merged.values().filter(|node| node.tombstone == 1).count();
     assert_eq!((merged.len(), tombstones), (5050, 50));
-    let updated = (0..5000).filter(|&row| live_revision(row) == 1).count();
+    let updated = (0..5000).filter(|&row| Workload::W2.live_revision(row) == 1).count();
     assert!(updated > 50, "{updated} updated");
     assert_eq!(bucket_files(destination.path(), ".db").len(), 4);
     let [log] = bucket_files(destination.path(), ".wal").try_into().unwrap();
