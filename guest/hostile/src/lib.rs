@@ -14,6 +14,7 @@ mod bindings {
 }
 
 mod dump;
+mod held;
 
 use bindings::exports::offloom::export::exporter::{
     Block, Class, Error, File, Format, Guest, GuestFile, Options, PlacedBlock, Schema, Selection,
@@ -99,7 +100,7 @@ impl GuestFile for HostileFile {
         scribble_as_asked(&options);
         let behaviour = behaviour(&options);
         let given = match behaviour.as_str() {
-            "dump" => dump::schema(&schema, &options),
+            "dump" | "dump-held" => dump::schema(&schema, &options),
             _ => String::new(),
         };
         if behaviour == "open-resource-flood" {
@@ -224,12 +225,24 @@ impl GuestFile for HostileFile {
                 }
                 return Ok(of_rows(read));
             }
+            "dump-held" => {
+                block.write(self.given.as_bytes())?;
+                return Ok(of_rows(held::dump_held(rows, block)?));
+            }
             "write-nothing" => {
                 let mut read = 0;
                 while let Some(batch) = rows.next(u32::MAX, u32::MAX)? {
                     read += u64::from(batch.row_count);
                 }
                 return Ok(of_rows(read));
+            }
+            held if ["held-", "splice-", "read-beyond", "pack-"]
+                .iter()
+                .any(|kind| held.starts_with(kind)) =>
+            {
+                if !held::misbehave(held, rows, block)? {
+                    return Err(Error::Unsupported(format!("no behaviour `{held}`")));
+                }
             }
             _ => {}
         }

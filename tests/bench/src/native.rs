@@ -1,8 +1,12 @@
 //! The default guest's own code, compiled natively.
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use anyhow::bail;
 use bytes::Bytes;
 use offloom_guest_parquet::bindings::offloom::export::types as wit;
-use offloom_guest_parquet::{ParquetFile, Rows, Sink};
+use offloom_guest_parquet::{Batch, Held, ParquetFile, Part, Rows, Sink};
 use offloom_rows as rows;
 
 /// One output file.
@@ -48,14 +52,85 @@ impl NativeFile {
     }
 }
 
+/// A buffer, as the host holds it.
+struct Buffer(Bytes);
+
+/// Compresses as the host does: contexts and memory are used again.
+fn compress(level: i32, prefix: &[u8], parts: &[&[u8]]) -> Result<Buffer, wit::Error> {
+    thread_local! {
+        static MEMORY: RefCell<(Vec<u8>, Vec<u8>)> = RefCell::default();
+        static CONTEXTS: RefCell<HashMap<i32, zstd::bulk::Compressor<'static>>> = RefCell::default();
+    }
+    let failed = |error: std::io::Error| wit::Error::Other(error.to_string());
+    MEMORY.with_borrow_mut(|(input, frame)| {
+        input.clear();
+        input.extend_from_slice(prefix);
+        for part in parts {
+            input.extend_from_slice(part);
+        }
+        frame.clear();
+        frame.reserve(zstd::zstd_safe::compress_bound(input.len()));
+        CONTEXTS.with_borrow_mut(|contexts| {
+            let context = match contexts.entry(level) {
+                Entry::Occupied(context) => context.into_mut(),
+                Entry::Vacant(entry) => {
+                    entry.insert(zstd::bulk::Compressor::new(level).map_err(failed)?)
+                }
+            };
+            context.compress_to_buffer(input, frame).map_err(failed)
+        })?;
+        Ok(Buffer(Bytes::copy_from_slice(frame)))
+    })
+}
+
+fn slice(Buffer(bytes): &Buffer, offset: u64, length: u64) -> &[u8] {
+    let start = offset as usize;
+    bytes.get(start..start + length as usize).expect("a part lies in its buffer")
+}
+
+impl Held for Buffer {
+    fn length(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn pack(level: i32, prefix: &[u8], parts: &[Part<Buffer>]) -> Result<Buffer, wit::Error> {
+        let parts: Vec<&[u8]> =
+            parts.iter().map(|part| slice(&part.buffer, part.offset, part.length)).collect();
+        compress(level, prefix, &parts)
+    }
+
+    fn pack_start(level: i32, buffer: &Buffer, length: u64) -> Result<Buffer, wit::Error> {
+        compress(level, &[], &[slice(buffer, 0, length)])
+    }
+}
+
 struct Batches(std::vec::IntoIter<rows::RowBatch>);
 
 impl Rows for Batches {
-    fn next(&mut self, _rows: u32, _bytes: u32) -> Result<Option<wit::RowBatch>, wit::Error> {
-        Ok(self.0.next().map(|batch| wit::RowBatch {
+    type Held = Buffer;
+
+    fn next(
+        &mut self,
+        _rows: u32,
+        _bytes: u32,
+        hold: &[u32],
+    ) -> Result<Option<Batch<Buffer>>, wit::Error> {
+        let Some(mut batch) = self.0.next() else { return Ok(None) };
+        let mut held = Vec::new();
+        for (index, column) in (0_u32..).zip(&mut batch.columns) {
+            if let rows::Values::VariableWidth(values) | rows::Values::Vector(values) =
+                &mut column.values
+                && hold.contains(&index)
+                && !values.bytes.is_empty()
+            {
+                held.push((index, Buffer(std::mem::take(&mut values.bytes).into())));
+            }
+        }
+        let rows = wit::RowBatch {
             row_count: batch.row_count,
             columns: batch.columns.into_iter().map(column).collect(),
-        }))
+        };
+        Ok(Some(Batch { rows, held }))
     }
 }
 
@@ -63,8 +138,16 @@ impl Rows for Batches {
 struct Pieces(Vec<Bytes>);
 
 impl Sink for Pieces {
+    type Held = Buffer;
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), wit::Error> {
         self.0.push(Bytes::copy_from_slice(bytes));
+        Ok(())
+    }
+
+    fn splice(&mut self, part: &Part<Buffer>) -> Result<(), wit::Error> {
+        let start = part.offset as usize;
+        self.0.push(part.buffer.0.slice(start..start + part.length as usize));
         Ok(())
     }
 }

@@ -103,7 +103,15 @@ async fn without_misbehaviour_nothing_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn endless_work_is_stopped() {
-    for behaviour in ["loop", "call-flood", "compress-flood", "fill-flood"] {
+    let floods = [
+        "loop",
+        "call-flood",
+        "compress-flood",
+        "fill-flood",
+        "pack-flood",
+        "splice-nothing-flood",
+    ];
+    for behaviour in floods {
         let guest = hostile_with(short());
         let encoder = guest.open(&schema(), &options(&[("do", behaviour)]), MIB).await.unwrap();
         assert_error!(
@@ -161,7 +169,15 @@ async fn traps_are_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn handles_that_a_guest_does_not_have_are_refused() {
-    for behaviour in ["forged-handle", "dropped-handle", "foreign-handle"] {
+    let handles = [
+        "forged-handle",
+        "dropped-handle",
+        "foreign-handle",
+        "held-forged",
+        "held-dropped",
+        "held-foreign",
+    ];
+    for behaviour in handles {
         assert_error!(
             error_of(behaviour).await,
             GuestError::Trap { kind: TrapKind::BadHandle(_), .. }
@@ -277,6 +293,56 @@ async fn compression_is_lent_within_bounds() {
         GuestError::Limit(Breach::Compress { bytes: 34_603_009, limit: 34_603_008 })
     );
     assert_error!(error_of("compress-level").await, GuestError::Refused(Refusal::Unsupported(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_is_what_is_handed_over() {
+    let objects: Vec<Object> = (0..700_u16)
+        .map(|index| Object {
+            vector: (index % 3 > 0).then(|| vec![f32::from(index); usize::from(index % 50)]),
+            named: (0..index % 4).map(|n| (format!("v{n}"), vec![f32::from(n); 3])).collect(),
+            multi: (0..index % 3).map(|n| (format!("m{n}"), vec![vec![0.5]; 2])).collect(),
+            properties: (index % 5 > 0).then(|| vec![b'x'; usize::from(index)]),
+            ..Object::new(index.into())
+        })
+        .collect();
+    let dump = async |behaviour| {
+        let mut encoder = open(behaviour).await;
+        let block = encoder.encode(ObjectCursor::boxed(&schema(), objects.clone())).await.unwrap();
+        let text = String::from_utf8_lossy(&block.chunks.concat()).into_owned();
+        text.replace("dump-held", "dump")
+    };
+    let handed_over = dump("dump").await;
+    assert_eq!(dump("dump-held").await, handed_over);
+    assert!(handed_over.len() > 300_000, "{}", handed_over.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn held_buffers_have_limits() {
+    assert_error!(
+        error_of("held-hoard").await,
+        GuestError::Limit(Breach::Held { limit }) if *limit == 128 * MIB
+    );
+    assert_error!(error_of("held-many").await, GuestError::Limit(Breach::Resources));
+    assert_error!(
+        error_of("splice-flood").await,
+        GuestError::Limit(Breach::Output { limit }) if *limit == 34 * MIB
+    );
+    assert_error!(
+        error_of("pack-huge").await,
+        GuestError::Limit(Breach::Compress { bytes, limit: 34_603_008 }) if *bytes > 40 << 20
+    );
+    assert_error!(error_of("pack-brotli").await, GuestError::Refused(Refusal::Unsupported(_)));
+    for behaviour in ["splice-beyond", "splice-overflow", "read-beyond", "pack-beyond"] {
+        assert_error!(
+            error_of(behaviour).await,
+            GuestError::Trap { kind: TrapKind::Other(text), .. } if text.contains("of a buffer of")
+        );
+    }
+    // Three million pieces of a byte are gathered, and keep no buffer.
+    let block = encode("splice-single-bytes").await.unwrap();
+    assert_eq!(block.length, 3_000_000 + 500 * 16);
+    assert_eq!(block.chunks.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
