@@ -8,15 +8,25 @@ import sys
 import tempfile
 from pathlib import Path
 
+import encode
 import exports
+import first_write
+import generated
 import latency
 import machine
 import memory
+import stages
+import tenants
 
 TABLES = {
+    "encode": encode.run,
+    "generated": generated.run,
     "exports": exports.run,
     "memory": memory.run,
+    "first-write": first_write.run,
     "latency": latency.run,
+    "tenants": tenants.run,
+    "stages": stages.run,
 }
 
 
@@ -25,7 +35,7 @@ def main() -> int:
     parser.add_argument("release", type=Path, help="where cargo put the programs")
     parser.add_argument("tables", nargs="*", help=f"some of {', '.join(TABLES)}; all, if there is none")
     parser.add_argument("--quick", action="store_true", help="small sizes, for a look")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     unknown = set(arguments.tables) - TABLES.keys()
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}")

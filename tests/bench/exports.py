@@ -63,7 +63,7 @@ class Bench:
         shutil.rmtree(server.exports / name)
         return run
 
-    def rows_are_equal(self, server: Weaviate) -> bool:
+    def rows_are_equal(self, server: Weaviate, keep: bool = False) -> bool:
         """Whether the two exports have the same rows. It also warms both up."""
         server.export("compared")
         self.offloom(str(self.work / "lake"), 2)
@@ -72,8 +72,9 @@ class Bench:
             sys.executable, Path(__file__).with_name("rows.py"), self.work / f"lake/ours-{self.number}",
             server.exports / "compared", self.class_name,
         ])
-        shutil.rmtree(server.exports / "compared")
-        shutil.rmtree(self.work / "lake")
+        if not keep:
+            shutil.rmtree(server.exports / "compared")
+            shutil.rmtree(self.work / "lake")
         return compared.returncode == 0
 
     def measure(self, rounds: int) -> tuple[dict[str, Series], bool]:
