@@ -30,7 +30,7 @@ pub(crate) const MAX_COMPRESS_LEVEL: i32 = 9;
 
 /// Blocks of one file. The class then continues in another file: readers of Parquet fail at 32,767
 /// row groups, and notes and footers stay bounded.
-pub const MAX_BLOCKS_PER_FILE: usize = 8_192;
+pub const MAX_BLOCKS_PER_FILE: usize = 16_384;
 
 /// Native code of a component, as it is kept.
 pub(crate) const MAX_CODE_BYTES: u64 = 512 * 1024 * 1024;

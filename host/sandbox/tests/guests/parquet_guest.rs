@@ -64,7 +64,7 @@ fn objects(count: u128) -> Vec<Object> {
         .collect()
 }
 
-/// The longest one is once in the file, and in no note: notes of 8,192 blocks would not fit.
+/// The longest one is once in the file, and in no note: notes of 16,384 blocks would not fit.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_has_the_definition_of_its_class() {
     let definition =
