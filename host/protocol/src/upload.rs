@@ -20,6 +20,9 @@ const PLANNED_PARTS: u64 = 8_000;
 /// Parts that the store has not confirmed. With the one that is being filled, three are in memory.
 const MAX_PARTS_UNDER_WAY: usize = 2;
 
+/// Pieces of a part that are smaller are copied into one, so that a part has at most some hundred.
+const MIN_PIECE_BYTES: usize = 64 * 1024;
+
 /// How long an error waits for the removal of the parts. The store was just retried for a minute;
 /// after this time, removal continues in the background.
 const ABORT_PATIENCE: Duration = Duration::from_secs(10);
@@ -52,7 +55,7 @@ pub struct Upload {
     key: ObjectKey,
     part_bytes: usize,
     /// The part that is being filled.
-    part: BytesMut,
+    part: Part,
     size_bytes: u64,
     /// The digest of the parts so far, on a blocking thread: a part costs it milliseconds.
     digest: Option<JoinHandle<Hasher>>,
@@ -63,6 +66,38 @@ pub struct Upload {
     multipart: Option<Multipart>,
     parts_under_way: Parts,
     failed: bool,
+}
+
+/// A part that is being filled: its bytes as they came, without a copy of the large pieces.
+#[derive(Debug, Default)]
+struct Part {
+    pieces: Vec<Bytes>,
+    /// The small pieces after them.
+    small: BytesMut,
+    size_bytes: usize,
+}
+
+impl Part {
+    fn push(&mut self, piece: Bytes) {
+        self.size_bytes = self.size_bytes.saturating_add(piece.len());
+        if piece.len() < MIN_PIECE_BYTES {
+            self.small.extend_from_slice(&piece);
+        } else {
+            self.end_small();
+            self.pieces.push(piece);
+        }
+    }
+
+    fn into_pieces(mut self) -> Vec<Bytes> {
+        self.end_small();
+        self.pieces
+    }
+
+    fn end_small(&mut self) {
+        if !self.small.is_empty() {
+            self.pieces.push(std::mem::take(&mut self.small).freeze());
+        }
+    }
 }
 
 impl Upload {
@@ -78,7 +113,7 @@ impl Upload {
             folder: folder.clone(),
             key,
             part_bytes,
-            part: BytesMut::new(),
+            part: Part::default(),
             size_bytes: 0,
             digest: None,
             beginning: None,
@@ -102,13 +137,12 @@ impl Upload {
         self.check_alive()?;
         self.size_bytes = self.size_bytes.saturating_add(bytes.len() as u64);
         while !bytes.is_empty() {
-            if self.part.len() == self.part_bytes {
+            if self.part.size_bytes >= self.part_bytes {
                 let sent = self.send_part().await;
                 self.abort_on_error(sent).await?;
             }
-            let room = self.part_bytes.saturating_sub(self.part.len());
-            let taken = bytes.split_to(room.min(bytes.len()));
-            self.part.extend_from_slice(&taken);
+            let room = self.part_bytes.saturating_sub(self.part.size_bytes);
+            self.part.push(bytes.split_to(room.min(bytes.len())));
         }
         Ok(())
     }
@@ -158,7 +192,7 @@ impl Upload {
     /// `None` where there is nothing to remove.
     fn begin_abort(&mut self) -> Option<JoinHandle<object_store::Result<()>>> {
         self.failed = true;
-        self.part = BytesMut::new();
+        self.part = Part::default();
         let parts = std::mem::take(&mut self.parts_under_way);
         let (beginning, multipart) = (self.beginning.take(), self.multipart.take());
         if beginning.is_none() && multipart.is_none() {
@@ -187,7 +221,7 @@ impl Upload {
         if self.multipart.is_none() {
             return self.put_whole().await;
         }
-        if !self.part.is_empty() {
+        if self.part.size_bytes > 0 {
             self.send_part().await?;
         }
         self.wait_for_parts(0).await?;
@@ -218,8 +252,13 @@ impl Upload {
     }
 
     async fn put_whole(&mut self) -> Result<Digest, StoreError> {
-        let content = std::mem::take(&mut self.part).freeze();
-        self.update_digest(content.clone()).await?;
+        let pieces = std::mem::take(&mut self.part).into_pieces();
+        self.update_digest(pieces.clone()).await?;
+        // In one, because it is compared with what is there in its place.
+        let content = match <[Bytes; 1]>::try_from(pieces) {
+            Ok([whole]) => whole,
+            Err(pieces) => pieces.concat().into(),
+        };
         let digest = self.settle_digest().await?.finish();
         match self.folder.create(&self.key, content).await? {
             Created::Ours => Ok(digest),
@@ -233,7 +272,7 @@ impl Upload {
     }
 
     async fn send_part(&mut self) -> Result<(), StoreError> {
-        let part = std::mem::take(&mut self.part).freeze();
+        let part = std::mem::take(&mut self.part).into_pieces();
         self.update_digest(part.clone()).await?;
         self.wait_for_parts(MAX_PARTS_UNDER_WAY.saturating_sub(1)).await?;
         if self.multipart.is_none() {
@@ -246,17 +285,18 @@ impl Upload {
             self.multipart = Some(begun.map_err(|error| self.error(Operation::WritePart, &error))?);
         }
         if let Some(multipart) = self.multipart.as_mut() {
-            self.parts_under_way.spawn(multipart.put_part(PutPayload::from_bytes(part)));
+            self.parts_under_way.spawn(multipart.put_part(PutPayload::from_iter(part)));
         }
-        self.part = BytesMut::with_capacity(self.part_bytes);
         Ok(())
     }
 
     /// Waits for the digest of the previous part, so that no part stays in memory only for its digest.
-    async fn update_digest(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+    async fn update_digest(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError> {
         let mut hasher = self.settle_digest().await?;
         self.digest = Some(tokio::task::spawn_blocking(move || {
-            hasher.update(&bytes);
+            for piece in &pieces {
+                hasher.update(piece);
+            }
             hasher
         }));
         Ok(())
@@ -336,4 +376,30 @@ async fn remove_later(folder: ExportFolder, key: ObjectKey, mut multipart: Multi
 fn part_bytes(estimated_bytes: u64) -> usize {
     let bytes = estimated_bytes.div_ceil(PLANNED_PARTS).max(MIN_PART_BYTES);
     usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_pieces_are_not_copied_and_small_ones_are_gathered() {
+        let large = Bytes::from(vec![7; MIN_PIECE_BYTES]);
+        let mut part = Part::default();
+        for _ in 0..1_000 {
+            part.push(Bytes::from_static(b"abc"));
+        }
+        part.push(large.clone());
+        part.push(large.clone());
+        part.push(Bytes::from_static(b"d"));
+        part.push(large.slice(1..));
+        assert_eq!(part.size_bytes, 3_000 + 3 * MIN_PIECE_BYTES);
+        let pieces = part.into_pieces();
+        let lens: Vec<usize> = pieces.iter().map(Bytes::len).collect();
+        assert_eq!(lens, [3_000, MIN_PIECE_BYTES, MIN_PIECE_BYTES, MIN_PIECE_BYTES]);
+        assert_eq!(pieces[1].as_ptr(), large.as_ptr());
+        assert_eq!(pieces[2].as_ptr(), large.as_ptr());
+        assert_eq!(pieces[3], [b"d", &large[1..]].concat());
+        assert!(Part::default().into_pieces().is_empty());
+    }
 }

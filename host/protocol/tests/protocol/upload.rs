@@ -215,6 +215,26 @@ async fn parts_are_equal_and_follow_the_estimate() {
     assert_eq!(whole.bytes().await.unwrap(), expected);
 }
 
+/// As a guest may write them: bytes one by one, between pieces of a mebibyte.
+#[tokio::test]
+async fn pieces_of_any_size_make_equal_parts() {
+    let (store, folder) = faulty(Fault::None);
+    let expected = content(3 * PART_BYTES + 11);
+    let mut upload = Upload::start(&folder, key(), 0);
+    let mut rest = expected.clone();
+    for step in [1, 1 << 20, 2, 65_535, 65_536, 1].into_iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        upload.append(rest.split_to(step.min(rest.len()))).await.unwrap();
+    }
+    let uploaded = upload.finish().await.unwrap();
+    assert_eq!(uploaded.digest, Digest::of(DigestAlgorithm::Blake3, &expected));
+    assert_eq!(store.part_sizes(), [PART_BYTES, PART_BYTES, PART_BYTES, 11]);
+    let whole = store.inner().get(&StorePath::from("exports/e1/Article.parquet")).await.unwrap();
+    assert_eq!(whole.bytes().await.unwrap(), expected);
+}
+
 #[tokio::test]
 async fn no_more_than_three_parts_are_in_memory_while_the_store_is_slow() {
     let (store, folder) = faulty(Fault::Slow);
