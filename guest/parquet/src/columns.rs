@@ -116,24 +116,38 @@ fn null_buffer(bits: Vec<u8>, rows: usize) -> Result<NullBuffer, Error> {
     Ok(NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(bits), 0, rows)))
 }
 
+/// Two hexadecimal digits for every byte.
+const HEX: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+
 /// Lower-case text with hyphens (`object-binary.md` 6), 36 characters a UUID.
 fn uuid_text(bytes: &[u8]) -> Result<(OffsetBuffer<i32>, Buffer), Error> {
     const TEXT_BYTES: usize = 36;
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let (uuids, rest) = bytes.as_chunks::<16>();
     if !rest.is_empty() {
         return Err(too_short("uuid"));
     }
     let mut text = Vec::with_capacity(uuids.len().saturating_mul(TEXT_BYTES));
     for uuid in uuids {
-        for (index, byte) in uuid.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                text.push(b'-');
-            }
-            for nibble in [byte >> 4, byte & 15] {
-                text.extend(DIGITS.get(usize::from(nibble)));
-            }
-        }
+        // Every index is that of a byte, so none is out of bounds.
+        #[allow(clippy::indexing_slicing)]
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] =
+            uuid.map(|byte| HEX[usize::from(byte)]);
+        let dash = b'-';
+        let line: [u8; TEXT_BYTES] = [
+            a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1], dash, e[0], e[1], f[0], f[1], dash,
+            g[0], g[1], h[0], h[1], dash, i[0], i[1], j[0], j[1], dash, k[0], k[1], l[0], l[1],
+            m[0], m[1], n[0], n[1], o[0], o[1], p[0], p[1],
+        ];
+        text.extend_from_slice(&line);
     }
     let lengths = std::iter::repeat_n(TEXT_BYTES, uuids.len());
     Ok((OffsetBuffer::from_lengths(lengths), Buffer::from_vec(text)))
