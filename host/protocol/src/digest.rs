@@ -18,7 +18,7 @@ const STEP_BYTES: u64 = 4 * 1024 * 1024;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DigestAlgorithm {
-    /// BLAKE3 with 32 bytes, which takes a fifth of the time.
+    /// BLAKE3 with 32 bytes, which takes less processor time.
     #[default]
     Blake3,
     /// SHA-256.

@@ -1,10 +1,12 @@
-//! One worker: takes units in order, lets a guest encode each, and appends the block to its file.
+//! One worker: takes units in order, lets a guest encode each, and appends the block to its file
+//! while it encodes the next.
 use std::sync::Arc;
 
 use offloom_rows::{CursorError, Schema};
 use offloom_sandbox::{EncodedBlock, FileEncoder, GuestError, GuestOptions, GuestRun};
 use offloom_weaviate_disk::{Faults, ReadOptions, ReadReport, Unit, UnitCursor};
 use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::file::{ClassFiles, FileError};
 use crate::progress::{Event, Status};
@@ -82,44 +84,92 @@ pub(crate) struct TransferContext {
 /// warm memory makes it about 15 % faster (`architecture.md`, Performance).
 pub(crate) async fn work(context: Arc<TransferContext>) -> Result<(), WorkerError> {
     let mut warm: Option<(String, FileEncoder)> = None;
+    let mut behind = Behind::default();
     loop {
         // Take a slot before a job; otherwise workers that wait to append could hold every slot and
-        // deadlock.
+        // deadlock. A block that is appended behind needs no slot.
         let slot = match context.slots.try_acquire() {
             Ok(slot) => slot,
             Err(_none_free) => {
-                // Only a worker that holds a slot keeps a guest in memory.
+                // Only a worker that holds a slot keeps a guest or a block in memory.
                 drop(warm.take());
+                behind.settle().await?;
                 context.slots.acquire().await?
             }
         };
-        let Some(job) = context.jobs.lock().await.recv().await else { return Ok(()) };
+        let next = async { Ok(context.jobs.lock().await.recv().await) };
+        let Some(job) = behind.beside(next).await? else { return behind.settle().await };
         let class = &job.class.schema.class_name;
         let encoder = match warm.take() {
             Some((of, encoder)) if of == *class => encoder,
-            _ => context.open(&job.class).await?,
+            _ => behind.beside(context.open(&job.class)).await?,
         };
         let (_, encoder) = warm.insert((class.clone(), encoder));
         match job.work {
             Work::Encode(unit) => {
                 let raw_bytes = unit.raw_bytes();
-                let (encoded, report) = encode(&context, &job.class, encoder, unit).await?;
-                let (runs, file_bytes) = (encoded.runs.clone(), encoded.length);
+                let encoding = encode(&context, &job.class, encoder, unit);
+                let (encoded, report) = behind.beside(encoding).await?;
                 for (shard, faults) in &report.faults.shards {
                     if let Some(error) = &faults.error {
                         context.status.record(Event::ShardFailed { class, shard: *shard, error });
                     }
                 }
-                job.class.files.append(job.ticket, encoder, encoded, report).await?;
-                let runs = &runs;
-                context.status.record(Event::BlockAppended { class, runs, file_bytes, raw_bytes });
+                // At most one finished block of a worker waits.
+                behind.settle().await?;
+                let (runs, file_bytes) = (encoded.runs.clone(), encoded.length);
+                let (status, name) = (Arc::clone(&context.status), class.clone());
+                let appended = move || {
+                    let (class, runs) = (&*name, &*runs);
+                    status.record(Event::BlockAppended { class, runs, file_bytes, raw_bytes });
+                };
+                let (class, ticket) = (Arc::clone(&job.class), job.ticket);
+                if class.files.takes_behind(ticket) {
+                    behind.start(async move {
+                        Ok(class.files.append_behind(ticket, encoded, report, appended).await?)
+                    });
+                } else {
+                    class.files.append(ticket, encoder, encoded, report, appended).await?;
+                }
             }
             Work::Finish => {
+                behind.settle().await?;
                 let file_bytes = job.class.files.finish(job.ticket, encoder).await?;
                 context.status.record(Event::ClassCompleted { class, file_bytes });
             }
         }
         drop(slot);
+    }
+}
+
+/// The finished block of a worker that is being appended while the worker does something else. When
+/// this is dropped, the block is too.
+#[derive(Default)]
+struct Behind(Option<AbortOnDropHandle<Result<(), WorkerError>>>);
+
+impl Behind {
+    fn start(&mut self, append: impl Future<Output = Result<(), WorkerError>> + Send + 'static) {
+        self.0 = Some(AbortOnDropHandle::new(tokio::spawn(append)));
+    }
+
+    /// Waits until nothing is appended any more.
+    async fn settle(&mut self) -> Result<(), WorkerError> {
+        let Some(append) = &mut self.0 else { return Ok(()) };
+        let appended = append.await;
+        self.0 = None;
+        appended?
+    }
+
+    /// Works, and stops when the append fails.
+    async fn beside<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, WorkerError>>,
+    ) -> Result<T, WorkerError> {
+        tokio::select! {
+            biased;
+            Err(error) = self.settle() => Err(error),
+            done = work => done,
+        }
     }
 }
 
@@ -185,5 +235,47 @@ fn guest_failure(class: &str, source: GuestError) -> WorkerError {
     match source {
         GuestError::Rows(error) => WorkerError::Rows(error),
         source => WorkerError::Guest { class: class.to_owned(), source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_append_that_fails_ends_the_work_beside_it() {
+        let mut behind = Behind::default();
+        behind.start(async { Err(FileError::ExportEnded.into()) });
+        let endless = std::future::pending::<Result<(), WorkerError>>();
+        let error = behind.beside(endless).await.unwrap_err();
+        assert!(matches!(error, WorkerError::File(FileError::ExportEnded)), "{error}");
+        behind.settle().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_work_beside_an_append_ends_first_or_last() {
+        let mut behind = Behind::default();
+        let (done, appended) = tokio::sync::oneshot::channel::<()>();
+        behind.start(async {
+            appended.await.unwrap();
+            Ok(())
+        });
+        assert_eq!(behind.beside(async { Ok(1) }).await.unwrap(), 1);
+        done.send(()).unwrap();
+        behind.settle().await.unwrap();
+        assert_eq!(behind.beside(async { Ok(2) }).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_block_is_dropped_with_its_worker() {
+        let mut behind = Behind::default();
+        let (held, dropped) = tokio::sync::oneshot::channel::<()>();
+        behind.start(async move {
+            let _held = held;
+            std::future::pending().await
+        });
+        drop(behind);
+        let dropped = tokio::time::timeout(std::time::Duration::from_secs(60), dropped).await;
+        assert!(dropped.unwrap().is_err());
     }
 }
