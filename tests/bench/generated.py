@@ -1,14 +1,18 @@
 """What `offloom-bench generate` writes is what a real server reads: the number of objects and some of them over REST,
 and all rows of its own export against those of ours."""
 
+import re
+import shlex
 import shutil
-import sys
+import subprocess
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from exports import Bench
-from servers import Weaviate
+from servers import ROOT, Weaviate
+
+PAGE = ROOT / "docs/performance.md"
 
 # Name, objects that are live, and the options. All kinds of vectors, tenants, many files, many changes.
 SHAPES = [
@@ -35,7 +39,21 @@ def run(release: Path, work: Path, quick: bool) -> list[str]:
         shutil.rmtree(bench.source)
         shutil.rmtree(work / "lake")
         shutil.rmtree(work / f"weaviate-{name}")
+    documented(release, work)
     return wrong
+
+
+def documented(release: Path, work: Path) -> None:
+    """Runs the lines of the page that generate directories, in a folder of this run."""
+    page = PAGE.read_text().replace("\\\n", " ")
+    lines = re.findall(r"^target/release/offloom-bench (generate .*?)(?: +#.*)?$", page, re.MULTILINE)
+    if not lines:
+        raise ValueError(f"{PAGE} generates nothing")
+    for line in lines:
+        words = [str(work / word.strip("/")) if word.startswith("/") else word for word in shlex.split(line)]
+        subprocess.run([release / "offloom-bench", *words], check=True)
+        print(f"{PAGE.name}: {line}", flush=True)
+        shutil.rmtree(words[-1])
 
 
 def over_rest(server: Weaviate, bench: Bench, objects: int, tenants: bool) -> list[str]:

@@ -38,10 +38,6 @@ def stacks_of(command: list, data: Path, options: list[str]) -> Counter:
     stacks: Counter = Counter()
     for sample in script.split("\n\n"):
         thread, *frames = [line for line in sample.splitlines() if line.strip()] or [""]
-        if not frames and thread:
-            # Without a graph each sample is one line: the thread's name and the frame.
-            thread, frames = re.match(r"(.*?)\s+([0-9a-f]{4,16} .*)", thread).groups()
-            frames = [frames]
         names = [name_of(frame) for frame in frames]
         if names:
             # What was copied of a stack may end within it.
@@ -75,7 +71,7 @@ def run(release: Path, work: Path, quick: bool) -> list[str]:
         # Otherwise the compilation of the guest would be in the profile.
         runs.of_command(command)
         shutil.rmtree(work / "lake")
-        for stack, count in stacks_of(command, work / "perf.data", ["--freq", "1999"]).items():
+        for stack, count in stacks_of(command, work / "perf.data", ["--freq", "1999", "--call-graph", "fp"]).items():
             shares[name][group(stack[-1])] += count
         shutil.rmtree(work / "lake")
         if name == "w1":
