@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import pyarrow.parquet as pq
-
 from exports import Bench
 from servers import ROOT, Weaviate
 

@@ -185,10 +185,20 @@ class Weaviate(Process):
         status, body = ask(self.address, "POST", "/v1/export/filesystem", request)
         if status != 200:
             sys.exit(f"Weaviate: POST: {status} {body}")
-        while (answer := self.get(f"/v1/export/filesystem/{name}"))["status"] != "SUCCESS":
-            if answer["status"] not in ("STARTED", "TRANSFERRING"):
-                sys.exit(f"Weaviate: {answer}")
+        while (status := self.status(name)) != "SUCCESS":
+            if status not in ("STARTED", "TRANSFERRING"):
+                sys.exit(f"Weaviate: {name}: {status}")
             time.sleep(0.01)
+
+    def status(self, name: str) -> str:
+        path = f"/v1/export/filesystem/{name}"
+        status, body = ask(self.address, "GET", path)
+        # It reads the file in which it keeps the status, and may find it half written.
+        if status == 500 and b"unmarshal" in body:
+            return "TRANSFERRING"
+        if status != 200:
+            sys.exit(f"Weaviate: GET {path}: {status} {body}")
+        return json.loads(body)["status"]
 
 
 class Server:
