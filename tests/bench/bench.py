@@ -1,5 +1,5 @@
-"""All benchmarks, or some: prints Markdown tables, with the machine before them. Status 1 only when rows or bytes are
-wrong: whether a goal is reached stands in the tables.
+"""All benchmarks, or some: prints Markdown tables, with the machine before them. Status 1 only when
+rows or bytes are wrong: whether a goal is reached stands in the tables.
 
     python tests/bench/bench.py target/release [--quick] [TABLE...]"""
 
@@ -41,7 +41,9 @@ def main() -> int:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     memory = Path("/dev/shm")
     wrong = []
-    with tempfile.TemporaryDirectory(prefix="offloom-bench-", dir=memory if memory.is_dir() else None) as work:
+    with tempfile.TemporaryDirectory(
+        prefix="offloom-bench-", dir=memory if memory.is_dir() else None
+    ) as work:
         # Servers that offloom-bench starts have their files there too.
         tempfile.tempdir = work
         machine.show(Path(work))

@@ -1,6 +1,8 @@
-"""Encoding alone, one thread, from memory to memory: the guest, the same code natively, pyarrow, DuckDB and Polars.
+"""Encoding alone, one thread, from memory to memory: the guest, the same code natively, pyarrow,
+DuckDB and Polars.
 
-All encode the same rows. Runs alternate: each round is one run of every writer, in turn from both ends."""
+All encode the same rows. Runs alternate: each round is one run of every writer, in turn from both
+ends."""
 
 import json
 import shutil
@@ -29,7 +31,8 @@ class Asked:
 
     def __init__(self, command: list):
         self.process = subprocess.Popen(
-            list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self.greeting = self.answer()
 
     def answer(self) -> dict | None:
@@ -49,24 +52,53 @@ class Asked:
         self.process.wait()
 
 
-def measure(release: Path, work: Path, name: str, rows: int, rounds: int) -> dict[str, list[dict]] | None:
-    """The runs of every writer; None if the guest writes other bytes than native code, or not all rows."""
-    with Asked([release / "offloom-bench", "encode", "--workload", name, "--rows", rows,
-                "--target-dir", release.parent]) as ours:
+def measure(
+    release: Path, work: Path, name: str, rows: int, rounds: int
+) -> dict[str, list[dict]] | None:
+    """The runs of every writer; None if the guest writes other bytes than native code, or not all
+    rows."""
+    with Asked(
+        [
+            release / "offloom-bench",
+            "encode",
+            "--workload",
+            name,
+            "--rows",
+            rows,
+            "--target-dir",
+            release.parent,
+        ]
+    ) as ours:
         if ours.greeting is None:
             return None
         # Whole blocks, so some more rows than asked for.
         rows = ours.greeting["rows"]
-        source = generate(release, work / f"source-{name}", "--preset", name, "--objects", rows,
-                          "--updates-percent", 0, "--deletes-percent", 0, "--no-server")
+        source = generate(
+            release,
+            work / f"source-{name}",
+            "--preset",
+            name,
+            "--objects",
+            rows,
+            "--updates-percent",
+            0,
+            "--deletes-percent",
+            0,
+            "--no-server",
+        )
         class_name = json.loads((source / "schema.json").read_text())["classes"][0]["class"]
         lake = work / "lake"
-        runs.of_command([
-            release / "offloom", "export", "--data-dir", source / "data", "--schema", source / "schema.json", "--to",
-            lake, "--id", "table", "--cache-dir", work / "cache", "--progress", "none"])
+        runs.of_command(runs.export_command(release, work, source, "table", 2))
         shutil.rmtree(source)
-        with Asked([sys.executable, Path(__file__).with_name("writers.py"), lake / "table", class_name,
-                    ours.greeting["block_rows"]]) as theirs:
+        with Asked(
+            [
+                sys.executable,
+                Path(__file__).with_name("writers.py"),
+                lake / "table",
+                class_name,
+                ours.greeting["block_rows"],
+            ]
+        ) as theirs:
             taken = {writer: [] for writer in WRITERS} if theirs.greeting == {"rows": rows} else None
             for number in range(rounds + 1 if taken else 0):
                 in_turn = list(WRITERS)
@@ -91,17 +123,30 @@ def run(release: Path, work: Path, quick: bool) -> list[str]:
             if name == "w2" and writer == "pyarrow-all":
                 continue  # There are no vectors.
             of = taken[writer]
-            speeds.append([
-                name.upper(), label, spread([run["rows"] / run["cpu"] / 1000 for run in of], 0),
-                spread([run["rows"] / run["seconds"] / 1000 for run in of], 0),
-                f"{of[0]['bytes'] / of[0]['rows']:.0f}",
-            ])
+            speeds.append(
+                [
+                    name.upper(),
+                    label,
+                    spread([run["rows"] / run["cpu"] / 1000 for run in of], 0),
+                    spread([run["rows"] / run["seconds"] / 1000 for run in of], 0),
+                    f"{of[0]['bytes'] / of[0]['rows']:.0f}",
+                ]
+            )
         for other, goal in [("native", NATIVE_GOAL), ("pyarrow", 1), ("duckdb", 1), ("polars", 1)]:
             cpu, wall = (
                 statistics.median(b[time] / a[time] for a, b in zip(taken["guest"], taken[other]))
-                for time in ("cpu", "seconds"))
-            goals.append([name.upper(), f"guest against {WRITERS[other]}", f"{cpu:.2f}", f"{wall:.2f}", f"{goal}",
-                          verdict(min(cpu, wall) >= goal)])
+                for time in ("cpu", "seconds")
+            )
+            goals.append(
+                [
+                    name.upper(),
+                    f"guest against {WRITERS[other]}",
+                    f"{cpu:.2f}",
+                    f"{wall:.2f}",
+                    f"{goal}",
+                    verdict(min(cpu, wall) >= goal),
+                ]
+            )
     print("One thread, thousands of rows: medians (quartiles).\n")
     runs.table(["", "", "a processor second", "a second", "bytes a row"], speeds)
     runs.table(["", "", "processor time", "wall", "goal", ""], goals)

@@ -1,5 +1,6 @@
-"""Whole exports against Weaviate's own, of the same directory in the same run: one worker and two, to a folder and
-to S3 (SeaweedFS). Everything lies in memory, and the runs of a round follow each other, in turn from both ends."""
+"""Whole exports against Weaviate's own, of the same directory in the same run: one worker and two, to
+a folder and to S3 (SeaweedFS). Everything lies in memory, and the runs of a round follow each other,
+in turn from both ends."""
 
 import json
 import shutil
@@ -44,9 +45,24 @@ class Bench:
         """One export; with a folder, its files and then nothing remain."""
         self.number += 1
         return runs.of_command(
-            [self.release / "offloom", "export", "--data-dir", self.source / "data", "--to", to,
-             "--id", f"ours-{self.number}", "--workers", str(workers), "--progress", "none",
-             "--cache-dir", self.work / "cache"], env)
+            [
+                self.release / "offloom",
+                "export",
+                "--data-dir",
+                self.source / "data",
+                "--to",
+                to,
+                "--id",
+                f"ours-{self.number}",
+                "--workers",
+                str(workers),
+                "--progress",
+                "none",
+                "--cache-dir",
+                self.work / "cache",
+            ],
+            env,
+        )
 
     def to_folder(self, workers: int) -> Run:
         lake = self.work / "lake"
@@ -68,10 +84,15 @@ class Bench:
         server.export("compared")
         self.offloom(str(self.work / "lake"), 2)
         print(f"{self.name}: ", end="", flush=True)
-        compared = subprocess.run([
-            sys.executable, Path(__file__).with_name("rows.py"), self.work / f"lake/ours-{self.number}",
-            server.exports / "compared", self.class_name,
-        ])
+        compared = subprocess.run(
+            [
+                sys.executable,
+                Path(__file__).with_name("rows.py"),
+                self.work / f"lake/ours-{self.number}",
+                server.exports / "compared",
+                self.class_name,
+            ]
+        )
         if not keep:
             shutil.rmtree(server.exports / "compared")
             shutil.rmtree(self.work / "lake")
@@ -79,8 +100,10 @@ class Bench:
 
     def measure(self, rounds: int) -> tuple[dict[str, Series], bool]:
         """All series, and whether the rows are equal."""
-        with Weaviate(self.source / "data", self.work / f"weaviate-{self.name}") as server, \
-                SeaweedFs(self.work / f"s3-{self.name}") as store:
+        with (
+            Weaviate(self.source / "data", self.work / f"weaviate-{self.name}") as server,
+            SeaweedFs(self.work / f"s3-{self.name}") as store,
+        ):
             equal = self.rows_are_equal(server)
             ways = {
                 "weaviate": lambda: self.by_weaviate(server),
@@ -107,17 +130,28 @@ def median(series: Series, of) -> float:
 
 
 def print_tables(measured: dict[str, dict[str, Series]]) -> None:
-    labels = {"weaviate": "Weaviate", "two": "Offloom, 2 workers", "one": "Offloom, 1 worker", "s3": "2 workers, S3"}
+    labels = {
+        "weaviate": "Weaviate",
+        "two": "Offloom, 2 workers",
+        "one": "Offloom, 1 worker",
+        "s3": "2 workers, S3",
+    }
     table = []
     for name, series in measured.items():
         for key, label in labels.items():
             cores = [run.cpu / run.seconds for run in series[key].runs]
             size = median(series[key], lambda run: run.size) / 1e6
-            table.append([
-                name.upper(), label, spread([run.seconds for run in series[key].runs]),
-                spread([run.cpu for run in series[key].runs]), spread(cores),
-                f"{size:.1f}" if size else "", f"{median(series[key], lambda run: run.peak_mib):.0f}",
-            ])
+            table.append(
+                [
+                    name.upper(),
+                    label,
+                    spread([run.seconds for run in series[key].runs]),
+                    spread([run.cpu for run in series[key].runs]),
+                    spread(cores),
+                    f"{size:.1f}" if size else "",
+                    f"{median(series[key], lambda run: run.peak_mib):.0f}",
+                ]
+            )
     print("Medians (quartiles). Processor time is user and system.\n")
     runs.table(["", "", "seconds", "processor s", "cores busy", "MB written", "peak MiB"], table)
 
@@ -132,8 +166,20 @@ def print_tables(measured: dict[str, dict[str, Series]]) -> None:
         s3 = statistics.median(series["s3"].ratios(two, lambda run: run.seconds))
         wall_goal, cpu_goal = GOALS.get(name, (1.0, 1.0))
         for what, text, value, goal, reached in [
-            ("wall", spread(wall), statistics.median(wall), f"{wall_goal}", statistics.median(wall) >= wall_goal),
-            ("processor time", spread(cpu), statistics.median(cpu), f"{cpu_goal}", statistics.median(cpu) >= cpu_goal),
+            (
+                "wall",
+                spread(wall),
+                statistics.median(wall),
+                f"{wall_goal}",
+                statistics.median(wall) >= wall_goal,
+            ),
+            (
+                "processor time",
+                spread(cpu),
+                statistics.median(cpu),
+                f"{cpu_goal}",
+                statistics.median(cpu) >= cpu_goal,
+            ),
             ("size of the files, Offloom's share", f"{size:.3f}", size, "at most 1", size <= 1),
             ("cores busy with 2 workers", f"{cores:.2f}", cores, f"{CORES_GOAL}", cores >= CORES_GOAL),
             ("S3, share of the folder's speed", f"{s3:.2f}", s3, f"{S3_GOAL}", s3 >= S3_GOAL),

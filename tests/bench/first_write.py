@@ -1,5 +1,5 @@
-"""How long after a POST the first bytes of a data file are in its folder: idle server, folder, cached listing and access
-check. The folder is looked at without a pause, which takes one of the cores."""
+"""How long after a POST the first bytes of a data file are in its folder: idle server, folder, cached
+listing and access check. The folder is looked at every half millisecond."""
 
 import os
 import shutil
@@ -18,7 +18,8 @@ LIMIT_SECONDS = 30
 
 
 def first_write(folder: Path, begun: float) -> float:
-    """Milliseconds until a file in the folder of the export that is neither claim nor manifest has bytes."""
+    """Milliseconds until a file in the folder of the export that is neither claim nor manifest has
+    bytes."""
     while time.monotonic() - begun < LIMIT_SECONDS:
         try:
             with os.scandir(folder) as entries:
@@ -28,6 +29,7 @@ def first_write(folder: Path, begun: float) -> float:
                         return (time.monotonic() - begun) * 1000
         except FileNotFoundError:
             pass
+        time.sleep(0.0005)
     sys.exit(f"no data file in {folder} within {LIMIT_SECONDS} s")
 
 
@@ -36,8 +38,15 @@ def run(release: Path, work: Path, quick: bool) -> list[str]:
     source = generate(release, work / "source-first", "--preset", "w1", "--objects", ROWS, "--no-server")
     lake = work / "lake"
     times, answers = [], []
-    with Server(release / "offloom", source, work / "first", work / "cache", "filesystem",
-                ["--filesystem-root", lake], {}) as server:
+    with Server(
+        release / "offloom",
+        source,
+        work / "first",
+        work / "cache",
+        "filesystem",
+        ["--filesystem-root", lake],
+        {},
+    ) as server:
         for number in range((5 if quick else ROUNDS) + 1):
             begun = time.monotonic()
             name, _, answered = server.post()
@@ -52,9 +61,17 @@ def run(release: Path, work: Path, quick: bool) -> list[str]:
                 answers.append(answered)
     shutil.rmtree(source)
     print(f"{ROWS:,} W1 objects, {len(times)} exports one after the other.\n")
-    table(["milliseconds after POST", "median", "max", "goal", ""], [
-        ["answer", f"{statistics.median(answers):.1f}", f"{max(answers):.1f}", "", ""],
-        ["first bytes of a data file", f"{statistics.median(times):.1f}", f"{max(times):.1f}", str(GOAL_MILLISECONDS),
-         verdict(max(times) <= GOAL_MILLISECONDS)],
-    ])
+    table(
+        ["milliseconds after POST", "median", "max", "goal", ""],
+        [
+            ["answer", f"{statistics.median(answers):.1f}", f"{max(answers):.1f}", "", ""],
+            [
+                "first bytes of a data file",
+                f"{statistics.median(times):.1f}",
+                f"{max(times):.1f}",
+                str(GOAL_MILLISECONDS),
+                verdict(max(times) <= GOAL_MILLISECONDS),
+            ],
+        ],
+    )
     return []

@@ -1,23 +1,69 @@
-"""What `offloom-bench generate` writes is what a real server reads: the number of objects and some of them over REST,
-and all rows of its own export against those of ours."""
+"""What `offloom-bench generate` writes is what a real server reads: the number of objects and some of
+them over REST, and all rows of its own export against those of ours."""
 
+import re
+import shlex
 import shutil
-import sys
+import subprocess
 from pathlib import Path
 
 import pyarrow.parquet as pq
-
 from exports import Bench
-from servers import Weaviate
+from servers import ROOT, Weaviate
+
+PAGE = ROOT / "docs/performance.md"
 
 # Name, objects that are live, and the options. All kinds of vectors, tenants, many files, many changes.
 SHAPES = [
     ("single", 3_000, ["--preset", "w1", "--objects", 3_000, "--embeddings", "single"]),
-    ("named", 500, ["--objects", 500, "--class-name", "Named", "--dimensions", 0, "--named", "title:16", "--named",
-                    "body:8", "--multi", "colbert:4x3", "--properties-bytes", 100, "--updates-percent", 30,
-                    "--deletes-percent", 50, "--segments", 7, "--embeddings", "half"]),
-    ("tenants", 300, ["--objects", 300, "--class-name", "Tenants", "--dimensions", 4, "--tenants", 20, "--segments", 1,
-                      "--deletes-percent", 20, "--seed", 7]),
+    (
+        "named",
+        500,
+        [
+            "--objects",
+            500,
+            "--class-name",
+            "Named",
+            "--dimensions",
+            0,
+            "--named",
+            "title:16",
+            "--named",
+            "body:8",
+            "--multi",
+            "colbert:4x3",
+            "--properties-bytes",
+            100,
+            "--updates-percent",
+            30,
+            "--deletes-percent",
+            50,
+            "--segments",
+            7,
+            "--embeddings",
+            "half",
+        ],
+    ),
+    (
+        "tenants",
+        300,
+        [
+            "--objects",
+            300,
+            "--class-name",
+            "Tenants",
+            "--dimensions",
+            4,
+            "--tenants",
+            20,
+            "--segments",
+            1,
+            "--deletes-percent",
+            20,
+            "--seed",
+            7,
+        ],
+    ),
 ]
 
 
@@ -35,7 +81,23 @@ def run(release: Path, work: Path, quick: bool) -> list[str]:
         shutil.rmtree(bench.source)
         shutil.rmtree(work / "lake")
         shutil.rmtree(work / f"weaviate-{name}")
+    documented(release, work)
     return wrong
+
+
+def documented(release: Path, work: Path) -> None:
+    """Runs the lines of the page that generate directories, in a folder of this run."""
+    page = PAGE.read_text().replace("\\\n", " ")
+    lines = re.findall(r"^target/release/offloom-bench (generate .*?)(?: +#.*)?$", page, re.MULTILINE)
+    if not lines:
+        raise ValueError(f"{PAGE} generates nothing")
+    for line in lines:
+        words = [
+            str(work / word.strip("/")) if word.startswith("/") else word for word in shlex.split(line)
+        ]
+        subprocess.run([release / "offloom-bench", *words], check=True)
+        print(f"{PAGE.name}: {line}", flush=True)
+        shutil.rmtree(words[-1])
 
 
 def over_rest(server: Weaviate, bench: Bench, objects: int, tenants: bool) -> list[str]:

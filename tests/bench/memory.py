@@ -1,4 +1,5 @@
-"""Peak memory of whole exports, per worker: of W1 objects with one worker, two and four, and of ever more small objects."""
+"""Peak memory of whole exports, per worker: of W1 objects with one worker, two and four, and of ever
+more small objects."""
 
 import shutil
 from pathlib import Path
@@ -24,14 +25,18 @@ def run(release: Path, work: Path, quick: bool) -> list[str]:
         for count in workers:
             # The first compiles the guest, where the cache is empty.
             for _ in range(2):
-                run = runs.of_command([
-                    release / "offloom", "export", "--data-dir", source / "data", "--schema", source / "schema.json",
-                    "--to", work / "lake", "--id", "memory", "--workers", str(count), "--cache-dir", work / "cache",
-                    "--progress", "none",
-                ])
+                run = runs.of_command(runs.export_command(release, work, source, "memory", count))
                 shutil.rmtree(work / "lake")
-            rows.append([name, str(count), f"{run.seconds:.2f}", f"{run.peak_mib:.0f}", f"{run.peak_mib / count:.0f}",
-                         verdict(run.peak_mib / count <= GOAL_MIB_A_WORKER)])
+            rows.append(
+                [
+                    name,
+                    str(count),
+                    f"{run.seconds:.2f}",
+                    f"{run.peak_mib:.0f}",
+                    f"{run.peak_mib / count:.0f}",
+                    verdict(run.peak_mib / count <= GOAL_MIB_A_WORKER),
+                ]
+            )
         shutil.rmtree(source)
     print(f"Goal: at most {GOAL_MIB_A_WORKER} MiB a worker, however many objects there are.\n")
     runs.table(["objects", "workers", "seconds", "peak MiB", "a worker", ""], rows)

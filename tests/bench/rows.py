@@ -1,5 +1,5 @@
-"""Compares the rows of two exports of one class, whichever files they are in. A program of its own: the peak memory of
-a process is at least what its parent held when it started it.
+"""Compares the rows of two exports of one class, whichever files they are in. A program of its own:
+the peak memory of a process is at least what its parent held when it started it.
 
     python tests/bench/rows.py OFFLOOM_FOLDER WEAVIATE_FOLDER CLASS"""
 
@@ -16,14 +16,17 @@ COMPARED = ["creation_time", "update_time", *OPTIONAL]
 
 
 def of_weaviate(folder: Path, class_name: str) -> pa.Table:
-    """Weaviate's rows of a class by tenant and id. It writes some nulls as empty values (export-api.md 5.4)."""
+    """Weaviate's rows of a class by tenant and id. It writes some nulls as empty values (export-api.md
+    5.4)."""
     tables = []
     for path in sorted(folder.glob("*.parquet")):
         file = pq.ParquetFile(path)
         notes = file.schema_arrow.metadata
         if notes[b"collection"].decode() == class_name:
             rows = file.read()
-            tenant = pa.array([notes.get(b"tenant", b"").decode()]).take(pa.array([0] * len(rows), pa.int64()))
+            tenant = pa.array([notes.get(b"tenant", b"").decode()]).take(
+                pa.array([0] * len(rows), pa.int64())
+            )
             tables.append(rows.append_column("tenant", tenant))
     table = pa.concat_tables(tables)
     for name in OPTIONAL:
@@ -69,7 +72,10 @@ def main() -> int:
     ours, theirs, class_name = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     rows = of_offloom(ours, class_name)
     found = differences(rows, of_weaviate(theirs, class_name))
-    print(f"{len(rows):,} rows compared with Weaviate's own export: {', '.join(found) or 'equal'}", flush=True)
+    print(
+        f"{len(rows):,} rows compared with Weaviate's own export: {', '.join(found) or 'equal'}",
+        flush=True,
+    )
     return 1 if found else 0
 
 

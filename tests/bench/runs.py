@@ -81,3 +81,27 @@ def generate(release: Path, folder: Path, *options) -> Path:
     """A data directory that offloom-bench writes into `folder`, and its schema.json beside it."""
     subprocess.run([release / "offloom-bench", "generate", *map(str, options), folder], check=True)
     return folder
+
+
+def export_command(
+    release: Path, work: Path, source: Path, name: str, workers: int, to: str | None = None
+) -> list:
+    """An export of a directory that no server has opened into `work/lake/NAME`, or to another place."""
+    return [
+        release / "offloom",
+        "export",
+        "--data-dir",
+        source / "data",
+        "--schema",
+        source / "schema.json",
+        "--to",
+        to or work / "lake",
+        "--id",
+        name,
+        "--workers",
+        str(workers),
+        "--cache-dir",
+        work / "cache",
+        "--progress",
+        "none",
+    ]

@@ -1,4 +1,5 @@
-"""Servers that benchmarks run against: SeaweedFS, Weaviate and `offloom serve`, each in a folder of its own."""
+"""Servers that benchmarks run against: SeaweedFS, Weaviate and `offloom serve`, each in a folder of
+its own."""
 
 import http.client
 import json
@@ -12,15 +13,24 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {"AWS_ACCESS_KEY_ID": "testkey", "AWS_SECRET_ACCESS_KEY": "testsecret", "AWS_REGION": "us-east-1"}
-IDENTITY = {"identities": [{"name": "test", "actions": ["Admin", "Read", "Write", "List", "Tagging"], "credentials": [
-    {"accessKey": KEYS["AWS_ACCESS_KEY_ID"], "secretKey": KEYS["AWS_SECRET_ACCESS_KEY"]}]}]}
+IDENTITY = {
+    "identities": [
+        {
+            "name": "test",
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+            "credentials": [
+                {"accessKey": KEYS["AWS_ACCESS_KEY_ID"], "secretKey": KEYS["AWS_SECRET_ACCESS_KEY"]}
+            ],
+        }
+    ]
+}
 # As tests/parts has it.
 START_SECONDS = 120
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports in a row, below those that Linux gives to outgoing connections. Weaviate counts on some that follow
-    others when it makes its first cluster."""
+    """Ports in a row, below those that Linux gives to outgoing connections. Weaviate counts on some
+    that follow others when it makes its first cluster."""
     while True:
         first = random.randrange(10_000, 32_768 - count)
         sockets = []
@@ -38,7 +48,9 @@ def free_ports(count: int) -> list[int]:
 def ask(address: str, method: str, path: str, body: dict | None = None) -> tuple[int, bytes]:
     """Status and body of a request on a connection of its own."""
     connection = http.client.HTTPConnection(address, timeout=120)
-    connection.request(method, path, json.dumps(body) if body else None, {"Content-Type": "application/json"})
+    connection.request(
+        method, path, json.dumps(body) if body else None, {"Content-Type": "application/json"}
+    )
     answer = connection.getresponse()
     body = answer.read()
     connection.close()
@@ -80,16 +92,39 @@ class SeaweedFs(Process):
     def __init__(self, folder: Path):
         folder.mkdir()
         (folder / "s3.json").write_text(json.dumps(IDENTITY))
-        names = ["master.port", "master.port.grpc", "volume.port", "volume.port.grpc",
-                 "filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc"]
+        names = [
+            "master.port",
+            "master.port.grpc",
+            "volume.port",
+            "volume.port.grpc",
+            "filer.port",
+            "filer.port.grpc",
+            "s3.port",
+            "s3.port.grpc",
+        ]
         ports = dict(zip(names, free_ports(len(names))))
         super().__init__(
-            [Path(sys.executable).parent / "weed", "-logtostderr=true", "server", "-ip=127.0.0.1",
-             "-ip.bind=127.0.0.1", f"-dir={folder}", "-master.volumeSizeLimitMB=128", "-master.telemetry=false",
-             "-volume.max=1000", "-filer", f"-filer.localSocket={folder}/filer.sock", "-s3",
-             f"-s3.localSocket={folder}/s3.sock", "-s3.port.iceberg=0", "-s3.port.lance=0",
-             f"-s3.config={folder}/s3.json", *(f"-{name}={port}" for name, port in ports.items())],
-            {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}, folder / "log",
+            [
+                Path(sys.executable).parent / "weed",
+                "-logtostderr=true",
+                "server",
+                "-ip=127.0.0.1",
+                "-ip.bind=127.0.0.1",
+                f"-dir={folder}",
+                "-master.volumeSizeLimitMB=128",
+                "-master.telemetry=false",
+                "-volume.max=1000",
+                "-filer",
+                f"-filer.localSocket={folder}/filer.sock",
+                "-s3",
+                f"-s3.localSocket={folder}/s3.sock",
+                "-s3.port.iceberg=0",
+                "-s3.port.lance=0",
+                f"-s3.config={folder}/s3.json",
+                *(f"-{name}={port}" for name, port in ports.items()),
+            ],
+            {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},
+            folder / "log",
         )
         address = f"127.0.0.1:{ports['s3.port']}"
         self.environment = {**KEYS, "AWS_ENDPOINT_URL": f"http://{address}", "AWS_ALLOW_HTTP": "true"}
@@ -150,21 +185,58 @@ class Weaviate(Process):
         status, body = ask(self.address, "POST", "/v1/export/filesystem", request)
         if status != 200:
             sys.exit(f"Weaviate: POST: {status} {body}")
-        while (answer := self.get(f"/v1/export/filesystem/{name}"))["status"] != "SUCCESS":
-            if answer["status"] not in ("STARTED", "TRANSFERRING"):
-                sys.exit(f"Weaviate: {answer}")
+        while (status := self.status(name)) != "SUCCESS":
+            if status not in ("STARTED", "TRANSFERRING"):
+                sys.exit(f"Weaviate: {name}: {status}")
             time.sleep(0.01)
+
+    def status(self, name: str) -> str:
+        path = f"/v1/export/filesystem/{name}"
+        status, body = ask(self.address, "GET", path)
+        # It reads the file in which it keeps the status, and may find it half written.
+        if status == 500 and b"unmarshal" in body:
+            return "TRANSFERRING"
+        if status != 200:
+            sys.exit(f"Weaviate: GET {path}: {status} {body}")
+        return json.loads(body)["status"]
 
 
 class Server:
     """`offloom serve` with a worker for each core."""
 
-    def __init__(self, program: Path, source: Path, work: Path, cache: Path, backend: str, settings: list, env: dict):
+    def __init__(
+        self,
+        program: Path,
+        source: Path,
+        work: Path,
+        cache: Path,
+        backend: str,
+        settings: list,
+        env: dict,
+    ):
         self.process = subprocess.Popen(
-            [program, "serve", "--listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--data-dir",
-             source / "data", "--schema", source / "schema.json", "--state-dir", work / "state", "--cache-dir",
-             cache, "--workers", str(os.cpu_count()), *settings],
-            stdout=subprocess.PIPE, stderr=work.with_suffix(".log").open("wb"), text=True,
+            [
+                program,
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--grpc-listen",
+                "127.0.0.1:0",
+                "--data-dir",
+                source / "data",
+                "--schema",
+                source / "schema.json",
+                "--state-dir",
+                work / "state",
+                "--cache-dir",
+                cache,
+                "--workers",
+                str(os.cpu_count()),
+                *settings,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=work.with_suffix(".log").open("wb"),
+            text=True,
             env={**os.environ, "OFFLOOM_SHUTDOWN_GRACE_SECONDS": "0", **env},
         )
         lines = (line.strip() for line in self.process.stdout)

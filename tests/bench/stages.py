@@ -1,4 +1,5 @@
-"""What a whole export of W1, W3 and W2 spends its processor time on, by `perf`, and the flame graph of W1."""
+"""What a whole export of W1, W3 and W2 spends its processor time on, by `perf`, and the flame graph of
+W1."""
 
 import re
 import shutil
@@ -21,8 +22,15 @@ GROUPS = {
     "kernel": re.compile(r"\[kernel\]$"),
     "parsing": re.compile(r"offloom_(weaviate|rows)|serde_json|crc32|from_utf8"),
 }
-LABELS = {"zstd": "Zstandard", "digest": "digest", "copies": "copies of memory", "kernel": "kernel (reads, writes, page "
-          "faults, wake-ups)", "parsing": "reading and parsing", "guest": "code of the guest", "other": "all else"}
+LABELS = {
+    "zstd": "Zstandard",
+    "digest": "digest",
+    "copies": "copies of memory",
+    "kernel": "kernel (reads, writes, page faults, wake-ups)",
+    "parsing": "reading and parsing",
+    "guest": "code of the guest",
+    "other": "all else",
+}
 
 
 def group(function: str) -> str:
@@ -31,17 +39,21 @@ def group(function: str) -> str:
 
 def stacks_of(command: list, data: Path, options: list[str]) -> Counter:
     """Stacks of all samples, the outermost function first."""
-    subprocess.run(["perf", "record", "--quiet", "--output", data, *options, "--", *command], check=True,
-                   stdout=subprocess.DEVNULL)
-    script = subprocess.run(["perf", "script", "--input", data, "--no-inline", "-F", "comm,ip,sym,dso"], check=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    subprocess.run(
+        ["perf", "record", "--quiet", "--output", data, *options, "--", *command],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    script = subprocess.run(
+        ["perf", "script", "--input", data, "--no-inline", "-F", "comm,ip,sym,dso"],
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ).stdout
     stacks: Counter = Counter()
     for sample in script.split("\n\n"):
         thread, *frames = [line for line in sample.splitlines() if line.strip()] or [""]
-        if not frames and thread:
-            # Without a graph each sample is one line: the thread's name and the frame.
-            thread, frames = re.match(r"(.*?)\s+([0-9a-f]{4,16} .*)", thread).groups()
-            frames = [frames]
         names = [name_of(frame) for frame in frames]
         if names:
             # What was copied of a stack may end within it.
@@ -67,19 +79,28 @@ def run(release: Path, work: Path, quick: bool) -> list[str]:
         return []
     shares = {name: Counter() for name in ROWS}
     for name, rows in ROWS.items():
-        source = runs.generate(release, work / f"source-{name}", "--preset", name, "--objects",
-                               rows // 10 if quick else rows, "--no-server")
-        command = [release / "offloom", "export", "--data-dir", source / "data", "--schema", source / "schema.json",
-                   "--to", work / "lake", "--id", "profile", "--workers", "2", "--cache-dir", work / "cache",
-                   "--progress", "none"]
+        source = runs.generate(
+            release,
+            work / f"source-{name}",
+            "--preset",
+            name,
+            "--objects",
+            rows // 10 if quick else rows,
+            "--no-server",
+        )
+        command = runs.export_command(release, work, source, "profile", 2)
         # Otherwise the compilation of the guest would be in the profile.
         runs.of_command(command)
         shutil.rmtree(work / "lake")
-        for stack, count in stacks_of(command, work / "perf.data", ["--freq", "1999"]).items():
+        for stack, count in stacks_of(
+            command, work / "perf.data", ["--freq", "1999", "--call-graph", "fp"]
+        ).items():
             shares[name][group(stack[-1])] += count
         shutil.rmtree(work / "lake")
         if name == "w1":
-            stacks = stacks_of(command, work / "perf.data", ["--freq", "499", "--call-graph", "dwarf,16384"])
+            stacks = stacks_of(
+                command, work / "perf.data", ["--freq", "499", "--call-graph", "dwarf,16384"]
+            )
             GRAPH.parent.mkdir(parents=True, exist_ok=True)
             flamegraph.write(GRAPH, stacks, f"offloom export of {rows:,} W1 objects, 2 workers", group)
             shutil.rmtree(work / "lake")

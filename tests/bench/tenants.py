@@ -14,13 +14,20 @@ TENANTS = 100_000
 def run(release: Path, work: Path, quick: bool) -> list[str]:
     """Prints the table, and returns what is wrong."""
     tenants = TENANTS // 10 if quick else TENANTS
-    source = runs.generate(release, work / "source-tenants", "--preset", "tenants", "--objects", tenants, "--tenants",
-                           tenants, "--no-server")
+    source = runs.generate(
+        release,
+        work / "source-tenants",
+        "--preset",
+        "tenants",
+        "--objects",
+        tenants,
+        "--tenants",
+        tenants,
+        "--no-server",
+    )
     taken, exported = [], set()
     for _ in range(2 if quick else 4):
-        taken.append(runs.of_command([
-            release / "offloom", "export", "--data-dir", source / "data", "--schema", source / "schema.json", "--to",
-            work / "lake", "--id", "tenants", "--workers", "2", "--cache-dir", work / "cache", "--progress", "none"]))
+        taken.append(runs.of_command(runs.export_command(release, work, source, "tenants", 2)))
         manifest = json.loads((work / "lake/tenants/export_metadata.json").read_text())
         exported.add(manifest["progress"]["Shelf"]["objectsExported"])
         shutil.rmtree(work / "lake")
@@ -29,7 +36,17 @@ def run(release: Path, work: Path, quick: bool) -> list[str]:
     del taken[0]
     seconds = statistics.median(run.seconds for run in taken)
     goal = GOAL_SECONDS * tenants / TENANTS
-    runs.table(["tenants", "seconds", "processor s", "peak MiB", "goal", ""], [[
-        f"{tenants:,}", f"{seconds:.2f}", f"{statistics.median(run.cpu for run in taken):.2f}",
-        f"{max(run.peak_mib for run in taken):.0f}", f"{goal:.0f}", runs.verdict(seconds <= goal)]])
+    runs.table(
+        ["tenants", "seconds", "processor s", "peak MiB", "goal", ""],
+        [
+            [
+                f"{tenants:,}",
+                f"{seconds:.2f}",
+                f"{statistics.median(run.cpu for run in taken):.2f}",
+                f"{max(run.peak_mib for run in taken):.0f}",
+                f"{goal:.0f}",
+                runs.verdict(seconds <= goal),
+            ]
+        ],
+    )
     return [] if exported == {tenants} else [f"tenants: {exported} objects of {tenants}"]

@@ -2,14 +2,16 @@
 
     python tests/bench/writers.py EXPORT_FOLDER CLASS ROW_GROUP_ROWS
 
-It runs what its standard input asks for, as `offloom-bench encode` does: a line with the name of a writer is answered by
-one line of JSON with the seconds, the processor seconds and the bytes. The table is that of an export of Offloom.
+It runs what its standard input asks for, as `offloom-bench encode` does: a line with the name of a
+writer is answered by one line of JSON with the seconds, the processor seconds and the bytes. The table
+is that of an export of Offloom.
 
-Each writes to what is fastest for it: pyarrow and Polars to memory that is there already and is used again, so that
-neither asks the system for pages, DuckDB to a file in memory, because it writes files alone.
+Each writes to what is fastest for it: pyarrow and Polars to memory that is there already and is used
+again, so that neither asks the system for pages, DuckDB to a file in memory, because it writes files
+alone.
 
-All write Zstandard at level 3 and row groups of the same rows; only class_name has a dictionary where a writer can be
-told, and only columns of numbers and ids have statistics."""
+All write Zstandard at level 3 and row groups of the same rows; only class_name has a dictionary where
+a writer can be told, and only columns of numbers and ids have statistics."""
 
 import io
 import json
@@ -63,8 +65,14 @@ class Writers:
         compression = {name: "ZSTD" for name in self.table.column_names} | other
         levels = {name: LEVEL for name, codec in compression.items() if codec == "ZSTD"}
         pq.write_table(
-            self.table, out, row_group_size=self.rows, compression=compression, compression_level=levels,
-            use_dictionary=["class_name"], write_statistics=SCALAR, data_page_version="2.0",
+            self.table,
+            out,
+            row_group_size=self.rows,
+            compression=compression,
+            compression_level=levels,
+            use_dictionary=["class_name"],
+            write_statistics=SCALAR,
+            data_page_version="2.0",
         )
         return out.tell()
 
@@ -72,14 +80,20 @@ class Writers:
         """All columns are compressed."""
         self.bytes.seek(0)
         self.frame.write_parquet(
-            self.bytes, compression="zstd", compression_level=LEVEL, row_group_size=self.rows, statistics=False)
+            self.bytes,
+            compression="zstd",
+            compression_level=LEVEL,
+            row_group_size=self.rows,
+            statistics=False,
+        )
         return self.bytes.tell()
 
     def duckdb_copy(self) -> int:
         """All columns are compressed."""
         self.duckdb.execute(
             f"COPY rows TO '{self.file}' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL {LEVEL}, "
-            f"ROW_GROUP_SIZE {self.rows})")
+            f"ROW_GROUP_SIZE {self.rows})"
+        )
         size = self.file.stat().st_size
         self.file.unlink()
         return size
@@ -87,8 +101,12 @@ class Writers:
 
 def main() -> None:
     writers = Writers(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
-    ways = {"pyarrow": writers.pyarrow, "pyarrow-all": writers.pyarrow_all, "polars": writers.polars,
-            "duckdb": writers.duckdb_copy}
+    ways = {
+        "pyarrow": writers.pyarrow,
+        "pyarrow-all": writers.pyarrow_all,
+        "polars": writers.polars,
+        "duckdb": writers.duckdb_copy,
+    }
     print(json.dumps({"rows": len(writers.table)}), flush=True)
     for line in sys.stdin:
         begun, cpu = time.monotonic(), time.process_time()

@@ -14,12 +14,18 @@ use crate::program::{Said, offloom, program, python, python_program, root, said}
 use crate::server::Server;
 
 /// Lines that are not run, and why. Each is checked to name something that exists.
-const NOT_RUN: [(&str, &str); 4] = [
+const NOT_RUN: [(&str, &str); 6] = [
     ("./dev demo", "it builds the program again; it runs what the next pages run"),
     ("./dev check", "it runs this test"),
     ("./dev soak", "it runs for a quarter of an hour"),
+    ("./dev bench", "it measures for half an hour"),
+    ("./dev bench --quick exports", "it measures; ./dev check runs other tables of it"),
     ("cargo build --release", "it builds the program that runs here once more"),
 ];
+
+/// Lines that begin like this are run by `tests/bench/generated.py`, with the program that `./dev check` builds
+/// for it.
+const GENERATE: &str = "target/release/offloom-bench generate ";
 
 /// Where a guest of one's own is built: kept, so that only its first build takes long.
 const GUEST_TARGET: &str = "target/wasm32-wasip2/";
@@ -81,7 +87,7 @@ impl Page {
 
     fn run_line(&mut self, line: &str) -> Result<(), String> {
         let command = line.split(" #").next().unwrap_or_default().trim();
-        if NOT_RUN.iter().any(|(skipped, _)| *skipped == command) {
+        if NOT_RUN.iter().any(|(skipped, _)| *skipped == command) || command.starts_with(GENERATE) {
             return exists(command);
         }
         if let Some(folder) = command.strip_prefix("cd ") {
@@ -235,11 +241,14 @@ fn logical_lines(script: &str) -> Vec<String> {
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
 }
 
-/// A line that is not run names a task of `./dev`, or a command of cargo.
+/// A line that is not run names a task of `./dev`, a command of cargo, or what another check runs.
 fn exists(command: &str) -> Result<(), String> {
     let dev = std::fs::read_to_string(root().join("dev")).unwrap();
-    let known = match command.strip_prefix("./dev ") {
+    let known = match command.strip_prefix("./dev ").and_then(|rest| rest.split(' ').next()) {
         Some(task) => dev.lines().any(|line| line.starts_with(&format!("{task}() {{"))),
+        None if command.starts_with(GENERATE) => {
+            dev.contains("bench.py target/release --quick encode generated")
+        }
         None => command == "cargo build --release",
     };
     known.then_some(()).ok_or(format!("{command}: there is no such task"))

@@ -176,13 +176,33 @@ impl Generate {
     }
 }
 
-/// The class as a server is given it. Its vectors are stored and not indexed: an index would be built from
-/// the log of the index, which is empty.
+/// The class as a server is given it. Its vectors are stored and not indexed: the log that a server builds
+/// an index from is empty.
 fn class_definition(recipe: &Recipe) -> Value {
     let text = |name: &str| json!({ "name": name, "dataType": ["text"] });
-    let not_indexed = |multi: bool| {
-        let multi = json!({ "enabled": multi });
-        json!({ "skip": true, "multivector": multi })
+    let vectors = if recipe.named.is_empty() {
+        json!({
+            "vectorizer": "none",
+            "vectorIndexType": "hnsw",
+            "vectorIndexConfig": { "skip": true },
+        })
+    } else {
+        let configs: serde_json::Map<String, Value> = recipe
+            .named
+            .iter()
+            .map(|named| {
+                let config = json!({
+                    "vectorizer": { "none": {} },
+                    "vectorIndexType": "hnsw",
+                    "vectorIndexConfig": {
+                        "skip": true,
+                        "multivector": { "enabled": named.vectors.is_some() },
+                    },
+                });
+                (named.name.clone(), config)
+            })
+            .collect();
+        json!({ "vectorConfig": configs })
     };
     let mut class = json!({
         "class": recipe.class_name,
@@ -195,24 +215,8 @@ fn class_definition(recipe: &Recipe) -> Value {
         ],
         "replicationConfig": { "factor": 1 },
     });
-    if recipe.named.is_empty() {
-        class["vectorizer"] = "none".into();
-        class["vectorIndexType"] = "hnsw".into();
-        class["vectorIndexConfig"] = json!({ "skip": true });
-    } else {
-        let configs: serde_json::Map<String, Value> = recipe
-            .named
-            .iter()
-            .map(|named| {
-                let config = json!({
-                    "vectorizer": { "none": {} },
-                    "vectorIndexType": "hnsw",
-                    "vectorIndexConfig": not_indexed(named.vectors.is_some()),
-                });
-                (named.name.clone(), config)
-            })
-            .collect();
-        class["vectorConfig"] = configs.into();
+    if let (Some(class), Value::Object(vectors)) = (class.as_object_mut(), vectors) {
+        class.extend(vectors);
     }
     class
 }
