@@ -64,6 +64,8 @@ class Writers:
         out = pa.FixedSizeBufferWriter(self.memory)
         compression = {name: "ZSTD" for name in self.table.column_names} | other
         levels = {name: LEVEL for name, codec in compression.items() if codec == "ZSTD"}
+        # As Offloom: its level of ids is faster, and makes them smaller.
+        levels["id"] = 1
         pq.write_table(
             self.table,
             out,

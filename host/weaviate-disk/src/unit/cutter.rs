@@ -95,12 +95,17 @@ impl ShardCutter {
         self.done
     }
 
+    /// Bytes that were not cut yet.
+    pub fn rest_bytes(&self) -> u64 {
+        self.parts.iter().fold(0_u64, |sum, part| {
+            sum.saturating_add(part.end_bytes.saturating_sub(part.position_bytes))
+        })
+    }
+
     /// Cuts the next range of about `budget` bytes, or the rest if that is at most `slack` more, and
     /// returns it with its size in bytes.
     pub fn cut(&mut self, budget: u64, slack: u64) -> Result<(ShardRange, u64), LsmError> {
-        let rest = self.parts.iter().fold(0_u64, |sum, part| {
-            sum.saturating_add(part.end_bytes.saturating_sub(part.position_bytes))
-        });
+        let rest = self.rest_bytes();
         let cut_key = if rest <= budget.saturating_add(slack) { None } else { self.walk(budget)? };
         let Some(cut_key) = cut_key else {
             self.done = true;

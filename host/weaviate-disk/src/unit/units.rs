@@ -25,6 +25,11 @@ pub struct UnitOptions {
 
 /// Most shards in one unit: their snapshots are in memory together.
 const MAX_UNIT_SHARDS: usize = 4096;
+/// The first units of a class that fills several blocks have these fractions of one (1 / `EARLY_UNITS`), so
+/// that its first bytes reach the store early.
+const EARLY_UNITS: [u64; 2] = [4, 2];
+/// Smaller blocks are filled fast enough.
+const LEAST_DIVIDED_BYTES: u64 = 8 * 1024 * 1024;
 /// A unit may exceed a block by this fraction of it (1 / `SLACK`) rather than leave a small rest.
 const SLACK: u64 = 8;
 
@@ -191,7 +196,8 @@ impl Units {
     fn next_unit(&mut self) -> Option<Unit> {
         loop {
             if let Some(cutter) = &mut self.cutter {
-                let budget = self.block_bytes.saturating_sub(self.ranges_bytes);
+                let unit_bytes = unit_bytes(self.number, self.block_bytes, cutter.rest_bytes());
+                let budget = unit_bytes.saturating_sub(self.ranges_bytes);
                 let slack = self.block_bytes / SLACK;
                 let (range, bytes) = match cutter.cut(budget.max(1), slack) {
                     Ok(cut) => cut,
@@ -239,6 +245,17 @@ impl Units {
     }
 }
 
+/// Bytes that the unit of this number should hold, when a shard still has `rest_bytes`.
+fn unit_bytes(number: u64, block_bytes: u64, rest_bytes: u64) -> u64 {
+    let early = usize::try_from(number).ok().and_then(|number| EARLY_UNITS.get(number));
+    match early {
+        Some(fraction) if block_bytes >= LEAST_DIVIDED_BYTES && rest_bytes > block_bytes => {
+            block_bytes / fraction
+        }
+        _ => block_bytes,
+    }
+}
+
 impl Iterator for Units {
     type Item = Unit;
 
@@ -253,4 +270,18 @@ enum ShardStart {
     Started(Option<ShardCutter>),
     /// The shard needs more descriptors than the unit that is being built leaves.
     NoRoom,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_units_of_a_large_shard_are_small() {
+        let block = 16 << 20;
+        let large = [0, 1, 2, 3].map(|number| unit_bytes(number, block, 10 * block));
+        assert_eq!(large, [block / 4, block / 2, block, block]);
+        assert_eq!(unit_bytes(0, block, block), block, "it fits into one");
+        assert_eq!(unit_bytes(0, 1 << 20, 10 << 20), 1 << 20, "small enough");
+    }
 }
