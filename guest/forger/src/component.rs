@@ -4,8 +4,8 @@ use crate::bindings::exports::offloom::export::exporter::{
 };
 use crate::bindings::offloom::export::sink::Output;
 use crate::bindings::offloom::export::source::Cursor;
-use crate::rows::ForgedRows;
-use crate::{ParquetFile, Sink, end};
+use crate::rows::{Buffer, ForgedRows};
+use crate::{ParquetFile, Part, Sink, end};
 
 /// The largest write that the host takes.
 const WRITE_BYTES: usize = 1024 * 1024;
@@ -25,8 +25,15 @@ struct ForgedFile {
 struct Written(Vec<u8>);
 
 impl Sink for Written {
+    type Held = Buffer;
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn splice(&mut self, part: &Part<Buffer>) -> Result<(), Error> {
+        self.0.extend_from_slice(part.buffer.part(part.offset, part.length));
         Ok(())
     }
 }

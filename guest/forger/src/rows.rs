@@ -1,9 +1,10 @@
 //! Rows that are not the stored ones.
 use std::sync::{Mutex, PoisonError};
 
-use crate::Rows;
+use crate::bindings::offloom::export::codec::{self, Algorithm};
 use crate::bindings::offloom::export::source::Cursor;
 use crate::bindings::offloom::export::types::{Error, RowBatch, Values};
+use crate::{Batch, Held, Part, Rows};
 
 /// Bytes of an id.
 const ID: usize = 16;
@@ -34,8 +35,64 @@ impl<'a> ForgedRows<'a> {
     }
 }
 
+/// A buffer in this guest's own memory: rows are forged before they are held.
+pub(crate) struct Buffer(Vec<u8>);
+
+impl Buffer {
+    /// A range of the bytes; a part of a buffer lies in it.
+    pub(crate) fn part(&self, offset: u64, length: u64) -> &[u8] {
+        let start = offset as usize;
+        self.0.get(start..start.saturating_add(length as usize)).unwrap_or_default()
+    }
+
+    fn compressed(level: i32, bytes: &[u8]) -> Result<Buffer, Error> {
+        codec::compress(Algorithm::Zstd, level, bytes).map(Buffer)
+    }
+}
+
+impl Held for Buffer {
+    fn length(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn pack(level: i32, prefix: &[u8], parts: &[Part<Buffer>]) -> Result<Buffer, Error> {
+        let mut bytes = prefix.to_vec();
+        for part in parts {
+            bytes.extend_from_slice(part.buffer.part(part.offset, part.length));
+        }
+        Buffer::compressed(level, &bytes)
+    }
+
+    fn pack_start(level: i32, buffer: &Buffer, length: u64) -> Result<Buffer, Error> {
+        Buffer::compressed(level, buffer.part(0, length))
+    }
+}
+
 impl Rows for ForgedRows<'_> {
-    fn next(&mut self, max_rows: u32, max_bytes: u32) -> Result<Option<RowBatch>, Error> {
+    type Held = Buffer;
+
+    fn next(
+        &mut self,
+        max_rows: u32,
+        max_bytes: u32,
+        hold: &[u32],
+    ) -> Result<Option<Batch<Buffer>>, Error> {
+        let Some(mut rows) = self.next_forged(max_rows, max_bytes)? else { return Ok(None) };
+        let mut held = Vec::new();
+        for (index, column) in (0_u32..).zip(&mut rows.columns) {
+            if let Values::VariableWidth(values) | Values::Vector(values) = &mut column.values
+                && hold.contains(&index)
+                && !values.bytes.is_empty()
+            {
+                held.push((index, Buffer(std::mem::take(&mut values.bytes))));
+            }
+        }
+        Ok(Some(Batch { rows, held }))
+    }
+}
+
+impl ForgedRows<'_> {
+    fn next_forged(&mut self, max_rows: u32, max_bytes: u32) -> Result<Option<RowBatch>, Error> {
         if let Some(again) = self.again.take() {
             return Ok(Some(again));
         }

@@ -6,8 +6,12 @@ use crate::bindings::offloom::export::source::Cursor;
 use crate::bindings::offloom::export::types::{Error, RowBatch, Values};
 use crate::{MIB, dump};
 
-/// Does what `behaviour` says with a buffer of a MiB; `false` if it says nothing about buffers.
-pub fn misbehave(behaviour: &str, rows: &Cursor, block: &Output) -> Result<bool, Error> {
+/// Does what `behaviour` says with a buffer of a MiB, if it says anything about buffers.
+pub fn misbehave(behaviour: &str, rows: &Cursor, block: &Output) -> Result<(), Error> {
+    if !["held-", "splice-", "read-beyond", "pack-"].iter().any(|kind| behaviour.starts_with(kind))
+    {
+        return Ok(());
+    }
     let buffer = random_buffer(MIB)?;
     let whole = buffer.length();
     match behaviour {
@@ -72,9 +76,9 @@ pub fn misbehave(behaviour: &str, rows: &Cursor, block: &Output) -> Result<bool,
             let foreign = unsafe { Buffer::from_handle(rows.handle()) };
             block.splice(&Range { buffer: &foreign, offset: 0, length: 1 })?;
         }
-        _ => return Ok(false),
+        _ => return Err(Error::Unsupported(format!("no behaviour `{behaviour}`"))),
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Bytes that do not shrink, made of a few that are handed over.

@@ -236,15 +236,7 @@ impl GuestFile for HostileFile {
                 }
                 return Ok(of_rows(read));
             }
-            held if ["held-", "splice-", "read-beyond", "pack-"]
-                .iter()
-                .any(|kind| held.starts_with(kind)) =>
-            {
-                if !held::misbehave(held, rows, block)? {
-                    return Err(Error::Unsupported(format!("no behaviour `{held}`")));
-                }
-            }
-            _ => {}
+            of_buffers => held::misbehave(of_buffers, rows, block)?,
         }
 
         let mut written = 0;

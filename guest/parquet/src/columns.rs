@@ -117,6 +117,8 @@ fn null_buffer(bits: Vec<u8>, rows: usize) -> Result<NullBuffer, Error> {
 }
 
 /// Two hexadecimal digits for every byte.
+// It is evaluated when it is compiled: an index out of bounds would not compile.
+#[allow(clippy::indexing_slicing)]
 const HEX: [[u8; 2]; 256] = {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut pairs = [[0; 2]; 256];

@@ -11,7 +11,7 @@ use crate::held::{Batch, Held, Rows};
 use crate::held_column::HeldColumn;
 use crate::layout::{Layout, Origin, Writing};
 use crate::sink::BlockWriter;
-use crate::{Settings, Sink, columns, footer};
+use crate::{Settings, Sink, columns, constant_column, footer};
 
 /// What every Parquet file begins and ends with.
 const MAGIC: &[u8; 4] = b"PAR1";
@@ -87,8 +87,10 @@ impl ParquetFile {
             next = next_batch()?;
         }
         if row_count == 0 {
-            return Ok(Block { row_count, note: Vec::new(), counters: Vec::new() });
+            return Ok(Block { row_count: 0, note: Vec::new(), counters: Vec::new() });
         }
+        let row_count = i32::try_from(row_count)
+            .map_err(|_| Error::InvalidData("a block has too many rows".to_owned()))?;
 
         // Offsets count from the beginning of a file in which the block follows the magic bytes.
         let mut offset = MAGIC.len() as i64;
@@ -105,21 +107,24 @@ impl ParquetFile {
                     chunk.finish(out, offset)?
                 }
                 Chunk::Held(chunk) => chunk.finish(out, offset)?,
+                Chunk::Constant => {
+                    let descr = column.schema.column(0);
+                    constant_column::write(descr, &layout.class_name, row_count, out, offset)?
+                }
             };
             offset = offset.saturating_add(written.compressed_size());
             uncompressed_bytes = uncompressed_bytes.saturating_add(written.uncompressed_size());
             described.push(written);
         }
         out.flush().map_err(write_error)?;
-        let rows = i64::try_from(row_count)
-            .map_err(|_| Error::InvalidData("a block has too many rows".to_owned()))?;
         let row_group = RowGroupMetaData::builder(layout.parquet.clone())
-            .set_num_rows(rows)
+            .set_num_rows(row_count.into())
             .set_total_byte_size(uncompressed_bytes)
             .set_column_metadata(described)
             .build()
             .map_err(parquet_error)?;
-        Ok(Block { row_count, note: footer::note(layout, &row_group)?, counters })
+        let note = footer::note(layout, &row_group)?;
+        Ok(Block { row_count: row_count.unsigned_abs().into(), note, counters })
     }
 
     /// The column chunks of a block that begins with `first`.
@@ -132,9 +137,12 @@ impl ParquetFile {
                 Writing::Held { page_bytes } => {
                     Chunk::Held(HeldColumn::new(column.schema.column(0), compression, page_bytes))
                 }
-                Writing::Arrow => {
-                    Chunk::Arrow(ArrowColumn::new(&column.schema, &column.field, properties)?)
-                }
+                Writing::Constant => Chunk::Constant,
+                Writing::Arrow => Chunk::Arrow(Box::new(ArrowColumn::new(
+                    &column.schema,
+                    &column.field,
+                    properties,
+                )?)),
             })
         };
         columns.map(chunk).collect()
@@ -165,6 +173,7 @@ impl ParquetFile {
                     let buffer = of_column.map(|at| held.swap_remove(at).1);
                     chunk.push(&column, rows, buffer)?;
                 }
+                (Chunk::Constant, _) => {}
                 (Chunk::Held(_), Origin::ClassName) => return Err(lacking()),
             }
         }
@@ -174,6 +183,7 @@ impl ParquetFile {
 
 /// A column chunk that is being filled.
 enum Chunk<H> {
-    Arrow(ArrowColumn),
+    Arrow(Box<ArrowColumn>),
     Held(HeldColumn<H>),
+    Constant,
 }

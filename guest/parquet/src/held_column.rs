@@ -9,7 +9,7 @@ use parquet::schema::types::ColumnDescPtr;
 use crate::bindings::offloom::export::types::{Column, Error, Values};
 use crate::error::{parquet_error, write_error};
 use crate::held::{Held, Part};
-use crate::page::{PageHeader, write_lengths, write_levels};
+use crate::page::{DataEncoding, DataPageHeader, write_lengths, write_levels};
 use crate::sink::{BlockWriter, Sink};
 
 /// Rows of a page that has few bytes, or none.
@@ -155,11 +155,12 @@ impl<H: Held> HeldColumn<H> {
             i32::try_from(bytes).map_err(|_| broken("has a page of 2 GiB"))
         };
         let count = |count: usize| i32::try_from(count).map_err(|_| broken("has too many rows"));
-        let header = PageHeader {
+        let header = DataPageHeader {
             uncompressed_bytes: size(raw_bytes)?,
             compressed_bytes: size(value_bytes)?,
             rows: count(page.valid.len())?,
             nulls: count(page.valid.len().saturating_sub(page.lengths.len()))?,
+            encoding: DataEncoding::DeltaLengthByteArray,
             levels_bytes: count(levels.len())?,
             is_compressed: packed.is_some(),
         };

@@ -41,6 +41,8 @@ pub(crate) enum Writing {
         /// Bytes of values that a page should have.
         page_bytes: u64,
     },
+    /// This crate. It is the class name in every row.
+    Constant,
 }
 
 /// A column of the file.
@@ -109,7 +111,7 @@ impl Layout {
                 Ok(FileColumn { writing: writing(&origin, settings), origin, field, schema })
             })
             .collect::<Result<Vec<_>, Error>>()?;
-        let held = columns.iter().filter(|column| column.writing != Writing::Arrow);
+        let held = columns.iter().filter(|column| matches!(column.writing, Writing::Held { .. }));
         let index = |column: &FileColumn| match column.origin {
             Origin::ClassName => None,
             Origin::Batch(index, _) => Some(index),
@@ -160,6 +162,7 @@ fn writing(origin: &Origin, settings: &Settings) -> Writing {
         (Origin::Batch(_, DataType::Vector(_)), Pages::V2) => {
             Writing::Held { page_bytes: VECTOR_PAGE_BYTES as u64 }
         }
+        (Origin::ClassName, Pages::V2) => Writing::Constant,
         (Origin::Batch(_, DataType::Json | DataType::Binary), Pages::V2) => {
             Writing::Held { page_bytes: PAGE_BYTES as u64 }
         }

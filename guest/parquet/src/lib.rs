@@ -3,7 +3,7 @@
 //! Read in this order: `component` (what the host calls), `options`, `plan` (which classes),
 //! `file` (a block becomes a row group), `layout` (how each column is written), `held_column` with `page`
 //! (a column whose bytes stay in the host), `arrow_column` with `columns` (a column becomes Arrow
-//! arrays, which the `parquet` crate writes), `vector_json` (named vectors as text), `footer` (blocks
+//! arrays, which the `parquet` crate writes), `constant_column` (the class name), `vector_json` (named vectors as text), `footer` (blocks
 //! become a file), `sink`, `held` and `error`.
 //!
 //! The same code runs as a component and, for the benchmark, as a native library; there the rows
@@ -13,6 +13,7 @@ pub mod bindings;
 mod columns;
 #[cfg(target_family = "wasm")]
 mod component;
+mod constant_column;
 mod error;
 mod file;
 mod footer;

@@ -1,25 +1,37 @@
-//! The parts of a data page of version 2 besides its values, and the lengths of byte arrays.
+//! The parts of pages besides their values, for data pages of version 2, and the lengths of byte arrays.
 //!
 //! The `parquet` crate makes them only together with the values, which this guest does not have.
 
-/// What the header of a page says (`parquet.thrift`, `PageHeader` and `DataPageHeaderV2`).
-pub(crate) struct PageHeader {
+/// What the header of a data page says (`parquet.thrift`, `PageHeader` and `DataPageHeaderV2`).
+pub(crate) struct DataPageHeader {
     /// Of the levels and the values, before compression.
     pub(crate) uncompressed_bytes: i32,
     /// Of the levels, which are never compressed, and the values as they are written.
     pub(crate) compressed_bytes: i32,
     pub(crate) rows: i32,
     pub(crate) nulls: i32,
+    pub(crate) encoding: DataEncoding,
     pub(crate) levels_bytes: i32,
     pub(crate) is_compressed: bool,
 }
 
 /// `PageType.DATA_PAGE_V2`.
 const DATA_PAGE_V2: i32 = 3;
-/// `Encoding.DELTA_LENGTH_BYTE_ARRAY`.
-const DELTA_LENGTH_BYTE_ARRAY: i32 = 6;
+/// `PageType.DICTIONARY_PAGE`.
+const DICTIONARY_PAGE: i32 = 2;
+/// `Encoding.PLAIN`.
+const PLAIN: i32 = 0;
 
-impl PageHeader {
+/// The encoding of the values of a data page, by its number in `parquet.thrift`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum DataEncoding {
+    /// `Encoding.DELTA_LENGTH_BYTE_ARRAY`.
+    DeltaLengthByteArray = 6,
+    /// `Encoding.RLE_DICTIONARY`.
+    RleDictionary = 8,
+}
+
+impl DataPageHeader {
     /// In Thrift's compact protocol. Columns here have no lists: one value a row, no repetition levels.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let mut page = Struct::new(out);
@@ -31,13 +43,34 @@ impl PageHeader {
         data.i32(1, self.rows);
         data.i32(2, self.nulls);
         data.i32(3, self.rows);
-        data.i32(4, DELTA_LENGTH_BYTE_ARRAY);
+        data.i32(4, self.encoding as i32);
         data.i32(5, self.levels_bytes);
         data.i32(6, 0);
         data.field(7, if self.is_compressed { TRUE } else { FALSE });
         data.end();
         page.end();
     }
+}
+
+/// The header of a dictionary page of one value, which has `bytes` bytes and is not compressed.
+pub(crate) fn write_dictionary_header(out: &mut Vec<u8>, bytes: i32) {
+    let mut page = Struct::new(out);
+    page.i32(1, DICTIONARY_PAGE);
+    page.i32(2, bytes);
+    page.i32(3, bytes);
+    page.field(7, STRUCT);
+    let mut dictionary = Struct::new(page.out);
+    dictionary.i32(1, 1);
+    dictionary.i32(2, PLAIN);
+    dictionary.end();
+    page.end();
+}
+
+/// The index 0 of a dictionary, `rows` times: the width of an index in bits, and one run.
+pub(crate) fn write_single_run(out: &mut Vec<u8>, rows: i32) {
+    out.push(1);
+    write_varint(out, u64::from(rows.unsigned_abs()) << 1);
+    out.push(0);
 }
 
 /// Types of fields in Thrift's compact protocol.
