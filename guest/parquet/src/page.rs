@@ -122,7 +122,7 @@ fn write_zigzag(out: &mut Vec<u8>, value: i64) {
 /// Shorter runs of equal levels are packed by bits.
 const SHORTEST_RUN: usize = 8;
 
-/// Definition levels of a column that may be null, in the RLE hybrid of one bit (Parquet's `Encodings.md`,
+/// Definition levels of a column that may be null, in the RLE hybrid of one bit (Parquet's format, encodings,
 /// "Run Length Encoding / Bit-Packing Hybrid").
 pub(crate) fn write_levels(out: &mut Vec<u8>, valid: &[bool]) {
     let mut rest = valid;
@@ -152,7 +152,7 @@ fn write_packed(out: &mut Vec<u8>, packed: &mut Vec<u8>) {
     }
 }
 
-/// Values of a block and of its miniblocks (Parquet's `Encodings.md`, "Delta Encoding").
+/// Values of a block and of its miniblocks (Parquet's format, encodings, "Delta Encoding").
 const BLOCK_VALUES: usize = 128;
 const MINIBLOCKS: usize = 4;
 

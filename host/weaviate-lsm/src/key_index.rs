@@ -122,8 +122,15 @@ pub struct KeyTree {
     file: Arc<BucketFile>,
     tree: Range<u64>,
     data_end: u64,
-    /// The block that was read last of those that share a slot, with its number.
-    blocks: RefCell<[Option<(u64, Vec<u8>)>; SLOTS]>,
+    /// The block that was read last of those that share a slot.
+    blocks: RefCell<Box<[Option<TreeBlock>; SLOTS]>>,
+}
+
+/// A part of a tree in memory.
+#[derive(Debug)]
+struct TreeBlock {
+    number: u64,
+    bytes: Vec<u8>,
 }
 
 /// Bytes of a block: 78 nodes. A server writes neighbours near each other, so that a way down touches a few
@@ -183,14 +190,14 @@ impl KeyTree {
         let mut blocks = self.blocks.borrow_mut();
         let slot = blocks.get_mut(slot);
         if let Some(slot) = slot {
-            if slot.as_ref().is_none_or(|(held, _)| *held != number) {
+            if slot.as_ref().is_none_or(|held| held.number != number) {
                 let start = self.tree.start.saturating_add(offset.saturating_sub(in_block as u64));
                 let bytes = self.tree.end.saturating_sub(start).min(BLOCK_BYTES);
-                let mut block = vec![0; bytes as usize];
-                self.file.read_exact_at(&mut block, start)?;
-                *slot = Some((number, block));
+                let mut bytes = vec![0; bytes as usize];
+                self.file.read_exact_at(&mut bytes, start)?;
+                *slot = Some(TreeBlock { number, bytes });
             }
-            let block = slot.as_ref().and_then(|(_, block)| block.get(in_block..));
+            let block = slot.as_ref().and_then(|held| held.bytes.get(in_block..));
             if let Some(node) = block.and_then(|rest| rest.first_chunk()) {
                 return Ok(*node);
             }

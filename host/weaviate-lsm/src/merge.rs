@@ -69,7 +69,7 @@ impl LogReader {
 #[derive(Debug)]
 enum Input {
     /// With the key tree, if only that can prove the key of a node that is not decoded.
-    Segment(SegmentReader, Option<KeyTree>),
+    Segment(SegmentReader, Option<Box<KeyTree>>),
     Log(LogReader),
 }
 
@@ -267,7 +267,7 @@ impl Merge {
                         range.keys.clone(),
                         read_ahead,
                     ),
-                    (layout.version == 0).then(|| KeyTree::new(file, layout)),
+                    (layout.version == 0).then(|| Box::new(KeyTree::new(file, layout))),
                 ),
                 Content::Log(_) => Input::Log(LogReader {
                     snapshot: snapshot.clone(),

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 /// A system call; one name for all its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
+    /// `pread64`: reads a part of a file.
+    Read,
     /// `getdents64`: reads names of a folder.
     ReadFolder,
     /// `statx`, `newfstatat`: looks at one name.
@@ -34,6 +36,7 @@ impl Call {
     pub(crate) fn numbers(self) -> Vec<(libc::c_long, Paths)> {
         const TWO: Paths = Paths::TwoBelow([0, 1], [2, 3]);
         match self {
+            Call::Read => vec![(libc::SYS_pread64, Paths::Descriptor(0))],
             Call::ReadFolder => vec![(libc::SYS_getdents64, Paths::Descriptor(0))],
             Call::Look => vec![
                 (libc::SYS_statx, Paths::Below(0, 1)),
@@ -59,7 +62,7 @@ impl Call {
 
     /// The call with this number, and its paths.
     pub(crate) fn of_number(number: libc::c_long) -> (Call, Paths) {
-        let all = [Call::ReadFolder, Call::Look, Call::Sync, Call::Rename, Call::Link];
+        let all = [Call::Read, Call::ReadFolder, Call::Look, Call::Sync, Call::Rename, Call::Link];
         let found = all.iter().find_map(|call| {
             let numbers = call.numbers();
             numbers.into_iter().find(|(known, _)| *known == number).map(|(_, paths)| (*call, paths))
