@@ -357,10 +357,11 @@ fn ids(file: &Path) -> Option<Vec<Vec<u8>>> {
     catch_unwind(read).ok()?
 }
 
-/// Damage by chance, in pages and footers: `verify` is content only with files that have the same ids, and
-/// with the digest of the whole file with no other file at all.
+/// Damage by chance, in pages and footers: `verify` is content only with files that have as many ids in
+/// their order, from the same first to the same last one, and with the digest of the whole file with no
+/// other file at all. A digit of an id between two others can change unseen (`docs/export-format.md`, Verify).
 #[test]
-fn damaged_files_are_found_or_have_the_same_ids() {
+fn damaged_files_are_found_or_have_as_many_ids_in_order() {
     let folder = Folder::of_notes();
     let whole = std::fs::read(folder.file()).unwrap();
     let manifest = std::fs::read(folder.path.join("export_metadata.json")).unwrap();
@@ -374,7 +375,7 @@ fn damaged_files_are_found_or_have_the_same_ids() {
         (seed % below as u64) as usize
     };
     let files = scale(80, 1_500);
-    let (mut found, mut same) = (0, 0);
+    let (mut found, mut accepted) = (0, 0);
     for number in 0..files {
         let mut bytes = whole.clone();
         // Half of the damage is in the footer, which is short.
@@ -404,8 +405,12 @@ fn damaged_files_are_found_or_have_the_same_ids() {
         let said = folder.verify();
         match said.status {
             Some(0) => {
-                assert_eq!(ids(&folder.file()).as_ref(), Some(&of_whole), "{number}: {said:#?}");
-                same += 1;
+                let ids = ids(&folder.file()).unwrap();
+                assert_eq!(ids.len(), of_whole.len(), "{number}: {said:#?}");
+                assert!(ids.is_sorted_by(|one, next| one < next), "{number}: {said:#?}");
+                let ends = [ids.first(), ids.last()];
+                assert_eq!(ends, [of_whole.first(), of_whole.last()], "{number}: {said:#?}");
+                accepted += 1;
             }
             Some(1) => {
                 assert!(said.err.contains("difference: Note"), "{number}: {said:#?}");
@@ -415,6 +420,6 @@ fn damaged_files_are_found_or_have_the_same_ids() {
         }
         std::fs::write(folder.path.join("export_metadata.json"), &manifest).unwrap();
     }
-    println!("soak: {files} damaged files: {found} found, {same} with the same ids");
-    assert!(found > files / 4 && same > 0, "{found} {same}");
+    println!("soak: {files} damaged files: {found} found, {accepted} with as many ids");
+    assert!(found > files / 4 && accepted > 0, "{found} {accepted}");
 }

@@ -135,7 +135,9 @@ fn element(thrift: &mut Compact<'_>) -> Result<Element, SchemaError> {
             3 => element.repetition = Some(thrift.zigzag()?),
             4 => {
                 let length = thrift.varint()?;
-                element.name = String::from_utf8_lossy(thrift.bytes(length)?).into_owned();
+                // Readers refuse a file with another name.
+                element.name = String::from_utf8(thrift.bytes(length)?.to_vec())
+                    .map_err(|error| SchemaError::Element(format!("its name is {error}")))?;
             }
             5 => element.children = Some(thrift.zigzag()?),
             _ => thrift.skip(found)?,

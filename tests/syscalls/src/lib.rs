@@ -30,6 +30,22 @@ pub fn watch<T: Send>(
     work: impl FnOnce() -> T + Send,
     mut on_call: impl FnMut(&Event),
 ) -> T {
+    watch_and_hold(calls, work, |event| {
+        on_call(event);
+        false
+    })
+}
+
+/// As [`watch`], but a call for which `holds` returns `true` waits as long as its process lives, and the other
+/// calls are made.
+///
+/// # Panics
+/// As [`watch`].
+pub fn watch_and_hold<T: Send>(
+    calls: &[Call],
+    work: impl FnOnce() -> T + Send,
+    mut holds: impl FnMut(&Event) -> bool,
+) -> T {
     thread::scope(|scope| {
         let (to_watcher, from_work) = mpsc::channel();
         let work = scope.spawn(move || {
@@ -38,8 +54,9 @@ pub fn watch<T: Send>(
         });
         if let Ok(listener) = from_work.recv() {
             while let Some(notification) = notification::next(&listener) {
-                on_call(&notification.event());
-                notification.resume(&listener);
+                if !holds(&notification.event()) {
+                    notification.resume(&listener);
+                }
             }
         }
         work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

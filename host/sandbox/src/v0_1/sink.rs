@@ -113,3 +113,22 @@ pub(crate) fn splice(
     state.clock.moved();
     Ok((Ok(()),))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_keeps_no_more_memory_than_twice_its_bytes() {
+        let buffer = Bytes::from(vec![7; 1 << 20]);
+        for (bytes, kept) in
+            [(1 << 20, true), (1 << 19, true), ((1 << 19) - 1, false), (1 << 10, false)]
+        {
+            let mut output = Output::new(1 << 20);
+            output.splice(buffer.slice(..bytes), buffer.len()).unwrap();
+            let (chunks, length) = output.finish();
+            assert_eq!((chunks.concat().len(), length), (bytes, bytes as u64));
+            assert_eq!(chunks[0].as_ptr() == buffer.as_ptr(), kept, "{bytes}");
+        }
+    }
+}
