@@ -68,8 +68,8 @@ def name_of(frame: str) -> str:
     _, name, place = re.match(r"\s*([0-9a-f]+) (.*) \((.*)\)$", frame).groups()
     if "kernel" in place:
         return f"{name} [kernel]"
-    # Compiled guests have no symbols.
-    return "guest code" if name == "[unknown]" else re.sub(r"::h[0-9a-f]{16}$|\+0x[0-9a-f]+$", "", name)
+    # Compiled guests have numbers for names, or none while they are not in a file.
+    return "guest code" if name == "[unknown]" or name.startswith("wasm[") else re.sub(r"::h[0-9a-f]{16}$|\+0x[0-9a-f]+$", "", name)
 
 
 def run(release: Path, work: Path, quick: bool) -> list[str]:
