@@ -1,4 +1,5 @@
 //! Rows that are not the stored ones.
+use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 
 use crate::bindings::offloom::export::codec::{self, Algorithm};
@@ -44,10 +45,6 @@ impl Buffer {
         let start = offset as usize;
         self.0.get(start..start.saturating_add(length as usize)).unwrap_or_default()
     }
-
-    fn compressed(level: i32, bytes: &[u8]) -> Result<Buffer, Error> {
-        codec::compress(Algorithm::Zstd, level, bytes).map(Buffer)
-    }
 }
 
 impl Held for Buffer {
@@ -60,11 +57,7 @@ impl Held for Buffer {
         for part in parts {
             bytes.extend_from_slice(part.buffer.part(part.offset, part.length));
         }
-        Buffer::compressed(level, &bytes)
-    }
-
-    fn pack_start(level: i32, buffer: &Buffer, length: u64) -> Result<Buffer, Error> {
-        Buffer::compressed(level, buffer.part(0, length))
+        codec::compress(Algorithm::Zstd, level, &bytes).map(Buffer)
     }
 }
 
@@ -84,7 +77,7 @@ impl Rows for ForgedRows<'_> {
                 && hold.contains(&index)
                 && !values.bytes.is_empty()
             {
-                held.push((index, Buffer(std::mem::take(&mut values.bytes))));
+                held.push((index, Rc::new(Buffer(std::mem::take(&mut values.bytes)))));
             }
         }
         Ok(Some(Batch { rows, held }))

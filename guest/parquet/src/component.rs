@@ -1,4 +1,6 @@
 //! What the host calls, mapped to the rooms of this crate.
+use std::rc::Rc;
+
 use crate::bindings::exports::offloom::export::exporter::{
     Block, Class, Error, File, Format, Guest, GuestFile, Options, PlacedBlock, Schema, Selection,
 };
@@ -63,10 +65,6 @@ impl Held for Buffer {
         let ranges: Vec<Range<'_>> = parts.iter().map(range).collect();
         codec::pack(Algorithm::Zstd, level, prefix, &ranges)
     }
-
-    fn pack_start(level: i32, buffer: &Buffer, length: u64) -> Result<Buffer, Error> {
-        codec::pack(Algorithm::Zstd, level, &[], &[Range { buffer, offset: 0, length }])
-    }
 }
 
 fn range(part: &Part<Buffer>) -> Range<'_> {
@@ -85,7 +83,7 @@ impl Rows for &Cursor {
         let batch = self.next_held(max_rows, max_bytes, hold)?;
         Ok(batch.map(|batch| Batch {
             rows: batch.rows,
-            held: batch.held.into_iter().map(|held| (held.column, held.bytes)).collect(),
+            held: batch.held.into_iter().map(|held| (held.column, Rc::new(held.bytes))).collect(),
         }))
     }
 }

@@ -9,7 +9,7 @@ use crate::bindings::offloom::export::types::{Error, Schema};
 use crate::error::{parquet_error, write_error};
 use crate::held::{Batch, Held, Rows};
 use crate::held_column::HeldColumn;
-use crate::layout::{Layout, Origin, Writing};
+use crate::layout::{FileColumn, Layout, Origin, Writing};
 use crate::sink::BlockWriter;
 use crate::{Settings, Sink, columns, constant_column, footer};
 
@@ -131,7 +131,7 @@ impl ParquetFile {
     fn begin_chunks<H: Held>(&self, first: &Batch<H>) -> Result<Vec<Chunk<H>>, Error> {
         let plain_vectors = self.layout.plain_vectors(first)?;
         let columns = self.layout.columns.iter();
-        let chunk = |column: &crate::layout::FileColumn| {
+        let chunk = |column: &FileColumn| {
             let (compression, properties) = self.layout.of_block(column, plain_vectors);
             Ok(match column.writing {
                 Writing::Held { page_bytes } => {

@@ -10,9 +10,6 @@ pub trait Held: Sized {
 
     /// Compresses `prefix` and then `parts` into one frame of Zstandard.
     fn pack(level: i32, prefix: &[u8], parts: &[Part<Self>]) -> Result<Self, Error>;
-
-    /// Compresses the first `length` bytes of `buffer`.
-    fn pack_start(level: i32, buffer: &Self, length: u64) -> Result<Self, Error>;
 }
 
 /// A range of a buffer.
@@ -38,7 +35,7 @@ pub struct Batch<H> {
     /// The rows. The bytes of held columns are empty.
     pub rows: RowBatch,
     /// The bytes of held columns, by index of the column; none for a column without bytes.
-    pub held: Vec<(u32, H)>,
+    pub held: Vec<(u32, Rc<H>)>,
 }
 
 /// The rows of one block, read forward once.

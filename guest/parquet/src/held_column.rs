@@ -70,14 +70,13 @@ impl<H: Held> HeldColumn<H> {
         &mut self,
         column: &Column,
         rows: usize,
-        buffer: Option<H>,
+        buffer: Option<Rc<H>>,
     ) -> Result<(), Error> {
         let (offsets, unit) = match &column.values {
             Values::VariableWidth(values) => (&values.offsets, 1),
             Values::Vector(values) => (&values.offsets, 4),
             _ => return Err(broken("has values that cannot be held")),
         };
-        let buffer = buffer.map(Rc::new);
         let buffer_bytes = buffer.as_ref().map_or(0, |buffer| buffer.length());
         let last = offsets.last().copied().unwrap_or(0);
         let scaled = u64::from(last).saturating_mul(u64::from(unit));

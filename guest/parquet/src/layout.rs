@@ -1,4 +1,5 @@
 //! How the columns of a class lie in the file: names, Parquet types, encodings, pages.
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow_schema::{DataType as ArrowType, Field as ArrowField, Schema as ArrowSchema, TimeUnit};
@@ -13,7 +14,7 @@ use parquet::schema::types::{ColumnPath, SchemaDescPtr};
 
 use crate::Settings;
 use crate::bindings::offloom::export::types::{DataType, Error, Field, Schema, Values};
-use crate::held::{Batch, Held};
+use crate::held::{Batch, Held, Part};
 use crate::options::{Pages, VectorCompression};
 
 /// What the footer names as its writer.
@@ -233,7 +234,8 @@ fn vectors_shrink<H: Held>(batch: &Batch<H>, compression: Compression) -> Result
         let (frame, sample_bytes) = match (held, values.bytes.as_slice()) {
             (Some((_, buffer)), _) => {
                 let length = buffer.length().min(SAMPLE_BYTES as u64);
-                (H::pack_start(level, buffer, length)?, length)
+                let start = Part { buffer: Rc::clone(buffer), offset: 0, length };
+                (H::pack(level, &[], &[start])?, length)
             }
             (None, []) => continue,
             (None, bytes) => {

@@ -87,7 +87,8 @@ impl FileEncoder {
         Ok(prologue)
     }
 
-    /// Encodes all rows of the cursor as one block.
+    /// Encodes all rows of the cursor as one block. The cursor is read on the thread that polls this, which
+    /// must be one that may block.
     ///
     /// Errors of the cursor are returned as they are, whatever error the guest returned. The guest
     /// must read every row and report the number of rows that it read.

@@ -2,6 +2,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::rc::Rc;
 
 use anyhow::bail;
 use bytes::Bytes;
@@ -99,10 +100,6 @@ impl Held for Buffer {
             parts.iter().map(|part| slice(&part.buffer, part.offset, part.length)).collect();
         compress(level, prefix, &parts)
     }
-
-    fn pack_start(level: i32, buffer: &Buffer, length: u64) -> Result<Buffer, wit::Error> {
-        compress(level, &[], &[slice(buffer, 0, length)])
-    }
 }
 
 struct Batches(std::vec::IntoIter<rows::RowBatch>);
@@ -124,7 +121,7 @@ impl Rows for Batches {
                 && hold.contains(&index)
                 && !values.bytes.is_empty()
             {
-                held.push((index, Buffer(std::mem::take(&mut values.bytes).into())));
+                held.push((index, Rc::new(Buffer(std::mem::take(&mut values.bytes).into()))));
             }
         }
         let rows = wit::RowBatch {

@@ -62,7 +62,7 @@ pub(crate) fn dropped(mut store: StoreContextMut<'_, State>, rep: u32) -> wasmti
 pub(crate) fn length(
     store: StoreContextMut<'_, State>,
     (buffer,): (Resource<Buffer>,),
-) -> Result<(u64,), wasmtime::Error> {
+) -> wasmtime::Result<(u64,)> {
     let Buffer(bytes) = store.data().table.get(&buffer)?;
     Ok((bytes.len() as u64,))
 }

@@ -6,6 +6,7 @@ mod bombs;
 mod build_guest;
 mod compiling;
 mod fuzz;
+mod held_pages;
 mod hostile;
 mod loading;
 mod minimal;
