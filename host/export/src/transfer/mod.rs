@@ -115,6 +115,8 @@ pub(crate) async fn transfer(
     });
     let mut tasks = JoinSet::new();
     let stopped = CancellationToken::new();
+    // The workers also stop when this transfer is dropped.
+    let stop_workers = stopped.clone().drop_guard();
     for _ in 0..workers.count {
         let (context, stopped) = (Arc::clone(&context), stopped.clone());
         let runtime = workers.runtime.clone();
@@ -138,7 +140,7 @@ pub(crate) async fn transfer(
         }),
         ended = all(&mut tasks) => ended,
     };
-    stopped.cancel();
+    drop(stop_workers);
     // A read that does not return holds up neither the end nor other exports.
     let _ =
         tokio::time::timeout(READ_PATIENCE, async { while tasks.join_next().await.is_some() {} })
