@@ -1,4 +1,5 @@
 //! What the host calls: the default exporter's files, forged on their way out.
+use crate::bindings::exports::offloom::export::about::{self, Description};
 use crate::bindings::exports::offloom::export::exporter::{
     Block, Class, Error, File, Format, Guest, GuestFile, Options, PlacedBlock, Schema, Selection,
 };
@@ -40,6 +41,12 @@ impl Sink for Written {
 
 fn forgery(options: &Options) -> String {
     options.iter().find(|(key, _)| key == "do").map_or_else(String::new, |(_, value)| value.clone())
+}
+
+impl about::Guest for Forger {
+    fn describe_guest() -> Description {
+        Description { summary: "Forges.".to_owned(), options: Vec::new() }
+    }
 }
 
 impl Guest for Forger {

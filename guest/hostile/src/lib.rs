@@ -16,6 +16,7 @@ mod bindings {
 mod dump;
 mod held;
 
+use bindings::exports::offloom::export::about;
 use bindings::exports::offloom::export::exporter::{
     Block, Class, Error, File, Format, Guest, GuestFile, Options, PlacedBlock, Schema, Selection,
 };
@@ -42,6 +43,19 @@ struct HostileFile {
 
 fn behaviour(options: &Options) -> String {
     options.iter().find(|(key, _)| key == "do").map_or_else(String::new, |(_, value)| value.clone())
+}
+
+impl about::Guest for Hostile {
+    fn describe_guest() -> about::Description {
+        about::Description {
+            summary: "Misbehaves.".to_owned(),
+            options: vec![about::KnownOption {
+                key: "do".to_owned(),
+                summary: "How.".to_owned(),
+                secret: false,
+            }],
+        }
+    }
 }
 
 impl Guest for Hostile {

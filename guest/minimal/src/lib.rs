@@ -1,10 +1,16 @@
 //! The smallest useful exporter, to copy: JSON lines. Named and multi vectors are left out.
 wit_bindgen::generate!({ path: "../../wit", world: "exporter-guest" });
+use exports::offloom::export::about;
 use exports::offloom::export::exporter::*;
 use offloom::export::types::{Column, DataType, Field, Values, VariableWidth};
 struct JsonLines(Vec<Field>);
 export!(JsonLines);
 
+impl about::Guest for JsonLines {
+    fn describe_guest() -> about::Description {
+        about::Description { summary: "Writes JSON lines.".into(), options: vec![] }
+    }
+}
 impl Guest for JsonLines {
     type File = JsonLines;
     fn describe(options: Options) -> Result<Format, Error> {

@@ -1,6 +1,7 @@
 //! What the host calls, mapped to the rooms of this crate.
 use std::rc::Rc;
 
+use crate::bindings::exports::offloom::export::about::{self, Description};
 use crate::bindings::exports::offloom::export::exporter::{
     Block, Class, Error, File, Format, Guest, GuestFile, Options, PlacedBlock, Schema, Selection,
 };
@@ -11,6 +12,12 @@ use crate::bindings::offloom::export::source::Cursor;
 use crate::{BLOCK_BYTES, Batch, Held, ParquetFile, Part, Rows, Settings, Sink, select_classes};
 
 struct Exporter;
+
+impl about::Guest for Exporter {
+    fn describe_guest() -> Description {
+        crate::about::description()
+    }
+}
 
 impl Guest for Exporter {
     type File = ParquetFile;

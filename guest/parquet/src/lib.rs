@@ -1,6 +1,6 @@
 //! The default exporter: turns the rows of a class into one Parquet file.
 //!
-//! Read in this order: `component` (what the host calls), `options`, `plan` (which classes),
+//! Read in this order: `component` (what the host calls), `options` with `about`, `plan` (which classes),
 //! `file` (a block becomes a row group), `layout` (how each column is written), `held_column` with `page`
 //! (a column whose bytes stay in the host), `arrow_column` with `columns` (a column becomes Arrow
 //! arrays, which the `parquet` crate writes), `constant_column` (the class name), `vector_json` (named vectors as text), `footer` (blocks
@@ -8,6 +8,8 @@
 //!
 //! The same code runs as a component and, for the benchmark, as a native library; there the rows
 //! come from a [`Rows`] and go to a [`Sink`] of the caller's.
+#[cfg(target_family = "wasm")]
+mod about;
 mod arrow_column;
 pub mod bindings;
 mod columns;
