@@ -4,17 +4,19 @@
 //! without rebuilding them. Nothing here uses Tokio, wasmtime or a disk.
 //!
 //! Reading order, each file using only those before it: `object_limit`, `schema`, `shard_run`, `batch`,
-//! `cursor`.
+//! `selection`, `cursor`.
 mod batch;
 mod cursor;
 mod object_limit;
 mod schema;
+mod selection;
 mod shard_run;
 
 pub use batch::{Batch, Column, MultiVectorMap, RowBatch, Values, VariableWidth, VectorMap};
 pub use cursor::{BatchLimits, Cursor, CursorError};
 pub use object_limit::{ObjectLimit, OutOfRange};
 pub use schema::{DataType, Field, NamedVector, Schema};
+pub use selection::is_set;
 pub use shard_run::ShardRun;
 
 /// Most rows in one batch.

@@ -2,6 +2,8 @@
 //!
 //! This takes time and memory in proportion to the bytes. The compiler, which may take much more, gets
 //! only what passes.
+use std::fmt;
+
 use wasmparser::{Encoding, Parser, Payload};
 
 use crate::error::SandboxError;
@@ -9,9 +11,36 @@ use crate::limits::{MAX_FUNCTIONS, MAX_MODULES, MAX_NESTING, SandboxLimits};
 use crate::log::escape;
 use crate::v0_1::linker;
 
+/// What a guest does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuestKind {
+    /// It chooses classes and writes files.
+    Exporter,
+    /// It rewrites rows.
+    Transform,
+}
+
+impl fmt::Display for GuestKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            GuestKind::Exporter => "exporter",
+            GuestKind::Transform => "transform",
+        })
+    }
+}
+
+/// What a component says of itself before it is compiled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declared {
+    /// What it does.
+    pub kind: GuestKind,
+    /// The interfaces that it imports.
+    pub imports: Vec<String>,
+}
+
 /// Checks all that can be checked without compiling. The types of imports and exports are left to the
 /// linker.
-pub(crate) fn check(bytes: &[u8], limits: &SandboxLimits) -> Result<(), SandboxError> {
+pub(crate) fn check(bytes: &[u8], limits: &SandboxLimits) -> Result<Declared, SandboxError> {
     if bytes.len() > limits.component_bytes {
         return Err(SandboxError::TooLarge { bytes: bytes.len(), limit: limits.component_bytes });
     }
@@ -58,10 +87,11 @@ impl From<wasmparser::BinaryReaderError> for Unfit {
     }
 }
 
-fn check_sections(bytes: &[u8]) -> Result<(), Unfit> {
+fn check_sections(bytes: &[u8]) -> Result<Declared, Unfit> {
     // How many components and modules are open, the outermost included.
     let (mut depth, mut modules, mut functions) = (0_usize, 0_usize, 0_usize);
-    let mut exporter = false;
+    let (mut exporter, mut transform) = (false, false);
+    let mut imported = Vec::new();
     for payload in Parser::new(0).parse_all(bytes) {
         match payload? {
             Payload::Version { encoding, .. } => {
@@ -80,7 +110,7 @@ fn check_sections(bytes: &[u8]) -> Result<(), Unfit> {
             // What a nested component imports, the outer one gives.
             Payload::ComponentImportSection(imports) if depth == 1 => {
                 for import in imports {
-                    check_import(import?.name.name)?;
+                    imported.push(import?.name.name);
                 }
             }
             Payload::ComponentExportSection(exports) if depth == 1 => {
@@ -88,16 +118,26 @@ fn check_sections(bytes: &[u8]) -> Result<(), Unfit> {
                     let name = export?.name.name;
                     check_version(name)?;
                     exporter |= name == linker::EXPORTER;
+                    transform |= name == linker::TRANSFORM;
                 }
             }
             _ => {}
         }
     }
-    if !exporter {
-        let missing = format!("it does not export {}", linker::EXPORTER);
-        return Err(SandboxError::WrongWorld(missing).into());
-    }
-    Ok(())
+    let kind = match (exporter, transform) {
+        (true, false) => GuestKind::Exporter,
+        (false, true) => GuestKind::Transform,
+        (exports_both, _) => {
+            imported.iter().try_for_each(|name| check_import(GuestKind::Exporter, name))?;
+            let (exporter, transform) = (linker::EXPORTER, linker::TRANSFORM);
+            let problem = if exports_both { "both" } else { "neither" };
+            let problem = format!("it exports {problem} {exporter} and {transform}");
+            return Err(SandboxError::WrongWorld(problem).into());
+        }
+    };
+    imported.iter().try_for_each(|name| check_import(kind, name))?;
+    let imports = imported.iter().map(|name| escape(name, 256)).collect();
+    Ok(Declared { kind, imports })
 }
 
 fn at_most(what: &'static str, count: usize, limit: usize) -> Result<(), SandboxError> {
@@ -105,9 +145,13 @@ fn at_most(what: &'static str, count: usize, limit: usize) -> Result<(), Sandbox
 }
 
 /// The linker alone does not refuse an interface that nobody calls.
-fn check_import(name: &str) -> Result<(), SandboxError> {
+fn check_import(kind: GuestKind, name: &str) -> Result<(), SandboxError> {
     check_version(name)?;
-    if linker::grants(name) {
+    let granted = match kind {
+        GuestKind::Exporter => linker::grants_exporter(name),
+        GuestKind::Transform => linker::grants_transform(name),
+    };
+    if granted {
         return Ok(());
     }
     Err(SandboxError::ForbiddenImport { name: escape(name, 256) })

@@ -8,6 +8,7 @@ use wasmtime::component::{Resource, ResourceAny};
 use crate::error::{Breach, ContractBreach, GuestError};
 use crate::instance::{Instance, counted, settle, within};
 use crate::limits::{MAX_COUNTER_NAME_BYTES, MAX_COUNTERS};
+use crate::v0_1::bindings::ExporterGuest as Bindings;
 use crate::v0_1::bindings::exports::offloom::export::exporter as wit;
 use crate::v0_1::cursor::{GuestCursor, RowAccount};
 use crate::v0_1::sink::Output;
@@ -57,7 +58,7 @@ pub struct PlacedBlock {
 }
 
 struct OpenFile {
-    instance: Instance,
+    instance: Instance<Bindings>,
     file: ResourceAny,
     output_limit: u64,
     /// Totals so far: bytes of rows in, bytes of blocks and notes out.
@@ -67,7 +68,11 @@ struct OpenFile {
 }
 
 impl FileEncoder {
-    pub(crate) fn new(instance: Instance, file: ResourceAny, output_limit: u64) -> FileEncoder {
+    pub(crate) fn new(
+        instance: Instance<Bindings>,
+        file: ResourceAny,
+        output_limit: u64,
+    ) -> FileEncoder {
         let open = OpenFile {
             instance,
             file,
@@ -185,10 +190,7 @@ impl OpenFile {
         self.row_bytes = self.row_bytes.saturating_add(account.bytes);
         self.output_bytes = self.output_bytes.saturating_add(length);
         self.notes_bytes = self.notes_bytes.saturating_add(block.note.len() as u64);
-        let output_limit = self
-            .row_bytes
-            .saturating_mul(limits.output_factor)
-            .saturating_add(limits.output_extra_bytes);
+        let output_limit = limits.output_bytes_of(self.row_bytes);
         if self.output_bytes > output_limit {
             return Err(Breach::Output { limit: output_limit }.into());
         }
@@ -251,11 +253,16 @@ fn check_account(
     if account.rows > 0 && length == 0 {
         return Err(ContractBreach::RowsWithoutBytes(account.rows));
     }
+    check_counters(&block.counters)
+}
+
+/// Checks the counts of a block or of edits.
+pub(crate) fn check_counters(counters: &[(String, u64)]) -> Result<(), ContractBreach> {
     let named = |name: &str| {
         (1..=MAX_COUNTER_NAME_BYTES).contains(&name.len())
             && name.bytes().all(|byte| byte.is_ascii_graphic())
     };
-    if block.counters.len() > MAX_COUNTERS || !block.counters.iter().all(|(name, _)| named(name)) {
+    if counters.len() > MAX_COUNTERS || !counters.iter().all(|(name, _)| named(name)) {
         return Err(ContractBreach::Counters);
     }
     Ok(())

@@ -7,13 +7,15 @@ use wasmtime::component::Component;
 
 use crate::cache::{CompiledCache, digest_of};
 use crate::compiler::Compiler;
-use crate::component;
+use crate::component::{self, Declared, GuestKind};
 use crate::config::engine_config;
 use crate::error::SandboxError;
 use crate::exporter::ExporterGuest;
 use crate::limits::{SandboxLimits, TICK};
 use crate::log;
+use crate::transform::TransformGuest;
 use crate::v0_1::bindings::ExporterGuestPre;
+use crate::v0_1::bindings::transform::TransformGuestPre;
 use crate::v0_1::linker;
 
 /// How to set up a sandbox.
@@ -37,6 +39,15 @@ pub struct Sandbox {
     limits: Arc<SandboxLimits>,
 }
 
+/// A checked and compiled guest. Cheap to clone.
+#[derive(Clone)]
+pub enum Guest {
+    /// It chooses classes and writes files.
+    Exporter(ExporterGuest),
+    /// It rewrites rows.
+    Transform(TransformGuest),
+}
+
 impl Sandbox {
     /// Sets up the engine, its clock and the cache of compiled guests.
     ///
@@ -53,20 +64,59 @@ impl Sandbox {
         })
     }
 
+    /// A sandbox with other limits, which shares the engine, its clock and the cache.
+    #[must_use]
+    pub fn with_limits(&self, limits: SandboxLimits) -> Sandbox {
+        Sandbox { limits: Arc::new(limits), ..self.clone() }
+    }
+
+    /// What a component says of itself, without compiling it.
+    ///
+    /// # Errors
+    /// When it is not a guest, or asks for what is not granted.
+    pub fn declared(&self, component: &[u8]) -> Result<Declared, SandboxError> {
+        component::check(component, &self.limits)
+    }
+
     /// Checks a component and compiles it in a child process, or takes it from the cache. Blocks, for
-    /// seconds when the cache does not have it. Load a guest once and call [`ExporterGuest::for_export`]
-    /// for each export.
-    pub fn load_exporter(&self, component: &[u8]) -> Result<ExporterGuest, SandboxError> {
-        component::check(component, &self.limits)?;
+    /// seconds when the cache does not have it. Load a guest once, and use it for each export.
+    pub fn load(&self, component: &[u8]) -> Result<Guest, SandboxError> {
+        let declared = component::check(component, &self.limits)?;
         let digest = digest_of(component);
         let compiled = self.compile(component, &digest)?;
-        let linker = linker::exporter_linker(&self.engine)
-            .map_err(|error| SandboxError::Setup(format!("{error:#}")))?;
-        let pre = linker
-            .instantiate_pre(&compiled)
-            .and_then(ExporterGuestPre::new)
-            .map_err(|error| SandboxError::WrongWorld(log::escape(&format!("{error:#}"), 1024)))?;
-        Ok(ExporterGuest::new(pre, digest, self.limits.clone()))
+        let setup = |error: wasmtime::Error| SandboxError::Setup(format!("{error:#}"));
+        let wrong = |error: wasmtime::Error| {
+            SandboxError::WrongWorld(log::escape(&format!("{error:#}"), 1024))
+        };
+        let limits = Arc::clone(&self.limits);
+        Ok(match declared.kind {
+            GuestKind::Exporter => {
+                let linker = linker::exporter_linker(&self.engine).map_err(setup)?;
+                let pre = linker.instantiate_pre(&compiled).and_then(ExporterGuestPre::new);
+                Guest::Exporter(ExporterGuest::new(pre.map_err(wrong)?, digest, limits))
+            }
+            GuestKind::Transform => {
+                let linker = linker::transform_linker(&self.engine).map_err(setup)?;
+                let pre = linker.instantiate_pre(&compiled).and_then(TransformGuestPre::new);
+                Guest::Transform(TransformGuest::new(pre.map_err(wrong)?, digest, limits))
+            }
+        })
+    }
+
+    /// As [`Sandbox::load`], of a component that must be an exporter.
+    pub fn load_exporter(&self, component: &[u8]) -> Result<ExporterGuest, SandboxError> {
+        match self.load(component)? {
+            Guest::Exporter(exporter) => Ok(exporter),
+            Guest::Transform(_) => Err(wrong_kind(GuestKind::Exporter, GuestKind::Transform)),
+        }
+    }
+
+    /// As [`Sandbox::load`], of a component that must be a transform.
+    pub fn load_transform(&self, component: &[u8]) -> Result<TransformGuest, SandboxError> {
+        match self.load(component)? {
+            Guest::Transform(transform) => Ok(transform),
+            Guest::Exporter(_) => Err(wrong_kind(GuestKind::Transform, GuestKind::Exporter)),
+        }
     }
 
     fn compile(&self, component: &[u8], digest: &str) -> Result<Component, SandboxError> {
@@ -88,6 +138,10 @@ impl Sandbox {
         let compiled = unsafe { Component::deserialize(&self.engine, &code) };
         compiled.map_err(|error| SandboxError::CompilerFailed(format!("{error:#}")))
     }
+}
+
+fn wrong_kind(expected: GuestKind, found: GuestKind) -> SandboxError {
+    SandboxError::WrongKind { expected, found }
 }
 
 /// Advances the engine's epoch every tick, as long as the engine is in use.

@@ -8,6 +8,7 @@ use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
 use wasmtime_wasi::I32Exit;
 
+use crate::component::GuestKind;
 use crate::limits::SandboxLimits;
 use crate::log::{GuestLog, escape};
 
@@ -49,9 +50,19 @@ pub enum SandboxError {
         /// The import as the component names it.
         name: String,
     },
-    /// It does not implement the world `exporter-guest` of this version.
-    #[error("the component does not fit the world offloom:export/exporter-guest@0.1.0: {0}")]
+    /// It implements neither world of this version.
+    #[error(
+        "the component fits neither of the worlds exporter-guest and transform-guest of offloom:export@0.1.0: {0}"
+    )]
     WrongWorld(String),
+    /// It is a guest of the other kind.
+    #[error("the component is a guest of the kind `{found}`, and `{expected}` is needed here")]
+    WrongKind {
+        /// What is asked for.
+        expected: GuestKind,
+        /// What it is.
+        found: GuestKind,
+    },
     /// It needs more instances, tables or memories than allowed, or features that are off.
     #[error("the component was refused: {0}")]
     Refused(String),
@@ -239,6 +250,12 @@ pub enum Breach {
         /// What is allowed.
         limit: usize,
     },
+    /// All edits of one instance.
+    #[error("more than {limit} bytes of edits")]
+    Edits {
+        /// What is allowed, in bytes.
+        limit: u64,
+    },
     /// Notes of the blocks of one file.
     #[error("more than {limit} bytes of notes")]
     Notes {
@@ -301,9 +318,88 @@ pub enum ContractBreach {
     /// A block with rows has no bytes: they would be missing from the file.
     #[error("it took {0} rows and wrote nothing")]
     RowsWithoutBytes(u64),
+    /// The shape of a transform, or its edits, break a rule; says which.
+    #[error("{0}")]
+    Transform(#[from] TransformBreach),
     /// Too many counters, or a name that is too long or has characters other than printable ASCII.
     #[error("its counters are not 64 at most, with names of 1 to 64 printable ASCII characters")]
     Counters,
+}
+
+/// A rule of `wit/transform.wit` that a transform broke.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransformBreach {
+    /// A column that its input does not have.
+    #[error("its shape names the column `{0}`, which its input does not have")]
+    UnknownColumn(String),
+    /// A column twice in one list, or written and dropped.
+    #[error("its shape names the column `{0}` twice")]
+    ColumnTwice(String),
+    /// It would change who a row belongs to.
+    #[error("its shape changes the column `{0}`, which no transform may change")]
+    FixedColumn(&'static str),
+    /// A name that no column can have.
+    #[error(
+        "its shape has the column name `{0}`, which is not 1 to 256 bytes without control characters"
+    )]
+    ColumnName(String),
+    /// More columns than a class may have.
+    #[error("its shape leads to more than {0} columns")]
+    TooManyColumns(usize),
+    /// For single tenants, the columns must stay as they are.
+    #[error(
+        "its shape {change} the column `{column}`, which a transform of single tenants may not do"
+    )]
+    TenantColumn {
+        /// What it does to it.
+        change: &'static str,
+        /// The column.
+        column: String,
+    },
+    /// `shape` had another answer before.
+    #[error("its shape is another than before")]
+    ShapeChanged,
+    /// Another number of columns than `shape` writes.
+    #[error("its edits have {found} columns, and its shape writes {expected}")]
+    ColumnCount {
+        /// Those of the edits.
+        found: usize,
+        /// Those of the shape.
+        expected: usize,
+    },
+    /// A column that does not hold a value of its type for each row.
+    #[error("its edits of the column `{column}` have {problem}")]
+    Column {
+        /// The column.
+        column: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// `keep` has another length than the rows need.
+    #[error("its edits keep {found} bytes of bits, and the rows need {expected}")]
+    Keep {
+        /// Bytes of `keep`.
+        found: usize,
+        /// Bytes that the rows need.
+        expected: usize,
+    },
+    /// A refused row that is not in the batch, or out of order.
+    #[error("its edits refuse row {0}, which is not in the batch or not in order")]
+    RefusedRow(u32),
+    /// A row that is larger than an object may be.
+    #[error("its edits make a row of {bytes} bytes, more than {limit}")]
+    RowBytes {
+        /// Bytes of the row.
+        bytes: u64,
+        /// Those of the largest object.
+        limit: u64,
+    },
+}
+
+impl From<TransformBreach> for GuestError {
+    fn from(breach: TransformBreach) -> GuestError {
+        GuestError::Contract(breach.into())
+    }
 }
 
 /// What an error of wasmtime says about the guest.

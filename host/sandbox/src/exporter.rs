@@ -2,6 +2,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 
+use crate::about::About;
 use crate::clock::ExportTime;
 use crate::encoder::FileEncoder;
 use crate::error::{ContractBreach, GuestError};
@@ -9,8 +10,8 @@ use crate::instance::{Instance, settle, within};
 use crate::limits::{BLOCK_BYTES, SandboxLimits};
 use crate::log::{GuestLog, LogBudget, escape};
 use crate::state::State;
-use crate::v0_1::bindings::ExporterGuestPre;
 use crate::v0_1::bindings::exports::offloom::export::exporter as wit;
+use crate::v0_1::bindings::{ExporterGuest as Bindings, ExporterGuestPre};
 use crate::v0_1::convert;
 use offloom_rows::{ObjectLimit, Schema};
 
@@ -104,6 +105,15 @@ impl GuestRun {
         self.guest.object_limit()
     }
 
+    /// What the guest says of itself.
+    pub async fn about(&self) -> Result<About, GuestError> {
+        let mut instance = self.instantiate().await?;
+        let Instance { store, clock, bindings, limits } = &mut instance;
+        let call = bindings.offloom_export_about().call_describe_guest(&mut *store);
+        let answer = within(limits, clock, call).await;
+        Ok(settle(&store.data().log, limits, answer.map(Ok))?.into())
+    }
+
     /// What kind of files the guest writes with these options.
     pub async fn describe(&self, options: &GuestOptions) -> Result<Format, GuestError> {
         let mut instance = self.instantiate().await?;
@@ -189,7 +199,7 @@ impl GuestRun {
     }
 
     /// A new instance, which uses this export's budgets.
-    async fn instantiate(&self) -> Result<Instance, GuestError> {
+    async fn instantiate(&self) -> Result<Instance<Bindings>, GuestError> {
         let ExporterGuest { pre, limits, .. } = &self.guest;
         let log = GuestLog::new(Arc::clone(&self.log_budget), limits);
         Instance::new(pre, limits, log, Arc::clone(&self.time)).await

@@ -1,34 +1,72 @@
 //! One instance of a guest, and how its calls end.
 use std::sync::Arc;
 
-use wasmtime::{CallHook, Store, UpdateDeadline};
+use wasmtime::{CallHook, Engine, Store, UpdateDeadline};
 
 use crate::clock::{CpuClock, ExportTime};
 use crate::error::{Breach, GuestError, explain};
 use crate::limits::SandboxLimits;
 use crate::log::GuestLog;
 use crate::state::State;
-use crate::v0_1::bindings::exports::offloom::export::exporter as wit;
-use crate::v0_1::bindings::{ExporterGuest as Bindings, ExporterGuestPre};
+use crate::v0_1::bindings::offloom::export::types::Error;
+use crate::v0_1::bindings::transform::{TransformGuest, TransformGuestPre};
+use crate::v0_1::bindings::{ExporterGuest, ExporterGuestPre};
 use crate::v0_1::convert;
 
-/// One instance of a guest, with everything that it holds.
-pub(crate) struct Instance {
+/// One instance of a guest of the world that `B` are the bindings of, with everything that it holds.
+pub(crate) struct Instance<B> {
     pub(crate) store: Store<State>,
     pub(crate) clock: CpuClock,
-    pub(crate) bindings: Bindings,
+    pub(crate) bindings: B,
     pub(crate) limits: Arc<SandboxLimits>,
 }
 
-impl Instance {
+/// A component whose imports are linked.
+pub(crate) trait Linked: Sync {
+    /// The bindings of its world.
+    type Bindings;
+
+    fn engine(&self) -> &Engine;
+
+    fn instantiate(
+        &self,
+        store: &mut Store<State>,
+    ) -> impl Future<Output = wasmtime::Result<Self::Bindings>> + Send;
+}
+
+impl Linked for ExporterGuestPre<State> {
+    type Bindings = ExporterGuest;
+
+    fn engine(&self) -> &Engine {
+        ExporterGuestPre::engine(self)
+    }
+
+    async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<ExporterGuest> {
+        self.instantiate_async(store).await
+    }
+}
+
+impl Linked for TransformGuestPre<State> {
+    type Bindings = TransformGuest;
+
+    fn engine(&self) -> &Engine {
+        TransformGuestPre::engine(self)
+    }
+
+    async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<TransformGuest> {
+        self.instantiate_async(store).await
+    }
+}
+
+impl<B> Instance<B> {
     /// Every limit is in force before the guest's first instruction.
     pub(crate) async fn new(
-        pre: &ExporterGuestPre<State>,
+        linked: &impl Linked<Bindings = B>,
         limits: &Arc<SandboxLimits>,
         log: GuestLog,
         time: Arc<ExportTime>,
-    ) -> Result<Instance, GuestError> {
-        let mut store = Store::new(pre.engine(), State::new(limits, log, time));
+    ) -> Result<Instance<B>, GuestError> {
+        let mut store = Store::new(linked.engine(), State::new(limits, log, time));
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(limits.call_bytes);
         store.set_max_component_handles(limits.handles);
@@ -43,7 +81,7 @@ impl Instance {
             _ => Ok(()),
         });
         let clock = store.data().clock.clone();
-        let answer = within(limits, &clock, pre.instantiate_async(&mut store)).await;
+        let answer = within(limits, &clock, linked.instantiate(&mut store)).await;
         let bindings = answer.map_err(|stopped| stopped.explain(&store.data().log, limits))?;
         Ok(Instance { store, clock, bindings, limits: limits.clone() })
     }
@@ -90,7 +128,7 @@ pub(crate) async fn counted<T>(
 pub(crate) fn settle<T>(
     log: &GuestLog,
     limits: &SandboxLimits,
-    answer: Result<Result<T, wit::Error>, Stopped>,
+    answer: Result<Result<T, Error>, Stopped>,
 ) -> Result<T, GuestError> {
     answer.map_err(|stopped| stopped.explain(log, limits))?.map_err(convert::error)
 }

@@ -1,14 +1,16 @@
-//! Runs exporter guests: WebAssembly components that can use up their own limits and nothing else.
+//! Runs guests: WebAssembly components that can use up their own limits and nothing else.
 //!
 //! Read in this order: `engine` (from bytes to compiled code) with `component` (what is checked before),
 //! `compiler` and `compile_guest` (the process that compiles, seen from outside and from within),
-//! `cache` and `config`; `exporter` and `encoder` (the calls into a guest), `instance` (one instance,
+//! `cache` and `config`; `exporter` and `encoder` (the calls into an exporter), `transform` with `shape` and
+//! `edits` (those into a transform), `about` (what a guest says of itself), `instance` (one instance,
 //! and how its calls end), `v0_1` (the contract: `linker` with `wasi` names everything that a guest can
 //! call; `cursor`, `sink` and `codec` do the work), `state` with `compressor` (what belongs to one
 //! instance), `clock` (its processor time), `log`, `limits`, `error`. Each imports only from those after
 //! it; `error` also uses `log` and `limits`.
 //!
 //! All async functions need a Tokio runtime with time enabled.
+mod about;
 mod cache;
 mod clock;
 mod compile_guest;
@@ -16,6 +18,7 @@ mod compiler;
 mod component;
 mod compressor;
 mod config;
+mod edits;
 mod encoder;
 mod engine;
 mod error;
@@ -23,16 +26,23 @@ mod exporter;
 mod instance;
 mod limits;
 mod log;
+mod shape;
 mod state;
+mod transform;
 mod v0_1;
 mod wasi;
 
+pub use about::{About, KnownOption};
 pub use compile_guest::compile_guest;
 pub use compiler::Compiler;
+pub use component::{Declared, GuestKind};
 pub use encoder::{Block, EncodedBlock, FileEncoder, PlacedBlock};
-pub use engine::{Sandbox, SandboxConfig};
+pub use engine::{Guest, Sandbox, SandboxConfig};
 pub use error::{
-    Breach, CompilerLimit, ContractBreach, GuestError, Refusal, SandboxError, TrapKind,
+    Breach, CompilerLimit, ContractBreach, GuestError, Refusal, SandboxError, TransformBreach,
+    TrapKind,
 };
 pub use exporter::{ExporterGuest, Format, GuestOptions, GuestRun, OfferedClass, Selection};
 pub use limits::{MAX_BLOCKS_PER_FILE, SandboxLimits};
+pub use shape::Reach;
+pub use transform::{TransformGuest, TransformRun, Transformed, Transformer};

@@ -49,6 +49,15 @@ pub(crate) const MAX_FUNCTIONS: usize = 200_000;
 pub(crate) const MAX_COUNTERS: usize = 64;
 pub(crate) const MAX_COUNTER_NAME_BYTES: usize = 64;
 
+/// Columns of a class that transforms may lead to.
+pub(crate) const MAX_COLUMNS: usize = 1_000;
+
+/// Bytes of the name of a column that a transform adds.
+pub(crate) const MAX_COLUMN_NAME_BYTES: usize = 256;
+
+/// Bytes of the reason for which a row is refused; the rest is cut.
+pub(crate) const MAX_REASON_BYTES: usize = 1024;
+
 /// Bounds of the block size that a guest may ask for.
 pub(crate) const BLOCK_BYTES: std::ops::RangeInclusive<u64> = 1024 * 1024..=64 * 1024 * 1024;
 
@@ -170,6 +179,11 @@ impl SandboxLimits {
                 .saturating_add(more.saturating_mul(ROW_OUTPUT_FACTOR)),
             ..self
         }
+    }
+
+    /// Bytes that all blocks of an instance, or all edits, may have for so many bytes of rows.
+    pub(crate) fn output_bytes_of(&self, row_bytes: u64) -> u64 {
+        row_bytes.saturating_mul(self.output_factor).saturating_add(self.output_extra_bytes)
     }
 
     /// Bytes that one block may have: twice the clamped block size and a share for the largest row.

@@ -62,6 +62,13 @@ pub(crate) struct MemoryLimiter {
     table_elements: usize,
 }
 
+impl MemoryLimiter {
+    /// Bytes of all memories.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+}
+
 impl ResourceLimiter for MemoryLimiter {
     fn memory_growing(
         &mut self,

@@ -10,3 +10,13 @@ wasmtime::component::bindgen!({
         "offloom:export/sink.output": crate::v0_1::sink::Output,
     },
 });
+
+/// The other world, with the same types.
+pub(crate) mod transform {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "transform-guest",
+        exports: { default: async },
+        with: { "offloom:export/types": crate::v0_1::bindings::offloom::export::types },
+    });
+}

@@ -51,15 +51,13 @@ fn named(vectors: &[rows::NamedVector]) -> Vec<types::NamedVector> {
 pub(crate) fn row_batch(batch: rows::RowBatch) -> types::RowBatch {
     types::RowBatch {
         row_count: batch.row_count,
-        columns: batch
-            .columns
-            .into_iter()
-            .map(|column| types::Column {
-                validity: column.validity,
-                values: values(column.values),
-            })
-            .collect(),
+        columns: batch.columns.into_iter().map(column_for_guest).collect(),
     }
+}
+
+/// A column as a guest gets it.
+pub(crate) fn column_for_guest(column: rows::Column) -> types::Column {
+    types::Column { validity: column.validity, values: values(column.values) }
 }
 
 fn values(values: rows::Values) -> types::Values {
@@ -89,21 +87,74 @@ fn values(values: rows::Values) -> types::Values {
     }
 }
 
-fn variable_width(values: rows::VariableWidth) -> types::VariableWidth {
-    types::VariableWidth { offsets: values.offsets, bytes: values.bytes }
+/// A column that a guest made. Its form is unchecked.
+pub(crate) fn column(column: types::Column) -> rows::Column {
+    use types::Values as Wit;
+    let values = match column.values {
+        Wit::Boolean(bits) => rows::Values::Boolean(bits),
+        Wit::Int64(numbers) => rows::Values::Int64(numbers),
+        Wit::Float64(numbers) => rows::Values::Float64(numbers),
+        Wit::FixedWidth(bytes) => rows::Values::FixedWidth(bytes),
+        Wit::VariableWidth(values) => rows::Values::VariableWidth(flat(values)),
+        Wit::Vector(values) => rows::Values::Vector(flat(values)),
+        Wit::NamedVectors(map) => rows::Values::NamedVectors(rows::VectorMap {
+            names: map.names,
+            row_offsets: map.row_offsets,
+            name_index: map.name_index,
+            vector_offsets: map.vector_offsets,
+            components: map.components,
+        }),
+        Wit::NamedMultiVectors(map) => rows::Values::NamedMultiVectors(rows::MultiVectorMap {
+            names: map.names,
+            row_offsets: map.row_offsets,
+            name_index: map.name_index,
+            list_offsets: map.list_offsets,
+            vector_offsets: map.vector_offsets,
+            components: map.components,
+        }),
+    };
+    rows::Column { validity: column.validity, values }
 }
 
-/// Bytes of the values in a batch, without offsets and names.
-pub(crate) fn batch_bytes(batch: &rows::RowBatch) -> u64 {
-    let lengths = batch.columns.iter().map(|column| match &column.values {
-        rows::Values::Boolean(bytes) | rows::Values::FixedWidth(bytes) => bytes.len(),
-        rows::Values::Int64(numbers) => numbers.len().saturating_mul(8),
-        rows::Values::Float64(numbers) => numbers.len().saturating_mul(8),
-        rows::Values::VariableWidth(values) | rows::Values::Vector(values) => values.bytes.len(),
-        rows::Values::NamedVectors(map) => map.components.len(),
-        rows::Values::NamedMultiVectors(map) => map.components.len(),
-    });
-    lengths.fold(0_u64, |sum, length| sum.saturating_add(length as u64))
+fn flat(values: types::VariableWidth) -> rows::VariableWidth {
+    rows::VariableWidth { offsets: values.offsets, bytes: values.bytes }
+}
+
+/// A field that a guest asks for.
+pub(crate) fn field_from_guest(field: types::Field) -> rows::Field {
+    rows::Field {
+        name: field.name,
+        data_type: data_type_of(field.data_type),
+        nullable: field.nullable,
+    }
+}
+
+fn data_type_of(data_type: types::DataType) -> rows::DataType {
+    use types::DataType as Wit;
+    let named = |vectors: Vec<types::NamedVector>| {
+        let vector = |vector: types::NamedVector| rows::NamedVector {
+            name: vector.name,
+            dimensions: vector.dimensions,
+        };
+        vectors.into_iter().map(vector).collect()
+    };
+    match data_type {
+        Wit::Boolean => rows::DataType::Boolean,
+        Wit::Int64 => rows::DataType::Int64,
+        Wit::Float64 => rows::DataType::Float64,
+        Wit::TimestampMillis => rows::DataType::TimestampMillis,
+        Wit::Uuid => rows::DataType::Uuid,
+        Wit::Utf8 => rows::DataType::Utf8,
+        Wit::Json => rows::DataType::Json,
+        Wit::Binary => rows::DataType::Binary,
+        Wit::Vector(dimensions) => rows::DataType::Vector(dimensions),
+        Wit::NamedVectors(vectors) => rows::DataType::NamedVectors(named(vectors)),
+        Wit::NamedMultiVectors(vectors) => rows::DataType::NamedMultiVectors(named(vectors)),
+    }
+}
+
+fn variable_width(values: rows::VariableWidth) -> types::VariableWidth {
+    types::VariableWidth { offsets: values.offsets, bytes: values.bytes }
 }
 
 /// An error that a guest returned.

@@ -46,7 +46,7 @@ impl GuestCursor {
 impl RowAccount {
     fn add(&mut self, rows: &RowBatch, runs: Vec<ShardRun>) {
         self.rows = self.rows.saturating_add(u64::from(rows.row_count));
-        self.bytes = self.bytes.saturating_add(convert::batch_bytes(rows));
+        self.bytes = self.bytes.saturating_add(rows.value_bytes());
         for run in runs {
             ShardRun::append(&mut self.runs, run);
         }

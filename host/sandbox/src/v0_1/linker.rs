@@ -15,9 +15,15 @@ pub(crate) const VERSION: &str = "0.1.0";
 /// The interface that an exporter exports.
 pub(crate) const EXPORTER: &str = "offloom:export/exporter@0.1.0";
 
+/// The interface that a transform exports.
+pub(crate) const TRANSFORM: &str = "offloom:export/transform@0.1.0";
+
+/// All that a transform may import of the contract. It holds types only.
+const TYPES: &str = "offloom:export/types@0.1.0";
+
 /// The interfaces of the contract that an exporter may import.
 const GRANTED: &[&str] = &[
-    "offloom:export/types@0.1.0",
+    TYPES,
     "offloom:export/held@0.1.0",
     "offloom:export/source@0.1.0",
     "offloom:export/sink@0.1.0",
@@ -25,11 +31,27 @@ const GRANTED: &[&str] = &[
 ];
 
 /// Whether an exporter may import this interface.
-pub(crate) fn grants(name: &str) -> bool {
-    GRANTED.contains(&name)
-        || name.split_once('@').is_some_and(|(interface, version)| {
-            version.starts_with("0.2.") && wasi::GRANTED.contains(&interface)
-        })
+pub(crate) fn grants_exporter(name: &str) -> bool {
+    GRANTED.contains(&name) || grants_of_wasi(name)
+}
+
+/// Whether a transform may import this interface.
+pub(crate) fn grants_transform(name: &str) -> bool {
+    name == TYPES || grants_of_wasi(name)
+}
+
+fn grants_of_wasi(name: &str) -> bool {
+    name.split_once('@').is_some_and(|(interface, version)| {
+        version.starts_with("0.2.") && wasi::GRANTED.contains(&interface)
+    })
+}
+
+/// The linker for transforms: types and the granted part of WASI.
+pub(crate) fn transform_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasi::add_to_linker(&mut linker)?;
+    linker.instance(TYPES)?;
+    Ok(linker)
 }
 
 /// The linker for exporters: the contract and the granted part of WASI.
@@ -38,7 +60,7 @@ pub(crate) fn exporter_linker(engine: &Engine) -> wasmtime::Result<Linker<State>
     wasi::add_to_linker(&mut linker)?;
 
     // It holds types only, but components import it by name.
-    linker.instance("offloom:export/types@0.1.0")?;
+    linker.instance(TYPES)?;
 
     let mut held = linker.instance("offloom:export/held@0.1.0")?;
     held.resource("buffer", ResourceType::host::<held::Buffer>(), held::dropped)?;

@@ -78,7 +78,7 @@ fn an_exporter_is_loaded_and_anything_more_or_less_is_refused() {
     );
     let wrong = refused(&component("transformer", |text| text));
     assert!(
-        wrong.contains("does not fit the world offloom:export/exporter-guest@0.1.0"),
+        wrong.contains("fits neither of the worlds exporter-guest and transform-guest"),
         "{wrong}"
     );
 }
