@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::JoinHandle;
 
 use crate::quarantine::{Quarantine, QuarantineError};
+use crate::refused::TransformReport;
 
 /// All that a Parquet file holds before its first block.
 const PARQUET_MAGIC: &[u8] = b"PAR1";
@@ -99,6 +100,13 @@ struct OpenFile {
     counters: BTreeMap<String, u64>,
 }
 
+/// What was found in the rows of a block, and what became of them.
+#[derive(Default)]
+pub(crate) struct BlockReport {
+    pub read: ReadReport,
+    pub transforms: TransformReport,
+}
+
 /// What was written of a class.
 #[derive(Default)]
 pub(crate) struct WrittenClass {
@@ -110,6 +118,8 @@ pub(crate) struct WrittenClass {
     pub differences: BTreeMap<u32, DifferenceCounts>,
     /// What was wrong in its units; the listed objects are in `quarantine` too.
     pub faults: Faults,
+    /// What transforms did; the listed rows are in `quarantine` too.
+    pub transforms: TransformReport,
     /// The list of objects that broke their format, if there are any, and files with their bytes.
     pub quarantine: Vec<Attachment>,
 }
@@ -153,7 +163,7 @@ impl ClassFiles {
         ticket: u64,
         encoder: &mut FileEncoder,
         encoded: EncodedBlock,
-        report: ReadReport,
+        report: BlockReport,
         appended: impl FnOnce(),
     ) -> Result<(), FileError> {
         let mut written = self.turn(ticket).await?;
@@ -172,7 +182,7 @@ impl ClassFiles {
         &self,
         ticket: u64,
         encoded: EncodedBlock,
-        report: ReadReport,
+        report: BlockReport,
         appended: impl FnOnce(),
     ) -> Result<(), FileError> {
         let written = self.turn(ticket).await?;
@@ -184,11 +194,12 @@ impl ClassFiles {
         mut written: MutexGuard<'_, Written>,
         ticket: u64,
         encoded: EncodedBlock,
-        report: ReadReport,
+        report: BlockReport,
         appended: impl FnOnce(),
     ) -> Result<(), FileError> {
-        self.add_faults(&mut written, report.faults).await?;
-        for (shard, counts) in report.differences {
+        let BlockReport { read, transforms } = report;
+        self.add_faults(&mut written, read.faults, transforms).await?;
+        for (shard, counts) in read.differences {
             written.class.differences.entry(shard).or_default().add(counts);
         }
         if encoded.length > 0 {
@@ -220,8 +231,18 @@ impl ClassFiles {
     }
 
     /// Adds the faults of the next unit, and quarantines those of its objects that are listed.
-    async fn add_faults(&self, written: &mut Written, faults: Faults) -> Result<(), FileError> {
+    async fn add_faults(
+        &self,
+        written: &mut Written,
+        faults: Faults,
+        transforms: TransformReport,
+    ) -> Result<(), FileError> {
         let Written { class, quarantine, .. } = written;
+        let before = class.transforms.listed.len();
+        class.transforms.add(transforms);
+        for object in class.transforms.listed.iter().skip(before) {
+            quarantine.list(object)?;
+        }
         let before = class.faults.listed.len();
         class.faults.add(faults);
         for object in class.faults.listed.iter_mut().skip(before) {

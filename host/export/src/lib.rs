@@ -5,9 +5,10 @@
 //! classes chosen) -> [`Claimed`] (the id is taken) -> [`Ended`] (one outcome is committed).
 //!
 //! Read the files in this order: `scope` (what a request covers), `authorize` (what may be
-//! read of it), `request`, `unreadable` (classes that cannot be), `plan` (which classes are exported), `claim` (the id is taken, and the
-//! steps from there to the end), `transfer` with `cutter` and `worker` (units become blocks),
-//! `file` with `quarantine` (blocks become files, bad objects are set aside), `outcome` (how the export and its shards ended), `definitions`
+//! read of it), `request`, `unreadable` (classes that cannot be), `plan` (which classes are exported) with
+//! `transforms` (what their rows pass), `claim` (the id is taken, and the
+//! steps from there to the end), `transfer` with `cutter`, `worker` and `transformed_rows` (units become blocks),
+//! `file` with `quarantine` (blocks become files, bad objects are set aside, `refused` by transforms too), `outcome` (how the export and its shards ended), `definitions`
 //! (`schema.json`), `commit` (the manifest), `progress` (events, and what is shown of them).
 mod authorize;
 mod claim;
@@ -18,9 +19,11 @@ mod outcome;
 mod plan;
 mod progress;
 mod quarantine;
+mod refused;
 mod request;
 mod scope;
 mod transfer;
+mod transforms;
 mod unreadable;
 
 pub use authorize::{Authorized, Forbidden, authorize, may_act_on_all};
@@ -31,9 +34,11 @@ pub use outcome::{Ended, ExportError};
 pub use plan::{PlanError, Planned, PlannedClass};
 pub use progress::{ClassView, Event, ShardView, Status, Totals};
 pub use quarantine::QuarantineError;
-pub use request::{Request, RequestError};
+pub use request::{NamedExporter, Request, RequestError};
 pub use scope::{ClassSelection, Scope, ScopeError};
 pub use transfer::stop::{Stop, StopReason};
+pub use transfer::transformed_rows::TransformError;
 pub use transfer::worker::WorkerError;
 pub use transfer::{TransferError, Workers, default_workers};
+pub use transforms::{StepReach, TransformPlanError, TransformStep, TransformsError};
 pub use unreadable::UnreadableClasses;

@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use offloom_protocol::manifest::{
-    self, Attachment, ClassProgress, Guest, LogCutOff, Manifest, ManifestError, Missing, Shard,
-    ShardCopies, ShardCopy, Source,
+    self, AppliedTransform, Attachment, ClassProgress, Guest, LogCutOff, Manifest, ManifestError,
+    Missing, Shard, ShardCopies, ShardCopy, Source,
 };
 use offloom_rows::ShardRun;
 use offloom_weaviate_disk::{CutOff, DifferenceCounts, ShardSummary};
@@ -13,7 +13,9 @@ use uuid::Uuid;
 use crate::commit::CommitError;
 use crate::file::WrittenClass;
 use crate::plan::Planned;
+use crate::refused::StepSums;
 use crate::transfer::TransferError;
+use crate::transforms::ExportStep;
 
 /// Why an export did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +83,8 @@ pub(crate) struct ShardResult {
     pub objects_left_out: u64,
     /// Those of them that were too large.
     pub objects_too_large: u64,
+    /// Rows that transforms refused, besides them.
+    pub rows_refused: u64,
     /// Rows of objects with bytes after their last field.
     pub rows_with_trailing_bytes: u64,
 }
@@ -93,6 +97,7 @@ pub(crate) fn shard_results(
     let classes: HashMap<&str, &WrittenClass> =
         written.iter().map(|(class, written)| (class.as_str(), written)).collect();
     let result = |(class, summary): (String, ShardSummary)| {
+        let summary_index = summary.index;
         let written = classes.get(class.as_str());
         let faults = written.and_then(|written| written.faults.shards.get(&summary.index));
         let faults = faults.cloned().unwrap_or_default();
@@ -109,6 +114,9 @@ pub(crate) fn shard_results(
             denied,
             objects_left_out: faults.objects_left_out,
             objects_too_large: faults.objects_too_large,
+            rows_refused: written
+                .and_then(|written| written.transforms.refused.get(&summary_index).copied())
+                .unwrap_or_default(),
             rows_with_trailing_bytes: faults.rows_with_trailing_bytes,
         }
     };
@@ -168,6 +176,7 @@ impl Outcome {
             }
             manifest::Outcome::Failed | manifest::Outcome::Canceled => Vec::new(),
         };
+        let transforms = applied(&planned, &self.written);
         let quarantines = self.written.iter().flat_map(|(_, written)| written.quarantine.clone());
         let attachments = self.definitions.into_iter().chain(quarantines).collect();
         let manifest = Manifest {
@@ -182,9 +191,11 @@ impl Outcome {
             files: self.written.into_iter().flat_map(|(_, written)| written.files).collect(),
             attachments,
             guest: Guest {
+                name: planned.exporter,
                 digest: planned.guest.digest().to_owned(),
-                options: planned.options.into_iter().collect(),
+                options: planned.shown_options,
             },
+            transforms,
             source: Source {
                 directories: planned
                     .directory
@@ -213,7 +224,7 @@ impl Outcome {
             warnings.extend(shard.warning());
         }
         for (class, written) in &self.written {
-            let unlisted = written.faults.unlisted;
+            let unlisted = written.faults.unlisted.saturating_add(written.transforms.unlisted);
             if unlisted > 0 {
                 warnings.push(format!(
                     "class {class}: {unlisted} more objects were left out than quarantine/ lists"
@@ -236,7 +247,9 @@ impl ShardResult {
         let unread = self.error.clone().map(|error| missing(None, error));
         let left_out = (self.objects_left_out > 0)
             .then(|| missing(Some(self.objects_left_out), self.why_objects_left_out()));
-        unread.into_iter().chain(left_out)
+        let refused = (self.rows_refused > 0)
+            .then(|| missing(Some(self.rows_refused), "transforms refused them".to_owned()));
+        unread.into_iter().chain(left_out).chain(refused)
     }
 
     fn why_objects_left_out(&self) -> String {
@@ -280,10 +293,35 @@ impl ShardResult {
             cut_off: self.summary.cut_off.map(cut_off),
             skip_reason: self.summary.skip_reason,
             error: self.error,
-            objects_left_out: Some(self.objects_left_out).filter(|count| *count > 0),
+            objects_left_out: Some(self.objects_left_out.saturating_add(self.rows_refused))
+                .filter(|count| *count > 0),
             copies,
         }
     }
+}
+
+/// The transforms with what they did, in their order.
+fn applied(planned: &Planned, written: &[(String, WrittenClass)]) -> Vec<AppliedTransform> {
+    let step = |(index, step): (usize, &ExportStep)| {
+        let chains = planned.classes.iter().filter(|class| class.chain.has_step(index));
+        let mut sums = StepSums::default();
+        for of_class in written.iter().filter_map(|(_, class)| class.transforms.sums.get(&index)) {
+            sums.add(of_class);
+        }
+        let StepSums { rows_in, rows_kept, rows_refused, counters } = sums;
+        AppliedTransform {
+            name: step.name.clone(),
+            digest: step.run.digest().to_owned(),
+            options: step.shown_options.clone(),
+            required: step.required,
+            classes: chains.map(|planned| planned.class.name.to_string()).collect(),
+            rows_in,
+            rows_kept,
+            rows_refused,
+            counters,
+        }
+    };
+    planned.steps.iter().enumerate().map(step).collect()
 }
 
 fn cut_off(cut_off: CutOff) -> manifest::CutOff {

@@ -1,6 +1,7 @@
 //! Which classes are exported: the scope is checked against the classes that exist, then the guest
 //! chooses among them.
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use offloom_authz::Principal;
 use offloom_protocol::digest::DigestAlgorithm;
@@ -14,6 +15,9 @@ use tokio::task::JoinError;
 
 use crate::scope::{ClassSelection, Scope, ScopeError};
 use crate::transfer::Workers;
+use crate::transforms::{
+    ClassChain, ExportSteps, TransformStep, TransformsError, class_chain, export_steps, shown,
+};
 use crate::unreadable::{self, UnreadableClasses};
 
 /// Why a scope does not make an export.
@@ -42,13 +46,16 @@ pub enum PlanError {
     /// The guest failed to choose.
     #[error("the guest could not plan the export: {0}")]
     Guest(#[from] GuestError),
+    /// A transform refuses a class, or fails.
+    #[error(transparent)]
+    Transforms(#[from] TransformsError),
     /// The estimate of the data directory or the guest panicked, or its runtime stopped.
     #[error("planning was stopped: {0}")]
     Stopped(#[from] JoinError),
 }
 
 /// A class that will be exported.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PlannedClass {
     /// The class as it lies on disk, with the tenants that are exported.
     pub class: Class,
@@ -58,6 +65,8 @@ pub struct PlannedClass {
     pub objects_estimate: u64,
     /// Estimated bytes of its rows as they are stored.
     pub raw_bytes: u64,
+    /// What its rows pass before they are encoded.
+    pub(crate) chain: ClassChain,
 }
 
 /// An authorized request whose classes are chosen. Nothing is written yet.
@@ -78,10 +87,16 @@ pub struct Planned {
     pub missing: Vec<Missing>,
     /// Which tenants it covers of the classes of which it does not cover all.
     pub tenants: BTreeMap<String, CoveredTenants>,
-    /// This export's handle of the guest.
+    /// The name of the exporter.
+    pub exporter: String,
+    /// This export's handle of the exporter.
     pub guest: GuestRun,
-    /// Options of the guest.
+    /// Options of the exporter.
     pub options: GuestOptions,
+    /// They without secrets.
+    pub shown_options: BTreeMap<String, String>,
+    /// The transforms, the operator's first.
+    pub(crate) steps: ExportSteps,
     /// Whether an export that lacks shards that cannot be read is a success.
     pub allow_partial: bool,
 }
@@ -107,6 +122,14 @@ pub(crate) struct Readable {
     pub narrowed: BTreeSet<String>,
 }
 
+/// The guests of an export.
+pub(crate) struct Guests<'a> {
+    pub exporter: &'a GuestRun,
+    /// Options of the exporter.
+    pub options: &'a GuestOptions,
+    pub transforms: Vec<TransformStep>,
+}
+
 /// Checks the scope against `readable`, which is of `directory`, estimates the
 /// remaining ones, and lets the guest choose. An excluded class that does not exist is ignored. Classes
 /// of which nothing can be read are left out of a partial export.
@@ -116,15 +139,21 @@ pub(crate) struct Readable {
 pub(crate) async fn plan(
     directory: &DataDirectory,
     readable: Readable,
-    guest: &GuestRun,
-    options: &GuestOptions,
+    guests: Guests<'_>,
     scope: Scope,
     workers: &Workers,
 ) -> Result<Selected, PlanError> {
+    let Guests { exporter: guest, options, transforms } = guests;
     let allow_partial = scope.allow_partial;
     let (directory, limit) = (directory.clone(), guest.object_limit());
+    let steps = export_steps(transforms, workers).await?;
+    let of_request: Vec<String> = steps
+        .iter()
+        .filter(|step| !step.required)
+        .flat_map(|step| step.reach.named_classes().cloned())
+        .collect();
     // Names, classes and tenants may be many, so it is not for a thread that answers requests.
-    let checking = move || candidates(&directory, &readable, &scope, limit);
+    let checking = move || candidates(&directory, &readable, &scope, &of_request, limit);
     let candidates = tokio::task::spawn_blocking(checking).await??;
     let Candidates { classes, selection, some_tenants } = candidates;
     let offered: Vec<OfferedClass> = classes
@@ -135,14 +164,24 @@ pub(crate) async fn plan(
             object_count: Some(planned.objects_estimate),
         })
         .collect();
-    let (guest, options) = (guest.clone(), options.clone());
-    let planning = async move { guest.plan(&offered, &selection, &options).await };
-    let chosen: BTreeSet<String> = workers.call(planning).await??.into_iter().collect();
+    let (guest, given) = (guest.clone(), options.clone());
+    let planning = async move {
+        let chosen = guest.plan(&offered, &selection, &given).await?;
+        Ok::<_, GuestError>((chosen, guest.about().await?))
+    };
+    let (chosen, about) = workers.call(planning).await??;
+    let chosen: BTreeSet<String> = chosen.into_iter().collect();
     if chosen.is_empty() {
         return Err(PlanError::Nothing { reason: "the guest chose no class" });
     }
     let chosen = classes.into_iter().filter(|planned| chosen.contains(&*planned.class.name));
-    Ok(select_readable(chosen.collect(), &some_tenants, allow_partial)?)
+    let mut readable = select_readable(chosen.collect(), &some_tenants, allow_partial)?;
+    for planned in &mut readable.classes {
+        planned.chain = class_chain(&planned.class, &steps, workers).await?;
+    }
+    let ReadableClasses { classes, missing, tenants } = readable;
+    let shown_options = shown(options, &about);
+    Ok(Selected { classes, missing, tenants, steps, shown_options })
 }
 
 /// What a guest chooses among.
@@ -158,11 +197,12 @@ fn candidates(
     directory: &DataDirectory,
     readable: &Readable,
     scope: &Scope,
+    transformed: &[String],
     limit: ObjectLimit,
 ) -> Result<Candidates, PlanError> {
     let Readable { classes: readable, narrowed } = readable;
     let names: HashSet<&str> = readable.iter().map(|class| &*class.name).collect();
-    let named = scope.named_classes();
+    let named = scope.named_classes().into_iter().chain(transformed);
     if let Some(class) = named.into_iter().find(|name| !names.contains(name.as_str())) {
         return Err(PlanError::UnknownClass { class: class.clone(), known: known(readable) });
     }
@@ -175,7 +215,7 @@ fn candidates(
         };
         return Err(PlanError::Nothing { reason });
     }
-    scope.check_classes(&covered)?;
+    scope.check_classes(&covered, transformed)?;
     let applied = covered
         .into_iter()
         .map(|class| scope.apply(class, limit))
@@ -184,7 +224,8 @@ fn candidates(
         .into_iter()
         .map(|(class, reading)| {
             let ClassEstimate { objects, raw_bytes } = directory.estimate(&class);
-            PlannedClass { class, reading, objects_estimate: objects, raw_bytes }
+            let chain = ClassChain { steps: Arc::new([]), schema: class.row_schema() };
+            PlannedClass { class, reading, objects_estimate: objects, raw_bytes, chain }
         })
         .collect();
     let selection = selection_for_guest(&scope.classes, &names);
@@ -217,13 +258,24 @@ pub(crate) struct Selected {
     pub missing: Vec<Missing>,
     /// Which tenants it covers of the classes of which it does not cover all.
     pub tenants: BTreeMap<String, CoveredTenants>,
+    /// The transforms, the operator's first.
+    pub steps: ExportSteps,
+    /// The options of the exporter without secrets.
+    pub shown_options: BTreeMap<String, String>,
+}
+
+/// The classes that can be read of those that were chosen.
+struct ReadableClasses {
+    classes: Vec<PlannedClass>,
+    missing: Vec<Missing>,
+    tenants: BTreeMap<String, CoveredTenants>,
 }
 
 fn select_readable(
     chosen: Vec<PlannedClass>,
     some_tenants: &BTreeSet<String>,
     allow_partial: bool,
-) -> Result<Selected, UnreadableClasses> {
+) -> Result<ReadableClasses, UnreadableClasses> {
     let is_faulty = |planned: &&PlannedClass| !planned.class.faults.is_empty();
     let faulty: Vec<Class> =
         chosen.iter().filter(is_faulty).map(|planned| planned.class.clone()).collect();
@@ -243,7 +295,7 @@ fn select_readable(
         let covered = covered.filter(|class| some_tenants.contains(&*class.name));
         let tenants = covered.map(|class| (class.name.to_string(), covered_tenants(class)));
         let tenants = tenants.collect();
-        return Ok(Selected { classes, missing, tenants });
+        return Ok(ReadableClasses { classes, missing, tenants });
     }
     Err(UnreadableClasses::new(faulty, !classes.is_empty()))
 }

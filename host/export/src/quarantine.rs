@@ -12,6 +12,8 @@ use serde::Serialize;
 use tokio::task::{JoinError, JoinHandle};
 use uuid::Uuid;
 
+use crate::refused::RefusedObject;
+
 /// Stored bytes of a class that its list holds. Those of further objects get a file each.
 const MAX_RAW_BYTES_IN_LIST: u64 = 16 * 1024 * 1024;
 
@@ -91,6 +93,16 @@ impl Quarantine {
         }
         serde_json::to_writer(&mut self.lines, &Line { object, raw, raw_key })
             .map_err(ManifestError::Encode)?;
+        self.lines.push(b'\n');
+        Ok(())
+    }
+
+    /// Adds a row that a transform refused.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON.
+    pub fn list(&mut self, refused: &RefusedObject) -> Result<(), QuarantineError> {
+        serde_json::to_writer(&mut self.lines, refused).map_err(ManifestError::Encode)?;
         self.lines.push(b'\n');
         Ok(())
     }

@@ -11,12 +11,12 @@ use offloom_sandbox::{ExporterGuest, GuestOptions};
 use offloom_weaviate_disk::DataDirectory;
 
 use crate::authorize::Authorized;
-use crate::plan::{PlanError, Planned, Readable, Selected, plan};
+use crate::plan::{Guests, PlanError, Planned, Readable, Selected, plan};
 use crate::scope::Scope;
 use crate::transfer::Workers;
+use crate::transforms::TransformStep;
 
 /// What a principal asks for, besides what it was authorized for.
-#[derive(Debug)]
 pub struct Request {
     /// Id of the export, also the name of its folder.
     pub id: ExportId,
@@ -25,10 +25,21 @@ pub struct Request {
     /// What the export covers of the classes that the principal may read. It is the one that was
     /// authorized.
     pub scope: Scope,
-    /// Options of the guest.
+    /// Options of the exporter.
     pub options: GuestOptions,
+    /// What rows pass before they are encoded: the operator's transforms first, then these in order.
+    pub transforms: Vec<TransformStep>,
     /// How the files are digested.
     pub digest: DigestAlgorithm,
+}
+
+/// An exporter under the name that the manifest has.
+#[derive(Clone)]
+pub struct NamedExporter {
+    /// Its name.
+    pub name: String,
+    /// The guest.
+    pub guest: ExporterGuest,
 }
 
 /// Why a request was refused. Nothing is left on the store.
@@ -62,19 +73,23 @@ impl Request {
     pub async fn plan(
         self,
         authorized: Authorized,
-        guest: &ExporterGuest,
+        exporter: &NamedExporter,
         passed: &PassedChecks,
         workers: &Workers,
     ) -> Result<Planned, RequestError> {
         let Authorized { principal, directory, readable, narrowed } = authorized;
         refuse_data_directory(&self.destination, &directory)?;
         self.destination.check_access_unless_passed(passed).await?;
-        let guest = guest.for_export();
-        let allow_partial = self.scope.allow_partial;
+        let guest = exporter.guest.for_export();
+        let mut scope = self.scope;
+        let allow_partial = scope.allow_partial;
+        // Stored bytes would bypass every transform.
+        scope.quarantine_raw &= self.transforms.is_empty();
         let options = &self.options;
         let readable = Readable { classes: readable, narrowed };
-        let selected = plan(&directory, readable, &guest, options, self.scope, workers).await?;
-        let Selected { classes, missing, tenants } = selected;
+        let guests = Guests { exporter: &guest, options, transforms: self.transforms };
+        let selected = plan(&directory, readable, guests, scope, workers).await?;
+        let Selected { classes, missing, tenants, steps, shown_options } = selected;
         Ok(Planned {
             id: self.id,
             principal,
@@ -84,8 +99,11 @@ impl Request {
             classes,
             missing,
             tenants,
+            exporter: exporter.name.clone(),
             guest,
             options: self.options,
+            shown_options,
+            steps,
             allow_partial,
         })
     }

@@ -107,16 +107,22 @@ impl Scope {
         self.classes.included().chain(named).collect()
     }
 
-    /// Makes sure that every class with a filter or tenants is among `classes`, those to export.
+    /// Makes sure that every class with a filter, tenants or transforms is among `classes`, those to
+    /// export.
     ///
     /// # Errors
     /// [`ScopeError::NotExported`].
-    pub fn check_classes(&self, classes: &[Class]) -> Result<(), ScopeError> {
+    pub fn check_classes(
+        &self,
+        classes: &[Class],
+        transformed: &[String],
+    ) -> Result<(), ScopeError> {
         let properties = self.properties.keys().map(|class| ("properties", class));
         let vectors = self.vectors.keys().map(|class| ("vectors", class));
         let tenants = self.tenants.keys().map(|class| ("tenants", class));
+        let transforms = transformed.iter().map(|class| ("transforms", class));
         let exported: HashSet<&str> = classes.iter().map(|class| &*class.name).collect();
-        for (what, class) in properties.chain(vectors).chain(tenants) {
+        for (what, class) in properties.chain(vectors).chain(tenants).chain(transforms) {
             if !exported.contains(class.as_str()) {
                 return Err(ScopeError::NotExported { what, class: class.clone() });
             }
@@ -230,8 +236,11 @@ mod tests {
     fn what_is_filtered_must_be_exported() {
         let mut scope = scope(false);
         scope.vectors.insert("Shelf".to_owned(), VectorSelection::None);
-        assert!(scope.check_classes(&[class(false)]).is_ok());
-        let refused = scope.check_classes(&[]).unwrap_err().to_string();
+        assert!(scope.check_classes(&[class(false)], &["Shelf".to_owned()]).is_ok());
+        let refused = scope.check_classes(&[], &[]).unwrap_err().to_string();
         assert_eq!(refused, "vectors names the class Shelf, which is not among those to export");
+        let transformed = ["Other".to_owned()];
+        let refused = scope.check_classes(&[class(false)], &transformed).unwrap_err().to_string();
+        assert_eq!(refused, "transforms names the class Other, which is not among those to export");
     }
 }

@@ -47,7 +47,8 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
         checked.with_context(|| format!("the backend {}", destination.backend()))?;
     }
     let client_text = client_text(&config, state_dir);
-    let guest = guest::load(config.guest).await?;
+    let sandbox = guest::sandbox(&config.guest)?;
+    let exporter = guest::load(&sandbox, config.guest.guest).await?;
     let workers = Workers::new(usize::from(config.scheduler.workers), guests);
     let listener = TcpListener::bind(config.api.listen)
         .await
@@ -56,7 +57,7 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
     let scheduler = Scheduler::new(
         config.scheduler,
         directories,
-        guest,
+        exporter,
         users.opened.authorizer,
         index,
         workers,

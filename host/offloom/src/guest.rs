@@ -1,13 +1,15 @@
-//! Loads the guest: the default one, which is part of the program, or a file.
-use std::borrow::Cow;
+//! Loads guests: the default exporter, which is part of the program, and files.
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use offloom_export::NamedExporter;
 use offloom_protocol::named_file;
-use offloom_sandbox::{Compiler, ExporterGuest, Sandbox, SandboxConfig, SandboxLimits};
+use offloom_sandbox::{
+    Compiler, Sandbox, SandboxConfig, SandboxError, SandboxLimits, TransformGuest,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::max_object_bytes::MaxObjectBytes;
@@ -42,6 +44,9 @@ impl Default for GuestConfig {
     }
 }
 
+/// The name of the exporter that is part of the program.
+pub const DEFAULT_EXPORTER: &str = "parquet";
+
 /// Processor time of a guest in one export, in seconds.
 pub const DEFAULT_CPU_SECONDS: NonZeroU64 = NonZeroU64::new(3600).unwrap();
 
@@ -54,25 +59,60 @@ const MAX_GUEST_BYTES: u64 = 64 * 1024 * 1024;
 /// A load that takes longer is logged. Compiling takes seconds, and happens once per guest.
 const SLOW_LOAD: Duration = Duration::from_millis(500);
 
-/// Loads the guest of the settings, or the default one.
+/// Sets up what loads guests.
+///
+/// # Errors
+/// The cache directory cannot be used.
+pub fn sandbox(config: &GuestConfig) -> anyhow::Result<Sandbox> {
+    let GuestConfig { cache_dir, max_object_bytes, .. } = config.clone();
+    let limits = SandboxLimits {
+        cpu_per_export: Some(Duration::from_secs(config.guest_cpu_seconds.get())),
+        ..SandboxLimits::default().with_objects(max_object_bytes.0)
+    };
+    Ok(Sandbox::new(SandboxConfig { compiler: compiler(), cache_dir, limits })?)
+}
+
+/// Loads the exporter of the settings, or the default one.
 ///
 /// # Errors
 /// A file that cannot be read, or that the sandbox refuses.
-pub async fn load(config: GuestConfig) -> anyhow::Result<ExporterGuest> {
-    let GuestConfig { guest: file, guest_cpu_seconds, cache_dir, max_object_bytes } = config;
-    let limits = SandboxLimits {
-        // The default guest takes as long as the rows need.
-        cpu_per_export: file.as_ref().map(|_| Duration::from_secs(guest_cpu_seconds.get())),
-        ..SandboxLimits::default().with_objects(max_object_bytes.0)
+pub async fn load(sandbox: &Sandbox, file: Option<PathBuf>) -> anyhow::Result<NamedExporter> {
+    let Some(path) = file else {
+        // It takes as long as the rows need.
+        let sandbox = sandbox.without_time_limit();
+        let guest = compile(move || sandbox.load_exporter(DEFAULT_GUEST)).await?;
+        return Ok(NamedExporter { name: DEFAULT_EXPORTER.to_owned(), guest });
     };
-    let sandbox = Sandbox::new(SandboxConfig { compiler: compiler(), cache_dir, limits })?;
-    let bytes = match &file {
-        Some(path) => named_file::read(path, MAX_GUEST_BYTES)
-            .with_context(|| format!("the guest {} cannot be read", path.display()))?
-            .into(),
-        None => Cow::Borrowed(DEFAULT_GUEST),
-    };
-    let mut compiling = tokio::task::spawn_blocking(move || sandbox.load_exporter(&bytes));
+    let (sandbox, bytes) = (sandbox.clone(), read(&path)?);
+    let guest = compile(move || sandbox.load_exporter(&bytes)).await;
+    let guest = guest.with_context(|| format!("the guest {}", path.display()))?;
+    Ok(NamedExporter { name: file_name(&path), guest })
+}
+
+/// Loads a transform from a file.
+///
+/// # Errors
+/// A file that cannot be read, or that the sandbox refuses.
+pub async fn load_transform(sandbox: &Sandbox, path: &Path) -> anyhow::Result<TransformGuest> {
+    let (sandbox, bytes) = (sandbox.clone(), read(path)?);
+    let guest = compile(move || sandbox.load_transform(&bytes)).await;
+    guest.with_context(|| format!("the transform {}", path.display()))
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let bytes = named_file::read(path, MAX_GUEST_BYTES);
+    bytes.with_context(|| format!("the guest {} cannot be read", path.display()))
+}
+
+/// The name of a guest from a file: what the manifest and errors have. They do not show the directory.
+pub fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+async fn compile<T: Send + 'static>(
+    load: impl FnOnce() -> Result<T, SandboxError> + Send + 'static,
+) -> anyhow::Result<T> {
+    let mut compiling = tokio::task::spawn_blocking(load);
     let loaded = tokio::select! {
         loaded = &mut compiling => loaded,
         () = tokio::time::sleep(SLOW_LOAD) => {
@@ -80,10 +120,7 @@ pub async fn load(config: GuestConfig) -> anyhow::Result<ExporterGuest> {
             compiling.await
         }
     };
-    match file {
-        Some(path) => Ok(loaded?.with_context(|| format!("the guest {}", path.display()))?),
-        None => Ok(loaded??),
-    }
+    Ok(loaded??)
 }
 
 /// The hidden command `offloom compile-guest`.

@@ -7,15 +7,16 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use offloom_authz::{Action, Authorizer, Principal};
 use offloom_export::{
-    Authorized, ClaimError, Claimed, Ended, ExportError, Forbidden, Planned, Request, RequestError,
-    Scope, Status, Stop, StopReason, TransferError, Workers, authorize, may_act_on_all,
+    Authorized, ClaimError, Claimed, Ended, ExportError, Forbidden, NamedExporter, Planned,
+    Request, RequestError, Scope, Status, Stop, StopReason, TransferError, TransformStep, Workers,
+    authorize, may_act_on_all,
 };
 use offloom_protocol::access::PassedChecks;
 use offloom_protocol::claim::ClaimError as IdClaimError;
 use offloom_protocol::manifest::{CoveredTenants, Outcome};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
-use offloom_sandbox::{ExporterGuest, GuestOptions};
+use offloom_sandbox::GuestOptions;
 use offloom_weaviate_disk::DiskError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -83,8 +84,10 @@ pub struct Ordered {
     pub id: ExportId,
     /// Where the folder is created.
     pub destination: Destination,
-    /// Options of the guest.
+    /// Options of the exporter.
     pub options: GuestOptions,
+    /// What rows pass before they are encoded.
+    pub transforms: Vec<TransformStep>,
 }
 
 /// An export that this process runs.
@@ -112,7 +115,7 @@ struct Inner {
     config: SchedulerConfig,
     directories: Arc<DirectoryCache>,
     passed_checks: PassedChecks,
-    guest: ExporterGuest,
+    exporter: NamedExporter,
     authorizer: Arc<dyn Authorizer>,
     index: ExportIndex,
     workers: Workers,
@@ -136,7 +139,7 @@ impl Scheduler {
     pub async fn new(
         config: SchedulerConfig,
         directories: Arc<DirectoryCache>,
-        guest: ExporterGuest,
+        exporter: NamedExporter,
         authorizer: Arc<dyn Authorizer>,
         index: ExportIndex,
         workers: Workers,
@@ -168,7 +171,7 @@ impl Scheduler {
                 config,
                 directories,
                 passed_checks: PassedChecks::default(),
-                guest,
+                exporter,
                 authorizer,
                 index,
                 workers,
@@ -218,7 +221,7 @@ impl Scheduler {
         ordered: Ordered,
     ) -> Result<ExportView, StartError> {
         let inner = &self.inner;
-        let Ordered { id, destination, options } = ordered;
+        let Ordered { id, destination, options, transforms } = ordered;
         if inner.index.get(destination.backend(), &id).await?.is_some() {
             return Err(StartError::IdInUse(id));
         }
@@ -228,9 +231,9 @@ impl Scheduler {
             tracing::info!(%id, %warning, "the data directory");
         }
         let digest = inner.config.digest;
-        let request = Request { id, destination, scope, options, digest };
+        let request = Request { id, destination, scope, options, transforms, digest };
         let passed = &inner.passed_checks;
-        let planned = request.plan(authorized, &inner.guest, passed, &inner.workers).await?;
+        let planned = request.plan(authorized, &inner.exporter, passed, &inner.workers).await?;
         // A client that disconnects must not leave an id that is taken without an export that runs.
         let scheduler = self.clone();
         tokio::spawn(async move { scheduler.take_id(planned, place).await }).await?

@@ -147,10 +147,38 @@ pub struct Attachment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Guest {
+    /// The name under which it was asked for; empty in manifests of releases that had no names.
+    #[serde(default)]
+    pub name: String,
     /// SHA-256 of the component, 64 lower-case hex digits.
     pub digest: String,
-    /// Its options.
+    /// Its options; `(secret)` stands for the values of those that it keeps secret.
     pub options: BTreeMap<String, String>,
+}
+
+/// A transform that rows passed before they were written. Of the rows that it got, those that it neither
+/// kept nor refused were dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppliedTransform {
+    /// The name under which it was asked for.
+    pub name: String,
+    /// SHA-256 of the component, 64 lower-case hex digits.
+    pub digest: String,
+    /// Its options; `(secret)` stands for the values of those that it keeps secret.
+    pub options: BTreeMap<String, String>,
+    /// Whether the operator requires it.
+    pub required: bool,
+    /// The classes that it was applied to, all of their rows or those of single tenants.
+    pub classes: Vec<String>,
+    /// Rows that it got.
+    pub rows_in: u64,
+    /// Rows that stayed.
+    pub rows_kept: u64,
+    /// Rows that it refused.
+    pub rows_refused: u64,
+    /// What it counted, summed over all batches.
+    pub counters: BTreeMap<String, u64>,
 }
 
 /// A log of a shard at the moment of its snapshot.
@@ -319,6 +347,9 @@ pub struct Manifest {
     pub attachments: Vec<Attachment>,
     /// What wrote the files.
     pub guest: Guest,
+    /// What the rows passed before, in this order; absent when there was none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transforms: Vec<AppliedTransform>,
     /// What they were made from.
     pub source: Source,
     /// Warnings for the reader of the export.

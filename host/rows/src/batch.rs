@@ -83,6 +83,16 @@ pub struct RowBatch {
     pub columns: Vec<Column>,
 }
 
+impl RowBatch {
+    /// The id of a row: the first column of every class. `None` if there is no such row.
+    pub fn id(&self, row: usize) -> Option<[u8; 16]> {
+        let Some(Column { values: Values::FixedWidth(ids), .. }) = self.columns.first() else {
+            return None;
+        };
+        ids.as_chunks().0.get(row).copied()
+    }
+}
+
 /// What a cursor yields: rows, and the shards that they come from. A guest sees only the rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {

@@ -4,16 +4,17 @@ use std::ops::Range;
 use crate::batch::{Column, MultiVectorMap, RowBatch, Values, VariableWidth, VectorMap};
 
 impl RowBatch {
-    /// The rows of `ranges`, which ascend, do not overlap and end within the batch. Buffers are taken
-    /// over where all rows stay.
+    /// A copy of the rows of `ranges`, which ascend, do not overlap and end within the batch.
     #[must_use]
-    pub fn select(self, ranges: &[Range<usize>]) -> RowBatch {
-        let rows = ranges.iter().map(ExactSizeIterator::len).fold(0, usize::saturating_add);
-        if u32::try_from(rows) == Ok(self.row_count) {
-            return self;
-        }
-        let columns = self.columns.into_iter().map(|column| column.select(ranges)).collect();
-        RowBatch { row_count: u32::try_from(rows).unwrap_or(u32::MAX), columns }
+    pub fn select(&self, ranges: &[Range<usize>]) -> RowBatch {
+        let columns = self.columns.iter().map(|column| column.select(ranges)).collect();
+        RowBatch { row_count: u32::try_from(count(ranges)).unwrap_or(u32::MAX), columns }
+    }
+
+    /// As [`RowBatch::select`], but the batch itself where all rows stay.
+    #[must_use]
+    pub fn keep(self, ranges: &[Range<usize>]) -> RowBatch {
+        if count(ranges) == self.row_count as usize { self } else { self.select(ranges) }
     }
 
     /// Bytes of the values of each row, without offsets and names: what [`crate::BatchLimits`] counts.
@@ -41,15 +42,19 @@ impl RowBatch {
     }
 }
 
+fn count(ranges: &[Range<usize>]) -> usize {
+    ranges.iter().map(ExactSizeIterator::len).fold(0, usize::saturating_add)
+}
+
 impl Column {
-    fn select(self, ranges: &[Range<usize>]) -> Column {
-        let validity = self.validity.map(|bits| select_bits(&bits, ranges));
-        let values = match self.values {
-            Values::Boolean(bits) => Values::Boolean(select_bits(&bits, ranges)),
-            Values::Int64(numbers) => Values::Int64(gather(&numbers, ranges, 1)),
-            Values::Float64(numbers) => Values::Float64(gather(&numbers, ranges, 1)),
+    fn select(&self, ranges: &[Range<usize>]) -> Column {
+        let validity = self.validity.as_ref().map(|bits| select_bits(bits, ranges));
+        let values = match &self.values {
+            Values::Boolean(bits) => Values::Boolean(select_bits(bits, ranges)),
+            Values::Int64(numbers) => Values::Int64(gather(numbers, ranges, 1)),
+            Values::Float64(numbers) => Values::Float64(gather(numbers, ranges, 1)),
             // Sixteen bytes a row: the only fixed width there is.
-            Values::FixedWidth(bytes) => Values::FixedWidth(gather(&bytes, ranges, 16)),
+            Values::FixedWidth(bytes) => Values::FixedWidth(gather(bytes, ranges, 16)),
             Values::VariableWidth(values) => Values::VariableWidth(values.select(ranges, 1)),
             Values::Vector(values) => Values::Vector(values.select(ranges, COMPONENT_BYTES)),
             Values::NamedVectors(map) => Values::NamedVectors(map.select(ranges)),
@@ -63,18 +68,18 @@ impl Column {
 const COMPONENT_BYTES: usize = 4;
 
 impl VariableWidth {
-    fn select(self, ranges: &[Range<usize>], width: usize) -> VariableWidth {
+    fn select(&self, ranges: &[Range<usize>], width: usize) -> VariableWidth {
         let (offsets, items) = spans(&self.offsets, ranges);
         VariableWidth { offsets, bytes: gather(&self.bytes, &items, width) }
     }
 }
 
 impl VectorMap {
-    fn select(self, ranges: &[Range<usize>]) -> VectorMap {
+    fn select(&self, ranges: &[Range<usize>]) -> VectorMap {
         let (row_offsets, entries) = spans(&self.row_offsets, ranges);
         let (vector_offsets, components) = spans(&self.vector_offsets, &entries);
         VectorMap {
-            names: self.names,
+            names: self.names.clone(),
             row_offsets,
             name_index: gather(&self.name_index, &entries, 1),
             vector_offsets,
@@ -84,12 +89,12 @@ impl VectorMap {
 }
 
 impl MultiVectorMap {
-    fn select(self, ranges: &[Range<usize>]) -> MultiVectorMap {
+    fn select(&self, ranges: &[Range<usize>]) -> MultiVectorMap {
         let (row_offsets, entries) = spans(&self.row_offsets, ranges);
         let (list_offsets, vectors) = spans(&self.list_offsets, &entries);
         let (vector_offsets, components) = spans(&self.vector_offsets, &vectors);
         MultiVectorMap {
-            names: self.names,
+            names: self.names.clone(),
             row_offsets,
             name_index: gather(&self.name_index, &entries, 1),
             list_offsets,
@@ -153,8 +158,7 @@ fn spans(offsets: &[u32], ranges: &[Range<usize>]) -> (Vec<u32>, Vec<Range<usize
 
 /// The values of `ranges`, `width` for each item.
 fn gather<T: Copy>(values: &[T], ranges: &[Range<usize>], width: usize) -> Vec<T> {
-    let count = ranges.iter().map(ExactSizeIterator::len).fold(0, usize::saturating_add);
-    let mut kept = Vec::with_capacity(count.saturating_mul(width).min(values.len()));
+    let mut kept = Vec::with_capacity(count(ranges).saturating_mul(width).min(values.len()));
     for range in ranges {
         let bounds = range.start.saturating_mul(width)..range.end.saturating_mul(width);
         kept.extend_from_slice(values.get(bounds).unwrap_or_default());
@@ -272,6 +276,8 @@ mod tests {
     #[test]
     fn all_rows_are_the_same_batch_and_none_is_an_empty_one() {
         assert_eq!(batch().select(&[0..4, 4..10]), batch());
+        assert_eq!(batch().keep(&[0..10]), batch());
+        assert_eq!(batch().keep(&[3..5]), batch().select(&[3..5]));
         let none = batch().select(&[]);
         assert_eq!(none.row_count, 0);
         assert_eq!(none.columns[4].values, Values::VariableWidth(text(&[])));

@@ -66,8 +66,14 @@ impl Sandbox {
 
     /// A sandbox with other limits, which shares the engine, its clock and the cache.
     #[must_use]
-    pub fn with_limits(&self, limits: SandboxLimits) -> Sandbox {
-        Sandbox { limits: Arc::new(limits), ..self.clone() }
+    pub fn with_limits(&self, change: impl FnOnce(SandboxLimits) -> SandboxLimits) -> Sandbox {
+        Sandbox { limits: Arc::new(change((*self.limits).clone())), ..self.clone() }
+    }
+
+    /// A sandbox for guests that take as long as the rows need.
+    #[must_use]
+    pub fn without_time_limit(&self) -> Sandbox {
+        self.with_limits(|limits| SandboxLimits { cpu_per_export: None, ..limits })
     }
 
     /// What a component says of itself, without compiling it.

@@ -45,4 +45,4 @@ pub use error::{
 pub use exporter::{ExporterGuest, Format, GuestOptions, GuestRun, OfferedClass, Selection};
 pub use limits::{MAX_BLOCKS_PER_FILE, SandboxLimits};
 pub use shape::Reach;
-pub use transform::{TransformGuest, TransformRun, Transformed, Transformer};
+pub use transform::{RefusedRow, TransformGuest, TransformRun, Transformed, Transformer};

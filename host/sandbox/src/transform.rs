@@ -134,11 +134,19 @@ struct OpenTransformer {
 pub struct Transformed {
     /// The rows that stay, in the columns of [`Transformer::output`].
     pub rows: RowBatch,
-    /// Rows that the transform cannot handle, by their number in the batch, with the reason, escaped and
-    /// cut to 1,024 bytes. They do not stay.
-    pub refused: Vec<(u32, String)>,
+    /// Rows that the transform cannot handle. They do not stay.
+    pub refused: Vec<RefusedRow>,
     /// Counts for the manifest, by name.
     pub counters: Vec<(String, u64)>,
+}
+
+/// A row that a transform cannot handle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedRow {
+    /// The id of its object.
+    pub id: [u8; 16],
+    /// Why, escaped and cut to 1,024 bytes.
+    pub reason: String,
 }
 
 impl Transformer {
@@ -202,13 +210,15 @@ impl OpenTransformer {
             })?;
         }
         let kept = kept_rows(rows, keep.as_deref(), &refused)?;
+        let ids: Vec<[u8; 16]> =
+            refused.iter().map(|(row, _)| batch.id(*row as usize).unwrap_or_default()).collect();
         let edits = RowBatch { row_count, columns: written };
         self.edit_bytes = self.edit_bytes.saturating_add(edits.value_bytes());
         let limit = limits.output_bytes_of(self.row_bytes);
         if self.edit_bytes > limit {
             return Err(Breach::Edits { limit }.into());
         }
-        let rows = shape.rebuild(batch, edits.columns).select(&kept);
+        let rows = shape.rebuild(batch, edits.columns).keep(&kept);
         let limit = limits.object_limit.row_bytes();
         // The rows that come in keep within it, so only edits can lead beyond it.
         if !shape.writes.is_empty()
@@ -217,8 +227,10 @@ impl OpenTransformer {
         {
             return Err(TransformBreach::RowBytes { bytes, limit }.into());
         }
-        let refused = refused.into_iter();
-        let refused = refused.map(|(row, reason)| (row, escape(&reason, MAX_REASON_BYTES)));
+        let refused = refused
+            .into_iter()
+            .zip(ids)
+            .map(|((_, reason), id)| RefusedRow { id, reason: escape(&reason, MAX_REASON_BYTES) });
         Ok(Transformed { rows, refused: refused.collect(), counters })
     }
 }

@@ -59,7 +59,7 @@ fn behind(
 ) -> JoinHandle<Result<(), FileError>> {
     let (files, block) = (Arc::clone(files), block(content));
     tokio::spawn(
-        async move { files.append_behind(ticket, block, ReadReport::default(), || ()).await },
+        async move { files.append_behind(ticket, block, BlockReport::default(), || ()).await },
     )
 }
 
@@ -74,7 +74,7 @@ async fn blocks_that_wait_are_appended_and_recorded_in_the_order_of_their_ticket
         waiting.push(tokio::spawn(async move {
             let appended = || assert_eq!(recorded.fetch_add(1, Ordering::SeqCst), ticket);
             let block = block(&[ticket as u8]);
-            files.append_behind(ticket, block, ReadReport::default(), appended).await
+            files.append_behind(ticket, block, BlockReport::default(), appended).await
         }));
     }
     for appended in waiting {

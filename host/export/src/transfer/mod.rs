@@ -1,8 +1,9 @@
 //! Moves every class from the data directory to its files: one cutter, several workers.
 //!
-//! Read in this order: `stop`, `cutter`, `worker`.
+//! Read in this order: `stop`, `cutter`, `worker`, `transformed_rows`.
 pub(crate) mod cutter;
 pub(crate) mod stop;
+pub(crate) mod transformed_rows;
 pub(crate) mod worker;
 
 use std::sync::Arc;
@@ -105,6 +106,7 @@ pub(crate) async fn transfer(
 ) -> Transferred {
     let transfers = class_transfers(planned, format, folder);
     let (jobs, queue) = mpsc::channel(workers.count);
+    let stopped = CancellationToken::new();
     let context = Arc::new(TransferContext {
         jobs: Mutex::new(queue),
         slots: Arc::clone(&workers.slots),
@@ -112,9 +114,9 @@ pub(crate) async fn transfer(
         options: planned.options.clone(),
         block_bytes: format.block_bytes,
         status: Arc::clone(status),
+        stopped: stopped.clone(),
     });
     let mut tasks = JoinSet::new();
-    let stopped = CancellationToken::new();
     // The workers also stop when this transfer is dropped.
     let stop_workers = stopped.clone().drop_guard();
     for _ in 0..workers.count {
@@ -153,7 +155,7 @@ pub(crate) async fn transfer(
     };
     let mut written = Vec::with_capacity(transfers.len());
     for transfer in &transfers {
-        written.push((transfer.schema.class_name.clone(), transfer.files.end().await));
+        written.push((transfer.class.name.to_string(), transfer.files.end().await));
     }
     Transferred { shards, written, error }
 }
@@ -172,10 +174,11 @@ fn class_transfers(
     format: &Format,
     folder: &ExportFolder,
 ) -> Vec<Arc<ClassTransfer>> {
-    let transfer = |PlannedClass { class, reading, raw_bytes, .. }: &PlannedClass| {
+    let transfer = |PlannedClass { class, reading, raw_bytes, chain, .. }: &PlannedClass| {
         let (format, folder) = (format.clone(), folder.clone());
         let files = ClassFiles::new(class.name.to_string(), format, folder, *raw_bytes);
-        Arc::new(ClassTransfer { schema: class.row_schema(), reading: reading.clone(), files })
+        let (class, chain, reading) = (class.clone(), chain.clone(), reading.clone());
+        Arc::new(ClassTransfer { class, chain, reading, files })
     };
     planned.classes.iter().map(transfer).collect()
 }

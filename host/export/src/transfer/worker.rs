@@ -2,14 +2,17 @@
 //! while it encodes the next.
 use std::sync::Arc;
 
-use offloom_rows::{CursorError, Schema};
+use offloom_rows::CursorError;
 use offloom_sandbox::{EncodedBlock, FileEncoder, GuestError, GuestOptions, GuestRun};
-use offloom_weaviate_disk::{Faults, ReadOptions, ReadReport, Unit, UnitCursor};
+use offloom_weaviate_disk::{Class, Faults, ReadOptions, Unit, UnitCursor};
 use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::file::{ClassFiles, FileError};
+use super::transformed_rows::{OpenChain, TransformedRows};
+use crate::file::{BlockReport, ClassFiles, FileError};
 use crate::progress::{Event, Status};
+use crate::transforms::ClassChain;
 
 /// Why a worker stopped.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +41,10 @@ pub enum WorkerError {
 
 /// One class of a running export, shared by the workers.
 pub(crate) struct ClassTransfer {
-    /// Columns of its rows.
-    pub schema: Schema,
+    /// The class.
+    pub class: Class,
+    /// What its rows pass, and the columns that the exporter gets.
+    pub chain: ClassChain,
     /// Which parts of its objects are read.
     pub reading: ReadOptions,
     /// Its output.
@@ -78,12 +83,22 @@ pub(crate) struct TransferContext {
     pub status: Arc<Status>,
     /// Worker slots, shared with other exports.
     pub slots: Arc<Semaphore>,
+    /// Cancelled when the export is stopped.
+    pub stopped: CancellationToken,
+}
+
+/// The guests that a worker keeps from unit to unit of one class.
+struct WarmGuests {
+    class: String,
+    encoder: FileEncoder,
+    /// `None` while a unit is read, and after an error.
+    chain: Option<OpenChain>,
 }
 
 /// Works until no steps are left. A guest instance is kept from unit to unit of one class, because
 /// warm memory makes it about 15 % faster (`architecture.md`, Performance).
 pub(crate) async fn work(context: Arc<TransferContext>) -> Result<(), WorkerError> {
-    let mut warm: Option<(String, FileEncoder)> = None;
+    let mut warm: Option<WarmGuests> = None;
     let mut behind = Behind::default();
     loop {
         // Take a slot before a job; otherwise workers that wait to append could hold every slot and
@@ -99,18 +114,23 @@ pub(crate) async fn work(context: Arc<TransferContext>) -> Result<(), WorkerErro
         };
         let next = async { Ok(context.jobs.lock().await.recv().await) };
         let Some(job) = behind.beside(next).await? else { return behind.settle().await };
-        let class = &job.class.schema.class_name;
-        let encoder = match warm.take() {
-            Some((of, encoder)) if of == *class => encoder,
-            _ => behind.beside(context.open(&job.class)).await?,
+        let class = &*job.class.class.name;
+        let guests = match warm.take() {
+            Some(guests) if guests.class == class => guests,
+            _ => WarmGuests {
+                class: class.to_owned(),
+                encoder: behind.beside(context.open(&job.class)).await?,
+                chain: None,
+            },
         };
-        let (_, encoder) = warm.insert((class.clone(), encoder));
+        let guests = warm.insert(guests);
         match job.work {
             Work::Encode(unit) => {
                 let raw_bytes = unit.raw_bytes();
-                let encoding = encode(&context, &job.class, encoder, unit);
+                let encoding = encode(&context, &job.class, guests, unit);
                 let (encoded, report) = behind.beside(encoding).await?;
-                for (shard, faults) in &report.faults.shards {
+                let encoder = &mut guests.encoder;
+                for (shard, faults) in &report.read.faults.shards {
                     if let Some(error) = &faults.error {
                         context.status.record(Event::ShardFailed { class, shard: *shard, error });
                     }
@@ -118,7 +138,7 @@ pub(crate) async fn work(context: Arc<TransferContext>) -> Result<(), WorkerErro
                 // At most one finished block of a worker waits.
                 behind.settle().await?;
                 let (runs, file_bytes) = (encoded.runs.clone(), encoded.length);
-                let (status, name) = (Arc::clone(&context.status), class.clone());
+                let (status, name) = (Arc::clone(&context.status), class.to_owned());
                 let appended = move || {
                     let (class, runs) = (&*name, &*runs);
                     status.record(Event::BlockAppended { class, runs, file_bytes, raw_bytes });
@@ -134,7 +154,8 @@ pub(crate) async fn work(context: Arc<TransferContext>) -> Result<(), WorkerErro
             }
             Work::Finish => {
                 behind.settle().await?;
-                let file_bytes = job.class.files.finish(job.ticket, encoder).await?;
+                let finishing = job.class.files.finish(job.ticket, &mut guests.encoder);
+                let file_bytes = finishing.await?;
                 context.status.record(Event::ClassCompleted { class, file_bytes });
             }
         }
@@ -175,8 +196,13 @@ impl Behind {
 
 impl TransferContext {
     async fn open(&self, class: &ClassTransfer) -> Result<FileEncoder, WorkerError> {
-        let opened = self.guest.open(&class.schema, &self.options, self.block_bytes).await;
-        opened.map_err(|source| guest_failure(&class.schema.class_name, source))
+        let opened = self.guest.open(&class.chain.schema, &self.options, self.block_bytes).await;
+        opened.map_err(|source| guest_failure(&class.class.name, source))
+    }
+
+    fn chain(&self, class: &ClassTransfer) -> OpenChain {
+        let (of, chain) = (class.class.clone(), class.chain.clone());
+        OpenChain::new(of, chain, class.reading.on_bad_object, self.stopped.clone())
     }
 }
 
@@ -185,26 +211,28 @@ impl TransferContext {
 async fn encode(
     context: &TransferContext,
     class: &ClassTransfer,
-    encoder: &mut FileEncoder,
+    guests: &mut WarmGuests,
     mut unit: Unit,
-) -> Result<(EncodedBlock, ReadReport), WorkerError> {
+) -> Result<(EncodedBlock, BlockReport), WorkerError> {
     let mut failed = Faults::default();
     loop {
-        let cursor = UnitCursor::open(&unit, &class.reading);
-        let (error, cursor) = match encoder.encode_and_return(cursor).await {
+        let chain = guests.chain.take().unwrap_or_else(|| context.chain(class));
+        let cursor = TransformedRows::new(UnitCursor::open(&unit, &class.reading), chain);
+        let (error, cursor) = match guests.encoder.encode_and_return(cursor).await {
             Ok((encoded, cursor)) => {
-                let mut report = cursor.into_report();
-                failed.add(report.faults);
-                report.faults = failed;
-                return Ok((encoded, report));
+                let (mut read, transforms, chain) = cursor.into_parts();
+                guests.chain = Some(chain);
+                failed.add(read.faults);
+                read.faults = failed;
+                return Ok((encoded, BlockReport { read, transforms }));
             }
             Err((GuestError::Rows(error), cursor)) => (error, cursor),
-            Err((source, _)) => return Err(guest_failure(&class.schema.class_name, source)),
+            Err((source, _)) => return Err(guest_failure(&class.class.name, source)),
         };
-        // Discard this attempt except for which shards failed. If none did, a bad object is the
-        // cause.
+        // Discard this attempt except for which shards failed. If none did, a bad object or a transform
+        // is the cause.
         let failed_before = failed.shards.len();
-        let report = cursor.map(UnitCursor::into_report).unwrap_or_default();
+        let report = cursor.map(|cursor| cursor.into_parts().0).unwrap_or_default();
         add_failed_shards(&mut failed, report.faults);
         if failed.shards.len() == failed_before {
             return Err(WorkerError::Rows(error));
@@ -218,7 +246,7 @@ async fn encode(
         add_failed_shards(&mut failed, others);
         unit = again.without(&failed.shards.keys().copied().collect());
         // The instance ended with the error.
-        *encoder = context.open(class).await?;
+        guests.encoder = context.open(class).await?;
     }
 }
 

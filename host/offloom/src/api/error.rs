@@ -3,7 +3,7 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use offloom_authz::Unauthenticated;
-use offloom_export::{ClaimError, PlanError, RequestError, ScopeError};
+use offloom_export::{ClaimError, PlanError, RequestError, ScopeError, TransformsError};
 use offloom_protocol::claim::ClaimError as IdClaimError;
 use offloom_protocol::error::StoreError;
 use offloom_protocol::names::NameError;
@@ -192,12 +192,15 @@ impl From<PlanError> for ApiError {
     fn from(error: PlanError) -> ApiError {
         match error {
             PlanError::UnknownClass { .. } => ApiError::UnknownClass(error.to_string()),
-            PlanError::Stopped(_) | PlanError::Unreadable(_) => {
+            PlanError::Stopped(_)
+            | PlanError::Unreadable(_)
+            | PlanError::Transforms(TransformsError::Stopped(_)) => {
                 ApiError::Internal(error.to_string())
             }
-            PlanError::Scope(_) | PlanError::Nothing { .. } | PlanError::Guest(_) => {
-                ApiError::Invalid(error.to_string())
-            }
+            PlanError::Scope(_)
+            | PlanError::Nothing { .. }
+            | PlanError::Guest(_)
+            | PlanError::Transforms(_) => ApiError::Invalid(error.to_string()),
         }
     }
 }

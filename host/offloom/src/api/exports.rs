@@ -62,7 +62,7 @@ pub async fn create(
     let place = body.config.map(|config| config.0).unwrap_or_default();
     let destination = destination(&state, &backend, &place)?;
     let options = body.guest_options.unwrap_or_default().into_iter().collect();
-    let ordered = Ordered { id, destination, options };
+    let ordered = Ordered { id, destination, options, transforms: Vec::new() };
     let view = state.scheduler.start(admitted, ordered).await?;
     let location = format!("/v1/export/{}/{}", view.backend, view.id);
     let body = ExportBody::new(view, false, &state.client_text);

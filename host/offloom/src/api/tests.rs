@@ -11,9 +11,9 @@ use offloom_authz::{
     Action, Authenticator, Authorizer, Credentials, Policy, Principal, PrincipalKind,
     Unauthenticated,
 };
+use offloom_export::NamedExporter;
 use offloom_export::Workers;
 use offloom_fixtures::{Fixture, unpack};
-use offloom_sandbox::ExporterGuest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -137,9 +137,10 @@ impl Service {
         let workers = Workers::new(1, tokio::runtime::Handle::current());
         let index = ExportIndex::open(work.path()).unwrap();
         let directories = Arc::new(config.directories());
-        let guest = guest(&work).await;
-        let scheduler =
-            Scheduler::new(config, directories, guest, authorizer, index, workers).await.unwrap();
+        let exporter = exporter(&work).await;
+        let scheduler = Scheduler::new(config, directories, exporter, authorizer, index, workers)
+            .await
+            .unwrap();
         let backend = BackendConfig {
             filesystem_root: Some(work.path().join("out")),
             ..BackendConfig::default()
@@ -215,9 +216,10 @@ impl Service {
     }
 }
 
-async fn guest(work: &TempDir) -> ExporterGuest {
+async fn exporter(work: &TempDir) -> NamedExporter {
     let cache_dir = Some(work.path().join("cache"));
-    guest::load(GuestConfig { cache_dir, ..GuestConfig::default() }).await.unwrap()
+    let config = GuestConfig { cache_dir, ..GuestConfig::default() };
+    guest::load(&guest::sandbox(&config).unwrap(), None).await.unwrap()
 }
 
 fn message(body: &Value) -> &str {

@@ -22,6 +22,7 @@ use super::exit_status::{self, CommandError};
 use super::missing;
 use super::progress::Progress;
 use super::scope::ScopeArgs;
+use super::transform::TransformArg;
 use crate::guest::{self, GuestConfig};
 use crate::max_object_bytes::MaxObjectBytes;
 use crate::schema_file;
@@ -56,6 +57,10 @@ pub struct ExportArgs {
     /// An option of the guest; may be given several times
     #[arg(long = "guest-option", value_name = "KEY=VALUE", value_parser = guest_option)]
     guest_options: Vec<(String, String)>,
+    /// What rows pass before they are encoded: a file, with the options of the transform after `?`, such as
+    /// measure.wasm?min-bytes=10; several times: one after the other
+    #[arg(long = "transform", value_name = "GUEST[?K=V&...]")]
+    transforms: Vec<TransformArg>,
     /// Guests that encode at the same time [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: Option<u16>,
@@ -148,13 +153,18 @@ async fn plan(
         max_object_bytes: args.max_object_bytes.unwrap_or_default(),
         guest_cpu_seconds: args.guest_cpu_seconds,
     };
-    let guest = guest::load(config).await?;
+    let sandbox = guest::sandbox(&config)?;
+    let exporter = guest::load(&sandbox, config.guest).await?;
+    let mut transforms = Vec::new();
+    for transform in args.transforms {
+        transforms.push(transform.load(&sandbox).await?);
+    }
     let principal = Principal::on_command_line();
     let authorized = authorize(&AllowAll, &principal, directory, &scope)?;
     let (options, digest) = (args.guest_options, args.digest);
-    let request = Request { id, destination, scope, options, digest };
+    let request = Request { id, destination, scope, options, transforms, digest };
     let passed = PassedChecks::default();
-    Ok(request.plan(authorized, &guest, &passed, workers).await?)
+    Ok(request.plan(authorized, &exporter, &passed, workers).await?)
 }
 
 /// The error of an export that did not succeed. An export may fail for another reason although a

@@ -8,6 +8,7 @@ mod missing;
 mod progress;
 mod scope;
 pub mod serve;
+mod transform;
 pub mod verify;
 
 use clap::{Parser, Subcommand};

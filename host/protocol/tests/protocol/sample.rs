@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 
 use offloom_protocol::digest::{Digest, DigestAlgorithm};
 use offloom_protocol::manifest::{
-    Block, ClassFile, ClassProgress, CoveredTenants, CutOff, FileFormat, Guest, LogCutOff,
-    Manifest, Outcome, ProgressStatus, Shard, Source,
+    AppliedTransform, Block, ClassFile, ClassProgress, CoveredTenants, CutOff, FileFormat, Guest,
+    LogCutOff, Manifest, Outcome, ProgressStatus, Shard, Source,
 };
 use offloom_protocol::names::ExportId;
 
@@ -68,9 +68,21 @@ pub fn manifest(id: &str) -> Manifest {
         }],
         attachments: Vec::new(),
         guest: Guest {
+            name: "parquet".to_owned(),
             digest: "cd".repeat(32),
             options: [("zstd-level".to_owned(), "3".to_owned())].into(),
         },
+        transforms: vec![AppliedTransform {
+            name: "redact".to_owned(),
+            digest: "ef".repeat(32),
+            options: [("key".to_owned(), "(secret)".to_owned())].into(),
+            required: true,
+            classes: vec!["Article".to_owned()],
+            rows_in: 5,
+            rows_kept: 3,
+            rows_refused: 1,
+            counters: [("masked".to_owned(), 3)].into(),
+        }],
         source: Source {
             directories: vec!["/var/lib/weaviate".to_owned()],
             schema_from: "file".to_owned(),
