@@ -36,7 +36,7 @@ macro_rules! observed {
 observed! {
     allowed_azure_containers, allowed_buckets, allowed_gcs_buckets, allowed_hosts, authentication__api_keys_file,
     authorization__action, authorization__policy_file, azure_container, bucket, cache_dir, config, data_dir,
-    digest, filesystem_root, gcs_bucket, grpc_listen, guest, guest_cpu_seconds, listen, log, max_exports, max_object_bytes, max_waiting,
+    digest, filesystem_root, gcs_bucket, grpc_listen, guest, guest_cpu_seconds, guests__policy_file, listen, log, max_exports, max_object_bytes, max_waiting,
     path, quarantine_raw, schema, shutdown_grace_seconds,
     state_dir, workers,
 }
@@ -217,6 +217,19 @@ fn authorization__action(variable: &str) {
         let created = server.post("/v1/export/filesystem", &json!({ "id": "tried" })).ok();
         assert_eq!(created["classes"], json!([classes]), "{value}");
     }
+}
+
+/// Which rows it concerns is tested in `required_transforms.rs`.
+fn guests__policy_file(variable: &str) {
+    let trial = Trial::new();
+    let policy = trial.path("guests.toml");
+    let guest = crate::guests::guest("offloom-guest-minimal-transform");
+    std::fs::write(&policy, format!("[[transform]]\nguest = '{}'\n", guest.display())).unwrap();
+    let server = trial.serve(variable, policy);
+    export(&server, "filesystem", &json!({}));
+    let manifest = std::fs::read(trial.path("out/tried/export_metadata.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    assert_eq!(manifest["transforms"][0]["required"], true, "{manifest:#}");
 }
 
 fn state_dir(variable: &str) {

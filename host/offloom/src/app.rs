@@ -16,6 +16,7 @@ use crate::api::{self, ApiState, Connections};
 use crate::config::ServerConfig;
 use crate::export_index::ExportIndex;
 use crate::guest;
+use crate::guests::policy;
 use crate::scheduler::Scheduler;
 use crate::signals::{StopSignal, stop_signal};
 use crate::terminal::{errln, outln};
@@ -49,6 +50,10 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
     let client_text = client_text(&config, state_dir);
     let sandbox = guest::sandbox(&config.guest)?;
     let exporter = guest::load(&sandbox, config.guest.guest).await?;
+    let required = match &config.rules.guests.policy_file {
+        Some(path) => policy::load(path, &sandbox).await?,
+        None => Vec::new(),
+    };
     let workers = Workers::new(usize::from(config.scheduler.workers), guests);
     let listener = TcpListener::bind(config.api.listen)
         .await
@@ -58,6 +63,7 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
         config.scheduler,
         directories,
         exporter,
+        required,
         users.opened.authorizer,
         index,
         workers,
@@ -102,6 +108,7 @@ fn client_text(config: &ServerConfig, state_dir: PathBuf) -> ClientText {
         (&config.backend.filesystem_root, "the folder of the backend"),
         (&config.scheduler.schema, "the schema file"),
         (&config.guest.guest, "the guest"),
+        (&config.rules.guests.policy_file, "the policy of guests"),
         (&config.guest.cache_dir, "the directory of compiled guests"),
     ] {
         named.extend(path.clone().map(|path| (path, name)));

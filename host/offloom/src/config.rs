@@ -16,6 +16,7 @@ use crate::api::server::ApiConfig;
 use crate::backend::BackendConfig;
 use crate::export_index::IndexConfig;
 use crate::guest::GuestConfig;
+use crate::guests::config::GuestRules;
 use crate::scheduler_config::SchedulerConfig;
 use crate::setting_sources::{Setting, settings};
 use crate::users::UsersConfig;
@@ -44,6 +45,9 @@ pub struct ServerConfig {
     /// What encodes.
     #[command(flatten)]
     pub guest: GuestConfig,
+    /// What guests must and may do.
+    #[command(flatten)]
+    pub rules: GuestRules,
     /// Where the server remembers its exports.
     #[command(flatten)]
     pub index: IndexConfig,
@@ -213,6 +217,7 @@ impl ServerConfig {
             api: file.section()?,
             backend: file.section()?,
             guest: file.section()?,
+            rules: file.section()?,
             index: file.section()?,
             users: file.section()?,
         };
@@ -229,12 +234,13 @@ impl ServerConfig {
 
     /// The settings as a file would have them.
     fn values(&self) -> serde_json::Result<Map<String, Value>> {
-        let ServerConfig { scheduler, api, backend, guest, index, users } = self;
+        let ServerConfig { scheduler, api, backend, guest, rules, index, users } = self;
         let rooms = [
             serde_json::to_value(scheduler)?,
             serde_json::to_value(api)?,
             serde_json::to_value(backend)?,
             serde_json::to_value(guest)?,
+            serde_json::to_value(rules)?,
             serde_json::to_value(index)?,
             serde_json::to_value(users)?,
         ];
@@ -266,7 +272,8 @@ impl ServerConfig {
         let schema = self.scheduler.schema.iter_mut();
         let keys = self.users.authentication.api_keys_file.iter_mut();
         let policy = self.users.authorization.policy_file.iter_mut();
-        let others = root.chain(schema).chain(keys).chain(policy);
+        let of_guests = self.rules.guests.policy_file.iter_mut();
+        let others = root.chain(schema).chain(keys).chain(policy).chain(of_guests);
         for path in self.scheduler.sources.iter_mut().chain(others) {
             if !path.as_os_str().is_empty() {
                 *path = std::path::absolute(&*path)
@@ -316,7 +323,8 @@ mod tests {
              workers = 3\nmax_exports = 9\nmax_waiting = 8\nmax_object_bytes = '100MiB'\nstate_dir = '/state'\ncache_dir = '/cache'\n\
              quarantine_raw = true\nshutdown_grace_seconds = 5\ndigest = 'sha256'\n\
              [authentication]\napi_keys_file = '/keys'\n\
-             [authorization]\naction = 'manage_backups'\npolicy_file = '/policy'\n",
+             [authorization]\naction = 'manage_backups'\npolicy_file = '/policy'\n\
+             [guests]\npolicy_file = '/guests'\n",
         );
         let by_file = resolve(&[], Some(by_file.path())).unwrap();
         let by_flags = resolve(
@@ -349,6 +357,7 @@ mod tests {
                 "--api-keys-file=/keys",
                 "--authorization-action=manage_backups",
                 "--policy-file=/policy",
+                "--guests-policy-file=/guests",
             ],
             None,
         )
@@ -404,7 +413,8 @@ mod tests {
         let documented = documented();
         assert_eq!(documented.keys().copied().collect::<Vec<_>>(), keys);
 
-        let ServerConfig { scheduler, api, backend, guest, index, users } = ServerConfig::default();
+        let ServerConfig { scheduler, api, backend, guest, rules, index, users } =
+            ServerConfig::default();
         for (key, default) in [
             ("listen", format!("`{}`; ", api.listen)),
             ("grpc_listen", format!("`{}`; ", api::grpc::default_address())),
@@ -430,6 +440,7 @@ mod tests {
         assert_eq!(users.authorization.action, AuthorizationAction::Read);
         assert!(documented["authorization.action"].contains("; `read`"));
         assert!(users.authorization.policy_file.is_none());
+        assert!(rules.guests.policy_file.is_none());
         assert!(users.authentication.api_keys_file.is_none());
 
         // The help says the same.

@@ -3,7 +3,7 @@
 //! The story of an export is the crate `offloom_export`; here are its two callers. Read in this
 //! order: `terminal` (all that is printed), `cli` (the commands; `cli/export.rs` is the shorter caller),
 //! `guest` with `max_object_bytes`, `schema_file` and `signals` (used by both), then the server: `config`
-//! (its settings) with `users` and `setting_sources` (where each comes from), `app` (how it is composed), `api` (REST),
+//! (its settings) with `users`, `guests` (rules for guests) and `setting_sources` (where each comes from), `app` (how it is composed), `api` (REST),
 //! `backend` (where exports may be created), `scheduler` (the longer caller) with `scheduler_config`, `directory_cache` (what it
 //! reads), `export_index` (the exports of this server, on disk), `lookup` (what is known of an export).
 #![warn(clippy::print_stdout, clippy::print_stderr)] // `terminal` prints
@@ -16,6 +16,7 @@ mod config;
 mod directory_cache;
 mod export_index;
 mod guest;
+mod guests;
 mod lookup;
 mod max_object_bytes;
 mod scheduler;

@@ -116,6 +116,8 @@ struct Inner {
     directories: Arc<DirectoryCache>,
     passed_checks: PassedChecks,
     exporter: NamedExporter,
+    /// What rows of every export pass.
+    required: Vec<TransformStep>,
     authorizer: Arc<dyn Authorizer>,
     index: ExportIndex,
     workers: Workers,
@@ -140,6 +142,7 @@ impl Scheduler {
         config: SchedulerConfig,
         directories: Arc<DirectoryCache>,
         exporter: NamedExporter,
+        required: Vec<TransformStep>,
         authorizer: Arc<dyn Authorizer>,
         index: ExportIndex,
         workers: Workers,
@@ -172,6 +175,7 @@ impl Scheduler {
                 directories,
                 passed_checks: PassedChecks::default(),
                 exporter,
+                required,
                 authorizer,
                 index,
                 workers,
@@ -231,6 +235,7 @@ impl Scheduler {
             tracing::info!(%id, %warning, "the data directory");
         }
         let digest = inner.config.digest;
+        let transforms = inner.required.iter().cloned().chain(transforms).collect();
         let request = Request { id, destination, scope, options, transforms, digest };
         let passed = &inner.passed_checks;
         let planned = request.plan(authorized, &inner.exporter, passed, &inner.workers).await?;

@@ -138,9 +138,10 @@ impl Service {
         let index = ExportIndex::open(work.path()).unwrap();
         let directories = Arc::new(config.directories());
         let exporter = exporter(&work).await;
-        let scheduler = Scheduler::new(config, directories, exporter, authorizer, index, workers)
-            .await
-            .unwrap();
+        let scheduler =
+            Scheduler::new(config, directories, exporter, Vec::new(), authorizer, index, workers)
+                .await
+                .unwrap();
         let backend = BackendConfig {
             filesystem_root: Some(work.path().join("out")),
             ..BackendConfig::default()
