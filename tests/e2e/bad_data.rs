@@ -52,7 +52,7 @@ impl Damaged {
         segment
     }
 
-    fn export(&self, id: &str, more: &[&str]) -> Said {
+    pub fn export(&self, id: &str, more: &[&str]) -> Said {
         let data_dir = self.fixture.data_dir().display().to_string();
         let to = self.to.path().display().to_string();
         let start = ["export", "--data-dir", &data_dir, "--to", &to, "--id", id];
