@@ -7,7 +7,7 @@ use offloom_protocol::claim::{Claim, ClaimError as IdClaimError};
 use offloom_protocol::error::StoreError;
 use offloom_protocol::names::{ExportId, NameError, check_class_key};
 use offloom_protocol::store::ExportFolder;
-use offloom_sandbox::{Format, GuestError};
+use offloom_sandbox::{Format, GuestError, ReservedInstances};
 use tokio::task::JoinError;
 
 use crate::commit::commit;
@@ -50,6 +50,14 @@ pub struct Claimed {
     format: Format,
     folder: ExportFolder,
     started_at: DateTime<Utc>,
+    reserved: Option<Reserved>,
+}
+
+/// Workers that the quota of a guest's owner allows.
+struct Reserved {
+    workers: usize,
+    /// Held until the export has ended.
+    _instances: ReservedInstances,
 }
 
 impl Planned {
@@ -75,7 +83,8 @@ impl Planned {
                 raw_bytes: planned.raw_bytes,
             });
         }
-        Ok(Claimed { planned: self, format, folder, started_at: claim.started_at })
+        let started_at = claim.started_at;
+        Ok(Claimed { planned: self, format, folder, started_at, reserved: None })
     }
 }
 
@@ -95,12 +104,36 @@ impl Claimed {
         self.started_at
     }
 
+    /// Waits for places in the quota of the owner of its guests, if there is one. An export that has not
+    /// waited waits in [`Claimed::run`], where it keeps others from their turn.
+    pub async fn reserve(&mut self, workers: &Workers) {
+        if self.reserved.is_some() {
+            return;
+        }
+        let (count, guests) = (workers.count(), self.planned.guests_with_quota());
+        let Some(quota) = guests.first().copied() else { return };
+        // Each worker has an instance of each guest.
+        let of_worker = u32::try_from(guests.len()).unwrap_or(u32::MAX);
+        let allowed = quota.total().checked_div(of_worker).unwrap_or(0).max(1);
+        let workers = count.min(allowed as usize).max(1);
+        let needed = u32::try_from(workers).unwrap_or(u32::MAX).saturating_mul(of_worker);
+        let reserved = quota.reserve(needed).await;
+        self.reserved = reserved.map(|_instances| Reserved { workers, _instances });
+    }
+
     /// Transfers every class and commits exactly one outcome. The manifest also has the error.
-    pub async fn run(self, workers: &Workers, status: Arc<Status>, stop: &Stop) -> Ended {
+    pub async fn run(mut self, workers: &Workers, status: Arc<Status>, stop: &Stop) -> Ended {
+        tokio::select! {
+            () = self.reserve(workers) => {}
+            // The transfer then ends at once.
+            _ = stop.asked() => {}
+        }
         status.record(Event::TransferStarted);
-        let Claimed { planned, format, folder, started_at } = self;
+        let Claimed { planned, format, folder, started_at, reserved } = self;
+        let workers = workers.at_most(reserved.as_ref().map(|reserved| reserved.workers));
         let Transferred { shards, written, error } =
-            transfer(&planned, &format, &folder, workers, &status, stop).await;
+            transfer(&planned, &format, &folder, &workers, &status, stop).await;
+        drop(reserved);
         // Dropped files are removed before the outcome is visible, unless the store does not answer.
         let _ = tokio::time::timeout(ABORT_PATIENCE, folder.wait_for_aborts()).await;
         let shards = shard_results(shards, &written);

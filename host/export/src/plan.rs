@@ -9,7 +9,7 @@ use offloom_protocol::manifest::{CoveredTenants, Missing};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 use offloom_rows::ObjectLimit;
-use offloom_sandbox::{GuestError, GuestOptions, GuestRun, OfferedClass, Selection};
+use offloom_sandbox::{GuestError, GuestOptions, GuestRun, InstanceQuota, OfferedClass, Selection};
 use offloom_weaviate_disk::{Class, ClassEstimate, DataDirectory, ReadOptions, name_list};
 use tokio::task::JoinError;
 
@@ -49,6 +49,16 @@ pub enum PlanError {
     /// A transform refuses a class, or fails.
     #[error(transparent)]
     Transforms(#[from] TransformsError),
+    /// More guests of a tenant than may have an instance at once.
+    #[error(
+        "the export has {needed} guests of the tenant, and it may have {allowed} instances at once"
+    )]
+    Quota {
+        /// Guests.
+        needed: u32,
+        /// Instances.
+        allowed: u32,
+    },
     /// The estimate of the data directory or the guest panicked, or its runtime stopped.
     #[error("planning was stopped: {0}")]
     Stopped(#[from] JoinError),
@@ -107,6 +117,12 @@ impl Planned {
         self.classes.iter().map(|planned| planned.class.name.to_string()).collect()
     }
 
+    /// The quotas of its guests, one for each guest that has one. All are of one owner, since an export
+    /// with guests of a tenant is of that tenant alone.
+    pub(crate) fn guests_with_quota(&self) -> Vec<&InstanceQuota> {
+        quotas(&self.guest, &self.steps)
+    }
+
     /// Warnings of the data directory, with which the manifest's begin. They name only classes of the
     /// export.
     pub fn directory_warnings(&self) -> Vec<String> {
@@ -147,6 +163,7 @@ pub(crate) async fn plan(
     let allow_partial = scope.allow_partial;
     let (directory, limit) = (directory.clone(), guest.object_limit());
     let steps = export_steps(transforms, workers).await?;
+    check_quota(guest, &steps)?;
     let of_request: Vec<String> = steps
         .iter()
         .filter(|step| !step.required)
@@ -182,6 +199,21 @@ pub(crate) async fn plan(
     let ReadableClasses { classes, missing, tenants } = readable;
     let shown_options = shown(options, &about);
     Ok(Selected { classes, missing, tenants, steps, shown_options })
+}
+
+fn quotas<'a>(exporter: &'a GuestRun, steps: &'a ExportSteps) -> Vec<&'a InstanceQuota> {
+    let transforms = steps.iter().filter_map(|step| step.run.quota());
+    exporter.quota().into_iter().chain(transforms).collect()
+}
+
+/// A worker needs an instance of each guest at once.
+fn check_quota(exporter: &GuestRun, steps: &ExportSteps) -> Result<(), PlanError> {
+    let quotas = quotas(exporter, steps);
+    let needed = u32::try_from(quotas.len()).unwrap_or(u32::MAX);
+    match quotas.first().map(|quota| quota.total()).filter(|allowed| needed > *allowed) {
+        Some(allowed) => Err(PlanError::Quota { needed, allowed }),
+        None => Ok(()),
+    }
 }
 
 /// What a guest chooses among.

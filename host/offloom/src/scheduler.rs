@@ -312,11 +312,16 @@ impl Scheduler {
         Ok(view)
     }
 
-    async fn run(&self, claimed: Claimed, status: Arc<Status>, stop: Stop) -> ExportEnd {
+    async fn run(&self, mut claimed: Claimed, status: Arc<Status>, stop: Stop) -> ExportEnd {
         let id = claimed.id().clone();
+        let turn = async {
+            // A tenant that waits for its own guests takes no turn from others.
+            claimed.reserve(&self.inner.workers).await;
+            Arc::clone(&self.inner.turns).acquire_owned().await.ok()
+        };
         // An export that is asked to stop while it waits needs no turn to end.
         let turn = tokio::select! {
-            turn = Arc::clone(&self.inner.turns).acquire_owned() => turn.ok(),
+            turn = turn => turn,
             _ = stop.asked() => None,
         };
         let ended = claimed.run(&self.inner.workers, status, &stop).await;

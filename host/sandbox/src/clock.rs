@@ -9,18 +9,33 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::error::Breach;
 use crate::limits::{SandboxLimits, TICK};
 
-/// Processor time of all instances of one export.
+/// What all instances of a guest used in one export.
 #[derive(Default)]
-pub(crate) struct ExportTime(AtomicU64);
+pub(crate) struct ExportUse {
+    nanoseconds: AtomicU64,
+    output_bytes: AtomicU64,
+}
 
-impl ExportTime {
+impl ExportUse {
     fn add(&self, time: Duration) {
         let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.0.fetch_add(nanoseconds, Ordering::Relaxed);
+        self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
-    fn sum(&self) -> Duration {
-        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    /// Processor time.
+    pub(crate) fn time(&self) -> Duration {
+        Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
+    }
+
+    /// Counts bytes of blocks or edits.
+    pub(crate) fn write(&self, bytes: u64, limits: &SandboxLimits) -> Result<(), Breach> {
+        let before = self.output_bytes.fetch_add(bytes, Ordering::Relaxed);
+        match limits.output_per_export {
+            Some(limit) if before.saturating_add(bytes) > limit => {
+                Err(Breach::OutputPerExport { limit })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -38,12 +53,12 @@ struct Counter {
     moved: bool,
     since_move: Duration,
     max_since_move: Duration,
-    export: Arc<ExportTime>,
+    export: Arc<ExportUse>,
     max_export: Option<Duration>,
 }
 
 impl CpuClock {
-    pub(crate) fn new(limits: &SandboxLimits, export: Arc<ExportTime>) -> CpuClock {
+    pub(crate) fn new(limits: &SandboxLimits, export: Arc<ExportUse>) -> CpuClock {
         CpuClock(Arc::new(Mutex::new(Counter {
             counted: None,
             looked: Instant::now(),
@@ -128,7 +143,7 @@ impl Counter {
             return Err(Breach::CpuBetweenMoves(self.max_since_move));
         }
         match self.max_export {
-            Some(limit) if self.export.sum() > limit => Err(Breach::CpuPerExport(limit)),
+            Some(limit) if self.export.time() > limit => Err(Breach::CpuPerExport(limit)),
             _ => Ok(()),
         }
     }

@@ -68,6 +68,11 @@ struct OpenFile {
 }
 
 impl FileEncoder {
+    /// Linear memory of its instance, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.instance.store.data().memory.memory_bytes())
+    }
+
     pub(crate) fn new(
         instance: Instance<Bindings>,
         file: ResourceAny,
@@ -142,7 +147,7 @@ impl FileEncoder {
 
 impl OpenFile {
     async fn prologue(&mut self) -> Result<Bytes, GuestError> {
-        let Instance { store, clock, bindings, limits } = &mut self.instance;
+        let Instance { store, clock, bindings, limits, .. } = &mut self.instance;
         clock.moved();
         let exporter = bindings.offloom_export_exporter();
         let file = exporter.file();
@@ -161,7 +166,7 @@ impl OpenFile {
         cursor: Box<dyn Cursor>,
         returned: &mut Option<Box<dyn Cursor>>,
     ) -> Result<EncodedBlock, GuestError> {
-        let Instance { store, clock, bindings, limits } = &mut self.instance;
+        let Instance { store, clock, bindings, limits, spent, .. } = &mut self.instance;
         clock.moved();
         let state = store.data_mut();
         let cursor = state.table.push(GuestCursor::new(cursor)).map_err(host_error)?;
@@ -194,6 +199,7 @@ impl OpenFile {
         if self.output_bytes > output_limit {
             return Err(Breach::Output { limit: output_limit }.into());
         }
+        spent.write(length, limits)?;
         if self.notes_bytes > limits.notes_bytes {
             return Err(Breach::Notes { limit: limits.notes_bytes }.into());
         }
@@ -203,7 +209,7 @@ impl OpenFile {
     }
 
     async fn assemble(&mut self, blocks: Vec<PlacedBlock>) -> Result<Vec<Bytes>, GuestError> {
-        let Instance { store, clock, bindings, limits } = &mut self.instance;
+        let Instance { store, clock, bindings, limits, .. } = &mut self.instance;
         let notes = blocks.iter().map(|placed| placed.block.note.len() as u64);
         if notes.fold(0, u64::saturating_add) > limits.notes_bytes {
             return Err(Breach::Notes { limit: limits.notes_bytes }.into());

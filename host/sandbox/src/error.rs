@@ -242,6 +242,12 @@ pub enum Breach {
         /// What is allowed, in bytes.
         limit: u64,
     },
+    /// All blocks, or all edits, of one export.
+    #[error("more than {limit} bytes of output in one export")]
+    OutputPerExport {
+        /// What is allowed, in bytes.
+        limit: u64,
+    },
     /// The bytes before the first block.
     #[error("a prologue of {bytes} bytes, more than {limit}")]
     Prologue {

@@ -1,14 +1,15 @@
 //! A loaded exporter: it describes itself, chooses classes and opens files.
 use std::collections::{BTreeSet, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::about::About;
-use crate::clock::ExportTime;
 use crate::encoder::FileEncoder;
 use crate::error::{ContractBreach, GuestError};
-use crate::instance::{Instance, settle, within};
+use crate::instance::{Instance, Shared, settle, within};
 use crate::limits::{BLOCK_BYTES, SandboxLimits};
-use crate::log::{GuestLog, LogBudget, escape};
+use crate::log::escape;
+use crate::quota::InstanceQuota;
 use crate::state::State;
 use crate::v0_1::bindings::exports::offloom::export::exporter as wit;
 use crate::v0_1::bindings::{ExporterGuest as Bindings, ExporterGuestPre};
@@ -57,6 +58,7 @@ pub struct ExporterGuest {
     pre: ExporterGuestPre<State>,
     digest: Arc<str>,
     limits: Arc<SandboxLimits>,
+    quota: Option<InstanceQuota>,
 }
 
 /// The guest of one export. Cheap to clone; every call gets an instance of its own. All instances and
@@ -64,8 +66,7 @@ pub struct ExporterGuest {
 #[derive(Clone)]
 pub struct GuestRun {
     guest: ExporterGuest,
-    log_budget: Arc<Mutex<LogBudget>>,
-    time: Arc<ExportTime>,
+    shared: Shared,
 }
 
 impl ExporterGuest {
@@ -74,13 +75,25 @@ impl ExporterGuest {
         digest: String,
         limits: Arc<SandboxLimits>,
     ) -> ExporterGuest {
-        ExporterGuest { pre, digest: digest.into(), limits }
+        ExporterGuest { pre, digest: digest.into(), limits, quota: None }
     }
 
     /// The guest of one export, with a log and processor time of its own.
     pub fn for_export(&self) -> GuestRun {
-        let log_budget = LogBudget::new(&self.limits);
-        GuestRun { guest: self.clone(), log_budget, time: Arc::default() }
+        let shared = Shared::new(&self.limits);
+        GuestRun { guest: self.clone(), shared }
+    }
+
+    /// The same exporter with other limits, and a quota of instances that it shares with the other guests of
+    /// its owner.
+    #[must_use]
+    pub fn with_quota(
+        &self,
+        change: impl FnOnce(SandboxLimits) -> SandboxLimits,
+        quota: InstanceQuota,
+    ) -> ExporterGuest {
+        let limits = Arc::new(change((*self.limits).clone()));
+        ExporterGuest { limits, quota: Some(quota), ..self.clone() }
     }
 
     /// SHA-256 of the component, in lower-case hexadecimal digits.
@@ -95,6 +108,16 @@ impl ExporterGuest {
 }
 
 impl GuestRun {
+    /// The quota of its owner, if it has one.
+    pub fn quota(&self) -> Option<&InstanceQuota> {
+        self.guest.quota.as_ref()
+    }
+
+    /// Processor time of all of its instances so far.
+    pub fn processor_time(&self) -> Duration {
+        self.shared.spent.time()
+    }
+
     /// SHA-256 of the component, in lower-case hexadecimal digits.
     pub fn digest(&self) -> &str {
         self.guest.digest()
@@ -108,7 +131,7 @@ impl GuestRun {
     /// What the guest says of itself.
     pub async fn about(&self) -> Result<About, GuestError> {
         let mut instance = self.instantiate().await?;
-        let Instance { store, clock, bindings, limits } = &mut instance;
+        let Instance { store, clock, bindings, limits, .. } = &mut instance;
         let call = bindings.offloom_export_about().call_describe_guest(&mut *store);
         let answer = within(limits, clock, call).await;
         Ok(settle(&store.data().log, limits, answer.map(Ok))?.into())
@@ -117,7 +140,7 @@ impl GuestRun {
     /// What kind of files the guest writes with these options.
     pub async fn describe(&self, options: &GuestOptions) -> Result<Format, GuestError> {
         let mut instance = self.instantiate().await?;
-        let Instance { store, clock, bindings, limits } = &mut instance;
+        let Instance { store, clock, bindings, limits, .. } = &mut instance;
         let call = bindings.offloom_export_exporter().call_describe(&mut *store, options);
         let answer = within(limits, clock, call).await;
         let format = settle(&store.data().log, limits, answer)?;
@@ -156,7 +179,7 @@ impl GuestRun {
             exclude: selection.exclude.clone(),
         };
         let mut instance = self.instantiate().await?;
-        let Instance { store, clock, bindings, limits } = &mut instance;
+        let Instance { store, clock, bindings, limits, .. } = &mut instance;
         let call = bindings.offloom_export_exporter().call_plan(
             &mut *store,
             &offered,
@@ -188,7 +211,7 @@ impl GuestRun {
     ) -> Result<FileEncoder, GuestError> {
         let schema = convert::schema(schema);
         let mut instance = self.instantiate().await?;
-        let Instance { store, clock, bindings, limits } = &mut instance;
+        let Instance { store, clock, bindings, limits, .. } = &mut instance;
         let exporter = bindings.offloom_export_exporter();
         let call = exporter.file();
         let answer = within(limits, clock, call.call_open(&mut *store, &schema, options)).await;
@@ -200,8 +223,6 @@ impl GuestRun {
 
     /// A new instance, which uses this export's budgets.
     async fn instantiate(&self) -> Result<Instance<Bindings>, GuestError> {
-        let ExporterGuest { pre, limits, .. } = &self.guest;
-        let log = GuestLog::new(Arc::clone(&self.log_budget), limits);
-        Instance::new(pre, limits, log, Arc::clone(&self.time)).await
+        Instance::new(&self.guest.pre, &self.shared).await
     }
 }

@@ -1,12 +1,12 @@
 //! One instance of a guest, and how its calls end.
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use wasmtime::{CallHook, Engine, Store, UpdateDeadline};
 
-use crate::clock::{CpuClock, ExportTime};
+use crate::clock::{CpuClock, ExportUse};
 use crate::error::{Breach, GuestError, explain};
 use crate::limits::SandboxLimits;
-use crate::log::GuestLog;
+use crate::log::{GuestLog, LogBudget};
 use crate::state::State;
 use crate::v0_1::bindings::offloom::export::types::Error;
 use crate::v0_1::bindings::transform::{TransformGuest, TransformGuestPre};
@@ -19,6 +19,23 @@ pub(crate) struct Instance<B> {
     pub(crate) clock: CpuClock,
     pub(crate) bindings: B,
     pub(crate) limits: Arc<SandboxLimits>,
+    pub(crate) spent: Arc<ExportUse>,
+}
+
+/// What the instances of a guest in one export share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) limits: Arc<SandboxLimits>,
+    pub(crate) spent: Arc<ExportUse>,
+    log_budget: Arc<Mutex<LogBudget>>,
+}
+
+impl Shared {
+    /// Of a new export.
+    pub(crate) fn new(limits: &Arc<SandboxLimits>) -> Shared {
+        let (limits, spent) = (Arc::clone(limits), Arc::default());
+        Shared { log_budget: LogBudget::new(&limits), limits, spent }
+    }
 }
 
 /// A component whose imports are linked.
@@ -62,11 +79,12 @@ impl<B> Instance<B> {
     /// Every limit is in force before the guest's first instruction.
     pub(crate) async fn new(
         linked: &impl Linked<Bindings = B>,
-        limits: &Arc<SandboxLimits>,
-        log: GuestLog,
-        time: Arc<ExportTime>,
+        shared: &Shared,
     ) -> Result<Instance<B>, GuestError> {
-        let mut store = Store::new(linked.engine(), State::new(limits, log, time));
+        let Shared { limits, spent, log_budget } = shared;
+        let log = GuestLog::new(Arc::clone(log_budget), limits);
+        let state = State::new(limits, log, Arc::clone(spent));
+        let mut store = Store::new(linked.engine(), state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(limits.call_bytes);
         store.set_max_component_handles(limits.handles);
@@ -83,7 +101,8 @@ impl<B> Instance<B> {
         let clock = store.data().clock.clone();
         let answer = within(limits, &clock, linked.instantiate(&mut store)).await;
         let bindings = answer.map_err(|stopped| stopped.explain(&store.data().log, limits))?;
-        Ok(Instance { store, clock, bindings, limits: limits.clone() })
+        let (limits, spent) = (Arc::clone(limits), Arc::clone(spent));
+        Ok(Instance { store, clock, bindings, limits, spent })
     }
 }
 

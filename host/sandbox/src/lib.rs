@@ -6,7 +6,7 @@
 //! `edits` (those into a transform), `about` (what a guest says of itself), `instance` (one instance,
 //! and how its calls end), `v0_1` (the contract: `linker` with `wasi` names everything that a guest can
 //! call; `cursor`, `sink` and `codec` do the work), `state` with `compressor` (what belongs to one
-//! instance), `clock` (its processor time), `log`, `limits`, `error`. Each imports only from those after
+//! instance), `clock` (what it used), `quota` (what its owner may use), `log`, `limits`, `error`. Each imports only from those after
 //! it; `error` also uses `log` and `limits`.
 //!
 //! All async functions need a Tokio runtime with time enabled.
@@ -26,6 +26,7 @@ mod exporter;
 mod instance;
 mod limits;
 mod log;
+mod quota;
 mod shape;
 mod state;
 mod transform;
@@ -44,5 +45,6 @@ pub use error::{
 };
 pub use exporter::{ExporterGuest, Format, GuestOptions, GuestRun, OfferedClass, Selection};
 pub use limits::{MAX_BLOCKS_PER_FILE, SandboxLimits};
+pub use quota::{InstanceQuota, ReservedInstances};
 pub use shape::Reach;
 pub use transform::{RefusedRow, TransformGuest, TransformRun, Transformed, Transformer};

@@ -115,6 +115,8 @@ pub struct SandboxLimits {
     pub output_factor: u64,
     /// ... plus this many bytes. Default 64 MiB.
     pub output_extra_bytes: u64,
+    /// Bytes of all blocks, or all edits, of an export; `None` for any. Default none.
+    pub output_per_export: Option<u64>,
     /// Bytes of one log line; the rest of the line is dropped. Default 1,024.
     pub log_line_bytes: usize,
     /// Bytes of log lines in one export, 64 added to each line; further lines are counted. Default
@@ -150,6 +152,7 @@ impl Default for SandboxLimits {
             row_output_bytes: 32 * MIB as u64,
             output_factor: 4,
             output_extra_bytes: 64 * MIB as u64,
+            output_per_export: None,
             log_line_bytes: 1024,
             log_bytes: 512_000,
         }

@@ -5,7 +5,7 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-use crate::clock::{CpuClock, ExportTime};
+use crate::clock::{CpuClock, ExportUse};
 use crate::compressor::Compressor;
 use crate::error::Breach;
 use crate::limits::SandboxLimits;
@@ -26,7 +26,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(limits: &SandboxLimits, log: GuestLog, time: Arc<ExportTime>) -> State {
+    pub(crate) fn new(limits: &SandboxLimits, log: GuestLog, time: Arc<ExportUse>) -> State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources);
         State {

@@ -1,19 +1,20 @@
 //! A loaded transform: it says what it touches, and edits batches.
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
 
 use offloom_rows::{RowBatch, Schema, is_set};
 use wasmtime::component::ResourceAny;
 
 use crate::about::About;
-use crate::clock::ExportTime;
 use crate::edits::check_column;
 use crate::encoder::check_counters;
 use crate::error::{Breach, GuestError, TransformBreach};
 use crate::exporter::GuestOptions;
-use crate::instance::{Instance, counted, settle, within};
+use crate::instance::{Instance, Shared, counted, settle, within};
 use crate::limits::{MAX_REASON_BYTES, SandboxLimits};
-use crate::log::{GuestLog, LogBudget, escape};
+use crate::log::escape;
+use crate::quota::InstanceQuota;
 use crate::shape::{Reach, Shape};
 use crate::state::State;
 use crate::v0_1::bindings::transform::exports::offloom::export::transform as wit;
@@ -27,6 +28,7 @@ pub struct TransformGuest {
     pre: TransformGuestPre<State>,
     digest: Arc<str>,
     limits: Arc<SandboxLimits>,
+    quota: Option<InstanceQuota>,
 }
 
 /// The transform of one export. Cheap to clone; every [`Transformer`] has an instance of its own. All
@@ -34,8 +36,7 @@ pub struct TransformGuest {
 #[derive(Clone)]
 pub struct TransformRun {
     guest: TransformGuest,
-    log_budget: Arc<Mutex<LogBudget>>,
-    time: Arc<ExportTime>,
+    shared: Shared,
 }
 
 impl TransformGuest {
@@ -44,28 +45,44 @@ impl TransformGuest {
         digest: String,
         limits: Arc<SandboxLimits>,
     ) -> TransformGuest {
-        TransformGuest { pre, digest: digest.into(), limits }
+        TransformGuest { pre, digest: digest.into(), limits, quota: None }
     }
 
     /// The transform of one export, with a log and processor time of its own.
     pub fn for_export(&self) -> TransformRun {
-        let log_budget = LogBudget::new(&self.limits);
-        TransformRun { guest: self.clone(), log_budget, time: Arc::default() }
+        let shared = Shared::new(&self.limits);
+        TransformRun { guest: self.clone(), shared }
+    }
+
+    /// The same transform with other limits, and a quota of instances that it shares with the other guests of
+    /// its owner.
+    #[must_use]
+    pub fn with_quota(
+        &self,
+        change: impl FnOnce(SandboxLimits) -> SandboxLimits,
+        quota: InstanceQuota,
+    ) -> TransformGuest {
+        let limits = Arc::new(change((*self.limits).clone()));
+        TransformGuest { limits, quota: Some(quota), ..self.clone() }
     }
 
     /// SHA-256 of the component, in lower-case hexadecimal digits.
     pub fn digest(&self) -> &str {
         &self.digest
     }
-
-    /// The same transform with other limits.
-    #[must_use]
-    pub fn with_limits(&self, limits: SandboxLimits) -> TransformGuest {
-        TransformGuest { limits: Arc::new(limits), ..self.clone() }
-    }
 }
 
 impl TransformRun {
+    /// The quota of its owner, if it has one.
+    pub fn quota(&self) -> Option<&InstanceQuota> {
+        self.guest.quota.as_ref()
+    }
+
+    /// Processor time of all of its instances so far.
+    pub fn processor_time(&self) -> Duration {
+        self.shared.spent.time()
+    }
+
     /// SHA-256 of the component, in lower-case hexadecimal digits.
     pub fn digest(&self) -> &str {
         self.guest.digest()
@@ -74,7 +91,7 @@ impl TransformRun {
     /// What the guest says of itself.
     pub async fn about(&self) -> Result<About, GuestError> {
         let mut instance = self.instantiate().await?;
-        let Instance { store, clock, bindings, limits } = &mut instance;
+        let Instance { store, clock, bindings, limits, .. } = &mut instance;
         let call = bindings.offloom_export_about().call_describe_guest(&mut *store);
         let answer = within(limits, clock, call).await;
         Ok(settle(&store.data().log, limits, answer.map(Ok))?.into())
@@ -92,7 +109,7 @@ impl TransformRun {
     ) -> Result<Transformer, GuestError> {
         let schema = convert::schema(input);
         let mut instance = self.instantiate().await?;
-        let Instance { store, clock, bindings, limits } = &mut instance;
+        let Instance { store, clock, bindings, limits, .. } = &mut instance;
         let transform = bindings.offloom_export_transform();
         let call = transform.transformer();
         let answer = within(limits, clock, call.call_open(&mut *store, &schema, options)).await;
@@ -107,9 +124,7 @@ impl TransformRun {
 
     /// A new instance, which uses this export's budgets.
     async fn instantiate(&self) -> Result<Instance<Bindings>, GuestError> {
-        let TransformGuest { pre, limits, .. } = &self.guest;
-        let log = GuestLog::new(Arc::clone(&self.log_budget), limits);
-        Instance::new(pre, limits, log, Arc::clone(&self.time)).await
+        Instance::new(&self.guest.pre, &self.shared).await
     }
 }
 
@@ -183,7 +198,7 @@ impl OpenTransformer {
         shape: &Shape,
         mut batch: RowBatch,
     ) -> Result<Transformed, GuestError> {
-        let Instance { store, clock, bindings, limits } = &mut self.instance;
+        let Instance { store, clock, bindings, limits, spent, .. } = &mut self.instance;
         self.row_bytes = self.row_bytes.saturating_add(batch.value_bytes());
         let (row_count, rows) = (batch.row_count, batch.row_count as usize);
         let read = shape.take_read(&mut batch).into_iter().map(convert::column_for_guest);
@@ -214,6 +229,7 @@ impl OpenTransformer {
             refused.iter().map(|(row, _)| batch.id(*row as usize).unwrap_or_default()).collect();
         let edits = RowBatch { row_count, columns: written };
         self.edit_bytes = self.edit_bytes.saturating_add(edits.value_bytes());
+        spent.write(edits.value_bytes(), limits)?;
         let limit = limits.output_bytes_of(self.row_bytes);
         if self.edit_bytes > limit {
             return Err(Breach::Edits { limit }.into());

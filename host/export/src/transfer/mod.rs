@@ -66,6 +66,17 @@ impl Workers {
         Workers { runtime, slots: Arc::new(slots), calls: Arc::new(calls), count }
     }
 
+    /// How many workers an export has.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The same slots for an export with fewer workers.
+    pub(crate) fn at_most(&self, count: Option<usize>) -> Workers {
+        let count = count.map_or(self.count, |count| count.min(self.count));
+        Workers { count, ..self.clone() }
+    }
+
     /// Runs a single call of a guest, such as `plan`, where guests run. It ends when this is dropped.
     ///
     /// # Errors

@@ -115,9 +115,9 @@ impl OpenChain {
         };
         // A tenant's transform gets an instance that never held the rows of another tenant.
         let of_shard = step.shards.as_ref().map(|_| shard);
-        let mut open = match slot.take() {
-            Some((of, transformer)) if of == of_shard => transformer,
-            _ => {
+        let mut open = match slot.take().filter(|(of, _)| *of == of_shard) {
+            Some((_, transformer)) => transformer,
+            None => {
                 let opening = step.run.open(&step.input, &step.options, step.reach());
                 wait(&self.stopped, opening)?.map_err(failed)?
             }

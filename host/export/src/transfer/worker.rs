@@ -115,9 +115,10 @@ pub(crate) async fn work(context: Arc<TransferContext>) -> Result<(), WorkerErro
         let next = async { Ok(context.jobs.lock().await.recv().await) };
         let Some(job) = behind.beside(next).await? else { return behind.settle().await };
         let class = &*job.class.class.name;
-        let guests = match warm.take() {
-            Some(guests) if guests.class == class => guests,
-            _ => WarmGuests {
+        // Those of another class end before the next ones begin.
+        let guests = match warm.take().filter(|guests| guests.class == class) {
+            Some(guests) => guests,
+            None => WarmGuests {
                 class: class.to_owned(),
                 encoder: behind.beside(context.open(&job.class)).await?,
                 chain: None,

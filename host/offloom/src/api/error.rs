@@ -199,6 +199,7 @@ impl From<PlanError> for ApiError {
             }
             PlanError::Scope(_)
             | PlanError::Nothing { .. }
+            | PlanError::Quota { .. }
             | PlanError::Guest(_)
             | PlanError::Transforms(_) => ApiError::Invalid(error.to_string()),
         }
