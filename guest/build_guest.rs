@@ -1,4 +1,4 @@
-//! Builds a package of this workspace as a component. Included by the program's build script and by
+//! Builds packages of this workspace as components. Included by the program's build script and by
 //! the sandbox's tests, which both need a guest that the outer cargo does not build.
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,14 +11,19 @@ const TARGET: &str = "wasm32-wasip2";
 const NOT_INHERITED: &[&str] =
     &["RUSTC_WORKSPACE_WRAPPER", "CLIPPY_ARGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTUP_TOOLCHAIN"];
 
-/// Builds `package` of the workspace in `guest_dir` and answers where the component lies. All
+/// Builds packages of the workspace in `guest_dir` and answers where the components lie. All
 /// profiles of the outer build share one build in `<target_dir>/guest`.
-pub fn build_guest(guest_dir: &Path, target_dir: &Path, package: &str) -> Result<PathBuf, String> {
+pub fn build_guests<const N: usize>(
+    guest_dir: &Path,
+    target_dir: &Path,
+    packages: [&str; N],
+) -> Result<[PathBuf; N], String> {
     check_target()?;
     let target_dir = target_dir.join("guest");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["build", "--release", "--locked", "--target", TARGET, "--package", package])
+        .args(["build", "--release", "--locked", "--target", TARGET])
+        .args(packages.map(|package| format!("--package={package}")))
         .arg("--manifest-path")
         .arg(guest_dir.join("Cargo.toml"))
         .arg("--target-dir")
@@ -28,10 +33,15 @@ pub fn build_guest(guest_dir: &Path, target_dir: &Path, package: &str) -> Result
     }
     let status = cargo.status().map_err(|error| format!("cargo cannot be run: {error}"))?;
     if !status.success() {
-        return Err(format!("building the guest {package} failed; see above"));
+        return Err(format!("building the guests {packages:?} failed; see above"));
     }
-    let file_name = format!("{}.wasm", package.replace('-', "_"));
-    Ok(target_dir.join(TARGET).join("release").join(file_name))
+    let folder = target_dir.join(TARGET).join("release");
+    Ok(packages.map(|package| folder.join(file_name(package))))
+}
+
+/// The file of the component of a package.
+pub fn file_name(package: &str) -> String {
+    format!("{}.wasm", package.replace('-', "_"))
 }
 
 fn check_target() -> Result<(), String> {

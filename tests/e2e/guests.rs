@@ -71,7 +71,8 @@ fn a_file_that_is_no_component_is_refused() {
 /// Builds a guest of the workspace `guest`, and answers where it lies.
 pub fn guest(package: &str) -> PathBuf {
     let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    build_guest::build_guest(&root().join("guest"), target_dir, package).unwrap()
+    let [file] = build_guest::build_guests(&root().join("guest"), target_dir, [package]).unwrap();
+    file
 }
 
 /// The guest of the sandbox's tests: it writes only ids, or misbehaves as the option `do` says.

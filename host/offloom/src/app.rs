@@ -17,7 +17,10 @@ use crate::config::ServerConfig;
 use crate::export_index::ExportIndex;
 use crate::guest;
 use crate::guests::policy;
+use crate::guests::store::GuestStore;
+use crate::guests::{Guests, GuestsOptions};
 use crate::scheduler::Scheduler;
+use crate::state_database::{StateDatabase, StateError};
 use crate::signals::{StopSignal, stop_signal};
 use crate::terminal::{errln, outln};
 
@@ -42,7 +45,11 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
     let state_dir = config.index.state_dir();
     let state_dir = state_dir.context("no state directory: give --state-dir, or set HOME")?;
     let opening = state_dir.clone();
-    let index = tokio::task::spawn_blocking(move || ExportIndex::open(&opening)).await??;
+    let opened = tokio::task::spawn_blocking(move || {
+        let database = StateDatabase::open(&opening)?;
+        Ok::<_, StateError>((ExportIndex::new(database.clone())?, GuestStore::open(&opening, database)?))
+    });
+    let (index, store) = opened.await??;
     for destination in config.backend.defaults()? {
         let checked = destination.check_access().await;
         checked.with_context(|| format!("the backend {}", destination.backend()))?;

@@ -1,10 +1,6 @@
 //! The exports that this server was asked for, on disk: where they are and how they ended.
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -12,8 +8,10 @@ use offloom_protocol::error::StoreError;
 use offloom_protocol::manifest::{CoveredTenants, Manifest, Outcome};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::{Destination, ExportFolder};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
+
+use crate::state_database::{StateDatabase, StateError, StateTable};
 
 /// Settings of the index.
 #[derive(Debug, Clone, Default, Args, Deserialize, Serialize)]
@@ -40,53 +38,7 @@ impl IndexConfig {
 }
 
 /// Key `<backend>/<id>`, value an [`IndexEntry`] as JSON.
-const EXPORTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("exports");
-
-/// Name of the file in the state directory.
-const FILE_NAME: &str = "exports.redb";
-
-/// Why the index could not be used.
-#[derive(Debug, thiserror::Error)]
-pub enum IndexError {
-    /// The state directory cannot be created.
-    #[error("the state directory {} cannot be used: {source}", path.display())]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Another server uses it.
-    #[error(
-        "{} is used by another server: give each server a --state-dir of its own",
-        path.display()
-    )]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The database failed.
-    #[error("the index of exports {}: {source}", path.display())]
-    Database {
-        /// The file.
-        path: PathBuf,
-        /// What went wrong.
-        source: Box<redb::Error>,
-    },
-    /// An entry has another form than this program writes.
-    #[error("the index of exports {}, entry {key}: {reason}", path.display())]
-    Entry {
-        /// The file.
-        path: PathBuf,
-        /// The entry's key.
-        key: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The runtime is shutting down.
-    #[error("interrupted")]
-    Interrupted,
-}
+const EXPORTS: StateTable = TableDefinition::new("exports");
 
 /// An export that this server was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,40 +108,26 @@ impl ExportEnd {
 
 /// The index. Cheap to clone; each change is on disk when its call returns.
 #[derive(Debug, Clone)]
-pub struct ExportIndex {
-    path: Arc<Path>,
-    database: Arc<Database>,
-}
+pub struct ExportIndex(StateDatabase);
 
 impl ExportIndex {
-    /// Opens the index in `state_dir`, and creates both if they do not exist. Blocking.
+    /// The index in an open database. Blocking.
     ///
     /// # Errors
-    /// [`IndexError::Directory`], [`IndexError::InUse`], [`IndexError::Database`].
-    pub fn open(state_dir: &Path) -> Result<ExportIndex, IndexError> {
-        let path: Arc<Path> = state_dir.join(FILE_NAME).into();
-        keep_private(state_dir, &path)
-            .map_err(|source| IndexError::Directory { path: state_dir.to_owned(), source })?;
-        let database = Database::create(&path).map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => {
-                IndexError::InUse { path: path.to_path_buf() }
-            }
-            error => failed(&path, error),
-        })?;
-        let index = ExportIndex { path, database: Arc::new(database) };
-        // Opening a table for writing creates it.
-        index.write(|_table| Ok(()))?;
-        Ok(index)
+    /// [`StateError::Database`].
+    pub fn new(database: StateDatabase) -> Result<ExportIndex, StateError> {
+        database.create_table(EXPORTS)?;
+        Ok(ExportIndex(database))
     }
 
     /// Adds an entry unless its id was used before. Returns whether it was added.
     ///
     /// # Errors
-    /// [`IndexError`].
-    pub async fn insert(&self, entry: IndexEntry) -> Result<bool, IndexError> {
+    /// [`StateError`].
+    pub async fn insert(&self, entry: IndexEntry) -> Result<bool, StateError> {
         self.blocking(move |index| {
             let key = key(&entry.backend, &entry.id);
-            index.write(|table| {
+            index.write(EXPORTS, |table| {
                 if table.get(key.as_str())?.is_some() {
                     return Ok(false);
                 }
@@ -203,11 +141,11 @@ impl ExportIndex {
     /// Removes an entry whose id could not be claimed.
     ///
     /// # Errors
-    /// [`IndexError`].
-    pub async fn remove(&self, backend: &str, id: &ExportId) -> Result<(), IndexError> {
+    /// [`StateError`].
+    pub async fn remove(&self, backend: &str, id: &ExportId) -> Result<(), StateError> {
         let key = key(backend, id);
         self.blocking(move |index| {
-            index.write(|table| table.remove(key.as_str()).map(|_| ()).map_err(Into::into))
+            index.write(EXPORTS, |table| table.remove(key.as_str()).map(|_| ()).map_err(Into::into))
         })
         .await
     }
@@ -215,12 +153,12 @@ impl ExportIndex {
     /// Records how an export ended.
     ///
     /// # Errors
-    /// [`IndexError`].
-    pub async fn end(&self, mut entry: IndexEntry, ended: ExportEnd) -> Result<(), IndexError> {
+    /// [`StateError`].
+    pub async fn end(&self, mut entry: IndexEntry, ended: ExportEnd) -> Result<(), StateError> {
         entry.ended = Some(ended);
         self.blocking(move |index| {
             let key = key(&entry.backend, &entry.id);
-            index.write(|table| {
+            index.write(EXPORTS, |table| {
                 table.insert(key.as_str(), encoded(&entry).as_slice())?;
                 Ok(())
             })
@@ -231,16 +169,16 @@ impl ExportIndex {
     /// The entry of an id.
     ///
     /// # Errors
-    /// [`IndexError`].
+    /// [`StateError`].
     pub async fn get(
         &self,
         backend: &str,
         id: &ExportId,
-    ) -> Result<Option<IndexEntry>, IndexError> {
+    ) -> Result<Option<IndexEntry>, StateError> {
         let key = key(backend, id);
         self.blocking(move |index| {
-            let found =
-                index.read(|table| Ok(table.get(key.as_str())?.map(|v| v.value().to_vec())))?;
+            let found = index
+                .read(EXPORTS, |table| Ok(table.get(key.as_str())?.map(|v| v.value().to_vec())))?;
             found.map(|json| index.decoded(&key, &json)).transpose()
         })
         .await
@@ -250,9 +188,9 @@ impl ExportIndex {
     /// last process left unfinished. Blocking.
     ///
     /// # Errors
-    /// [`IndexError`].
-    pub fn unfinished(&self) -> Result<Vec<IndexEntry>, IndexError> {
-        let all = self.read(|table| {
+    /// [`StateError`].
+    pub fn unfinished(&self) -> Result<Vec<IndexEntry>, StateError> {
+        let all = self.0.read(EXPORTS, |table| {
             let mut all = Vec::new();
             for entry in table.iter()? {
                 let (key, value) = entry?;
@@ -265,55 +203,16 @@ impl ExportIndex {
         unfinished.collect()
     }
 
-    fn decoded(&self, key: &str, json: &[u8]) -> Result<IndexEntry, IndexError> {
-        serde_json::from_slice(json).map_err(|error| IndexError::Entry {
-            path: self.path.to_path_buf(),
-            key: key.to_owned(),
-            reason: error.to_string(),
-        })
-    }
-
-    fn read<T>(
-        &self,
-        read: impl FnOnce(redb::ReadOnlyTable<&'static str, &'static [u8]>) -> Result<T, redb::Error>,
-    ) -> Result<T, IndexError> {
-        let transaction = || read(self.database.begin_read()?.open_table(EXPORTS)?);
-        transaction().map_err(|error| failed(&self.path, error))
-    }
-
-    fn write<T>(
-        &self,
-        write: impl FnOnce(&mut redb::Table<'_, &'static str, &'static [u8]>) -> Result<T, redb::Error>,
-    ) -> Result<T, IndexError> {
-        let change = || {
-            let transaction = self.database.begin_write()?;
-            let written = write(&mut transaction.open_table(EXPORTS)?)?;
-            transaction.commit()?;
-            Ok(written)
-        };
-        change().map_err(|error: redb::Error| failed(&self.path, error))
+    fn decoded(&self, key: &str, json: &[u8]) -> Result<IndexEntry, StateError> {
+        self.0.decoded(key, json)
     }
 
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&ExportIndex) -> Result<T, IndexError> + Send + 'static,
-    ) -> Result<T, IndexError> {
-        let index = self.clone();
-        tokio::task::spawn_blocking(move || work(&index))
-            .await
-            .map_err(|_stopped| IndexError::Interrupted)?
+        work: impl FnOnce(&StateDatabase) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, StateError> {
+        self.0.blocking(work).await
     }
-}
-
-/// Creates the folder and the file for this user alone: names of classes are in it. A file that an
-/// earlier version has left open to others is closed to them.
-fn keep_private(state_dir: &Path, file: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
-    let file = File::options().append(true).create(true).mode(0o600).open(file)?;
-    if file.metadata()?.permissions().mode() & 0o077 != 0 {
-        file.set_permissions(Permissions::from_mode(0o600))?;
-    }
-    Ok(())
 }
 
 fn key(backend: &str, id: &ExportId) -> String {
@@ -325,6 +224,4 @@ fn encoded(entry: &IndexEntry) -> Vec<u8> {
     serde_json::to_vec(entry).unwrap_or_default()
 }
 
-fn failed(path: &Path, source: impl Into<redb::Error>) -> IndexError {
-    IndexError::Database { path: path.to_owned(), source: Box::new(source.into()) }
 }

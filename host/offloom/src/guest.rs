@@ -12,6 +12,7 @@ use offloom_sandbox::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::built_in;
 use crate::max_object_bytes::MaxObjectBytes;
 
 /// Settings of the guest.
@@ -44,14 +45,8 @@ impl Default for GuestConfig {
     }
 }
 
-/// The name of the exporter that is part of the program.
-pub const DEFAULT_EXPORTER: &str = "parquet";
-
 /// Processor time of a guest in one export, in seconds.
 pub const DEFAULT_CPU_SECONDS: NonZeroU64 = NonZeroU64::new(3600).unwrap();
-
-/// The exporter that is part of the program: `guest/parquet`, built by `build.rs`.
-static DEFAULT_GUEST: &[u8] = include_bytes!(env!("OFFLOOM_GUEST_WASM_PATH"));
 
 /// The largest guest that is loaded.
 const MAX_GUEST_BYTES: u64 = 64 * 1024 * 1024;
@@ -77,26 +72,46 @@ pub fn sandbox(config: &GuestConfig) -> anyhow::Result<Sandbox> {
 /// # Errors
 /// A file that cannot be read, or that the sandbox refuses.
 pub async fn load(sandbox: &Sandbox, file: Option<PathBuf>) -> anyhow::Result<NamedExporter> {
-    let Some(path) = file else {
-        // It takes as long as the rows need.
-        let sandbox = sandbox.without_time_limit();
-        let guest = compile(move || sandbox.load_exporter(DEFAULT_GUEST)).await?;
-        return Ok(NamedExporter { name: DEFAULT_EXPORTER.to_owned(), guest });
-    };
+    let Some(path) = file else { return default_exporter(sandbox).await };
     let (sandbox, bytes) = (sandbox.clone(), read(&path)?);
     let guest = compile(move || sandbox.load_exporter(&bytes)).await;
     let guest = guest.with_context(|| format!("the guest {}", path.display()))?;
     Ok(NamedExporter { name: file_name(&path), guest })
 }
 
-/// Loads a transform from a file.
+async fn default_exporter(sandbox: &Sandbox) -> anyhow::Result<NamedExporter> {
+    let component = built_in::exporter(built_in::PARQUET).context("no default exporter")?;
+    // It takes as long as the rows need.
+    let sandbox = sandbox.without_time_limit();
+    let guest = compile(move || sandbox.load_exporter(component)).await?;
+    Ok(NamedExporter { name: built_in::PARQUET.to_owned(), guest })
+}
+
+/// Loads a transform: one that is part of the program, or a file. Returns it with its name.
 ///
 /// # Errors
 /// A file that cannot be read, or that the sandbox refuses.
-pub async fn load_transform(sandbox: &Sandbox, path: &Path) -> anyhow::Result<TransformGuest> {
-    let (sandbox, bytes) = (sandbox.clone(), read(path)?);
-    let guest = compile(move || sandbox.load_transform(&bytes)).await;
-    guest.with_context(|| format!("the transform {}", path.display()))
+pub async fn load_transform(
+    sandbox: &Sandbox,
+    guest: &Path,
+) -> anyhow::Result<(String, TransformGuest)> {
+    if let Some((name, component)) =
+        guest.to_str().and_then(|name| Some((name, built_in::transform(name)?)))
+    {
+        let sandbox = sandbox.without_time_limit();
+        let guest = compile(move || sandbox.load_transform(component)).await?;
+        return Ok((name.to_owned(), guest));
+    }
+    let bytes = read(guest).with_context(|| {
+        format!(
+            "no transform is called so: {} are part of the program",
+            built_in::transform_names()
+        )
+    })?;
+    let sandbox = sandbox.clone();
+    let loaded = compile(move || sandbox.load_transform(&bytes)).await;
+    let loaded = loaded.with_context(|| format!("the transform {}", guest.display()))?;
+    Ok((file_name(guest), loaded))
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
@@ -105,7 +120,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The name of a guest from a file: what the manifest and errors have. They do not show the directory.
-pub fn file_name(path: &Path) -> String {
+fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 

@@ -9,7 +9,8 @@ use offloom_protocol::manifest::{CoveredTenants, Manifest, ManifestError, Missin
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::{Destination, ExportFolder};
 
-use crate::export_index::{ExportEnd, IndexEntry, IndexError};
+use crate::export_index::{ExportEnd, IndexEntry};
+use crate::state_database::StateError;
 
 /// How long a status waits for a manifest, where the index knows the end. A store that cannot be
 /// reached is tried for a minute.
@@ -32,7 +33,7 @@ pub enum LookupError {
     Manifest(#[from] ManifestError),
     /// The index failed.
     #[error(transparent)]
-    Index(#[from] IndexError),
+    Index(#[from] StateError),
     /// A task panicked or its runtime stopped.
     #[error("interrupted")]
     Stopped(#[from] tokio::task::JoinError),

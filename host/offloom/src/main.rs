@@ -2,15 +2,16 @@
 //!
 //! The story of an export is the crate `offloom_export`; here are its two callers. Read in this
 //! order: `terminal` (all that is printed), `cli` (the commands; `cli/export.rs` is the shorter caller),
-//! `guest` with `max_object_bytes`, `schema_file` and `signals` (used by both), then the server: `config`
+//! `guest` with `built_in` and `max_object_bytes`, `schema_file` and `signals` (used by both), then the server: `config`
 //! (its settings) with `users`, `guests` (rules for guests) and `setting_sources` (where each comes from), `app` (how it is composed), `api` (REST),
 //! `backend` (where exports may be created), `scheduler` (the longer caller) with `scheduler_config`, `directory_cache` (what it
-//! reads), `export_index` (the exports of this server, on disk), `lookup` (what is known of an export).
+//! reads), `export_index` (the exports of this server, on disk, in `state_database`), `lookup` (what is known of an export).
 #![warn(clippy::print_stdout, clippy::print_stderr)] // `terminal` prints
 mod api;
 mod app;
 mod backend;
 mod backup_settings;
+mod built_in;
 mod cli;
 mod config;
 mod directory_cache;
@@ -24,6 +25,7 @@ mod scheduler_config;
 mod schema_file;
 mod setting_sources;
 mod signals;
+mod state_database;
 mod terminal;
 mod users;
 

@@ -23,11 +23,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::directory_cache::DirectoryCache;
-use crate::export_index::{ExportEnd, ExportIndex, IndexEntry, IndexError};
+use crate::export_index::{ExportEnd, ExportIndex, IndexEntry};
 use crate::lookup::{
     ExportState, ExportView, LookupError, unfinished_end, view_of_entry, view_of_store,
 };
 use crate::scheduler_config::SchedulerConfig;
+use crate::state_database::StateError;
 
 /// Unfinished exports that are looked up at the same time.
 const MAX_LOOKUPS: usize = 16;
@@ -65,7 +66,7 @@ pub enum StartError {
     Claim(#[from] ClaimError),
     /// The index failed.
     #[error(transparent)]
-    Index(#[from] IndexError),
+    Index(#[from] StateError),
     /// A task panicked or its runtime stopped.
     #[error("interrupted")]
     Stopped(#[from] tokio::task::JoinError),
@@ -137,7 +138,7 @@ impl Scheduler {
     /// of `config`.
     ///
     /// # Errors
-    /// [`IndexError`].
+    /// [`StateError`].
     pub async fn new(
         config: SchedulerConfig,
         directories: Arc<DirectoryCache>,
@@ -146,11 +147,11 @@ impl Scheduler {
         authorizer: Arc<dyn Authorizer>,
         index: ExportIndex,
         workers: Workers,
-    ) -> Result<Scheduler, IndexError> {
+    ) -> Result<Scheduler, StateError> {
         let reading = index.clone();
         let unfinished = tokio::task::spawn_blocking(move || reading.unfinished())
             .await
-            .map_err(|_stopped| IndexError::Interrupted)??;
+            .map_err(|_stopped| StateError::Interrupted)??;
         let mut unknown_ends = HashSet::new();
         // A store that does not answer takes a minute, for each of them.
         let mut ends = futures::stream::iter(unfinished)

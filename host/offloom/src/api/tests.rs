@@ -135,7 +135,7 @@ impl Service {
         ];
         let client_text = ClientText::new(&config.sources, named);
         let workers = Workers::new(1, tokio::runtime::Handle::current());
-        let index = ExportIndex::open(work.path()).unwrap();
+        let index = ExportIndex::new(StateDatabase::open(work.path()).unwrap()).unwrap();
         let directories = Arc::new(config.directories());
         let exporter = exporter(&work).await;
         let scheduler =

@@ -57,8 +57,8 @@ pub struct ExportArgs {
     /// An option of the guest; may be given several times
     #[arg(long = "guest-option", value_name = "KEY=VALUE", value_parser = guest_option)]
     guest_options: Vec<(String, String)>,
-    /// What rows pass before they are encoded: a file, with the options of the transform after `?`, such as
-    /// measure.wasm?min-bytes=10; several times: one after the other
+    /// What rows pass before they are encoded: filter, redact or a file, with options after `?`, such as
+    /// redact?drop=email; several times: one after the other
     #[arg(long = "transform", value_name = "GUEST[?K=V&...]")]
     transforms: Vec<TransformArg>,
     /// Guests that encode at the same time [default: the number of cores]

@@ -46,9 +46,9 @@ impl TransformArg {
     /// # Errors
     /// A file that cannot be read, or that the sandbox refuses.
     pub async fn load(self, sandbox: &Sandbox) -> anyhow::Result<TransformStep> {
-        let TransformArg { guest: path, options } = self;
-        let guest = guest::load_transform(sandbox, &path).await?;
-        let (name, reach) = (guest::file_name(&path), StepReach::default());
+        let TransformArg { guest, options } = self;
+        let (name, guest) = guest::load_transform(sandbox, &guest).await?;
+        let reach = StepReach::default();
         Ok(TransformStep { name, guest, options, reach, required: false })
     }
 }

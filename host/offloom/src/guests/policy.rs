@@ -9,7 +9,7 @@ use offloom_sandbox::Sandbox;
 use offloom_weaviate_disk::schema::names::capitalised;
 use serde::Deserialize;
 
-use crate::guest;
+use crate::{built_in, guest};
 
 /// A policy is a page of text.
 const MAX_POLICY_BYTES: u64 = 1024 * 1024;
@@ -27,7 +27,7 @@ struct PolicyFile {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RequiredTransform {
-    /// A file; a relative path begins at the folder of the policy.
+    /// One that is part of the program, or a file; a relative path begins at the folder of the policy.
     guest: PathBuf,
     #[serde(default)]
     options: BTreeMap<String, String>,
@@ -61,14 +61,17 @@ impl RequiredTransform {
         if let Some(class) = tenants.iter().find_map(|(class, of)| of.is_empty().then_some(class)) {
             bail!("tenants.{class} names no tenant: name some, or the class in `classes`");
         }
-        let file = policy.parent().unwrap_or(Path::new("")).join(file);
-        let guest = guest::load_transform(sandbox, &file).await?;
+        let file = match file.to_str().and_then(built_in::transform) {
+            Some(_) => file,
+            None => policy.parent().unwrap_or(Path::new("")).join(file),
+        };
+        let (name, guest) = guest::load_transform(sandbox, &file).await?;
         let exact = |name: &String| capitalised(name);
         let reach = StepReach {
             classes: classes.iter().map(exact).collect(),
             tenants: tenants.iter().map(|(class, of)| (exact(class), of.clone())).collect(),
         };
         let options = options.into_iter().collect();
-        Ok(TransformStep { name: guest::file_name(&file), guest, options, reach, required: true })
+        Ok(TransformStep { name, guest, options, reach, required: true })
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use offloom_sandbox::{Compiler, GuestOptions, GuestRun, Sandbox, SandboxConfig, SandboxLimits};
 
-use crate::build_guest::build_guest;
+use crate::build_guest::build_guests;
 
 /// Cargo's target directory; the guests are built in `guest` below it, as the program's build does.
 fn target_dir() -> PathBuf {
@@ -14,7 +14,8 @@ fn target_dir() -> PathBuf {
 /// The bytes of a guest of the `guest` workspace, built when it is not up to date.
 fn build(package: &str) -> Vec<u8> {
     let guest_dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest");
-    std::fs::read(build_guest(&guest_dir, &target_dir(), package).unwrap()).unwrap()
+    let [file] = build_guests(&guest_dir, &target_dir(), [package]).unwrap();
+    std::fs::read(file).unwrap()
 }
 
 /// The default exporter.

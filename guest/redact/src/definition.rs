@@ -1,0 +1,42 @@
+//! Whether a class has the properties: a name that is mistyped must not let its values through.
+use serde::Deserialize;
+
+use crate::options::{Redaction, Redactions};
+
+/// As much as is read of the definition of a class (Weaviate's REST API).
+#[derive(Deserialize)]
+struct Definition {
+    #[serde(default)]
+    properties: Vec<Property>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Property {
+    name: String,
+    #[serde(default)]
+    nested_properties: Vec<Property>,
+}
+
+/// Looks every redaction up in the definition. One that cannot be read is not looked at.
+///
+/// # Errors
+/// The path of the first property that is not there.
+pub fn check(definition: &str, redactions: &Redactions) -> Result<(), String> {
+    match serde_json::from_str::<Definition>(definition) {
+        Ok(definition) => check_in(&definition.properties, redactions),
+        Err(_) => Ok(()),
+    }
+}
+
+fn check_in(properties: &[Property], redactions: &Redactions) -> Result<(), String> {
+    for (name, redaction) in &redactions.properties {
+        let found = properties.iter().find(|property| property.name == *name);
+        let property = found.ok_or_else(|| name.clone())?;
+        if let Redaction::Parts(parts) = redaction {
+            check_in(&property.nested_properties, parts)
+                .map_err(|path| format!("{name}.{path}"))?;
+        }
+    }
+    Ok(())
+}
