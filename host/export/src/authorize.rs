@@ -40,6 +40,11 @@ pub struct Authorized {
 }
 
 impl Authorized {
+    /// The classes that may be read, each with the tenants that may be.
+    pub fn readable(&self) -> &[Class] {
+        &self.readable
+    }
+
     /// What is read.
     pub fn directory(&self) -> &DataDirectory {
         &self.directory

@@ -7,8 +7,7 @@ use offloom_protocol::claim::{Claim, ClaimError as IdClaimError};
 use offloom_protocol::error::StoreError;
 use offloom_protocol::names::{ExportId, NameError, check_class_key};
 use offloom_protocol::store::ExportFolder;
-use offloom_sandbox::{Format, GuestError, ReservedInstances};
-use tokio::task::JoinError;
+use offloom_sandbox::ReservedInstances;
 
 use crate::commit::commit;
 use crate::definitions;
@@ -27,12 +26,6 @@ const TOMBSTONE_PATIENCE: Duration = Duration::from_secs(15);
 /// Why an id could not be taken. Nothing of this attempt is left on the store.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
-    /// The guest refuses its options, or fails.
-    #[error(transparent)]
-    Guest(#[from] GuestError),
-    /// The call of the guest panicked or its runtime stopped.
-    #[error("the guest was stopped: {0}")]
-    Stopped(#[from] JoinError),
     /// The name of a class cannot be part of an object key.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -47,7 +40,6 @@ pub enum ClaimError {
 /// An export whose id is taken.
 pub struct Claimed {
     planned: Planned,
-    format: Format,
     folder: ExportFolder,
     started_at: DateTime<Utc>,
     reserved: Option<Reserved>,
@@ -65,9 +57,7 @@ impl Planned {
     ///
     /// # Errors
     /// [`ClaimError`].
-    pub async fn claim(self, workers: &Workers, status: &Status) -> Result<Claimed, ClaimError> {
-        let (guest, options) = (self.guest.clone(), self.options.clone());
-        let format = workers.call(async move { guest.describe(&options).await }).await??;
+    pub async fn claim(self, status: &Status) -> Result<Claimed, ClaimError> {
         for planned in &self.classes {
             check_class_key(&planned.class.name)?;
         }
@@ -84,7 +74,7 @@ impl Planned {
             });
         }
         let started_at = claim.started_at;
-        Ok(Claimed { planned: self, format, folder, started_at, reserved: None })
+        Ok(Claimed { planned: self, folder, started_at, reserved: None })
     }
 }
 
@@ -129,10 +119,10 @@ impl Claimed {
             _ = stop.asked() => {}
         }
         status.record(Event::TransferStarted);
-        let Claimed { planned, format, folder, started_at, reserved } = self;
+        let Claimed { planned, folder, started_at, reserved } = self;
         let workers = workers.at_most(reserved.as_ref().map(|reserved| reserved.workers));
         let Transferred { shards, written, error } =
-            transfer(&planned, &format, &folder, &workers, &status, stop).await;
+            transfer(&planned, &folder, &workers, &status, stop).await;
         drop(reserved);
         // Dropped files are removed before the outcome is visible, unless the store does not answer.
         let _ = tokio::time::timeout(ABORT_PATIENCE, folder.wait_for_aborts()).await;

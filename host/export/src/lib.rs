@@ -34,7 +34,7 @@ pub use outcome::{Ended, ExportError};
 pub use plan::{PlanError, Planned, PlannedClass};
 pub use progress::{ClassView, Event, ShardView, Status, Totals};
 pub use quarantine::QuarantineError;
-pub use request::{NamedExporter, Request, RequestError};
+pub use request::{Lease, NamedExporter, Request, RequestError};
 pub use scope::{ClassSelection, Scope, ScopeError};
 pub use transfer::stop::{Stop, StopReason};
 pub use transfer::transformed_rows::TransformError;

@@ -9,10 +9,13 @@ use offloom_protocol::manifest::{CoveredTenants, Missing};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 use offloom_rows::ObjectLimit;
-use offloom_sandbox::{GuestError, GuestOptions, GuestRun, InstanceQuota, OfferedClass, Selection};
+use offloom_sandbox::{
+    Format, GuestError, GuestOptions, GuestRun, InstanceQuota, OfferedClass, Selection,
+};
 use offloom_weaviate_disk::{Class, ClassEstimate, DataDirectory, ReadOptions, name_list};
 use tokio::task::JoinError;
 
+use crate::request::Lease;
 use crate::scope::{ClassSelection, Scope, ScopeError};
 use crate::transfer::Workers;
 use crate::transforms::{
@@ -49,6 +52,16 @@ pub enum PlanError {
     /// A transform refuses a class, or fails.
     #[error(transparent)]
     Transforms(#[from] TransformsError),
+    /// The exporter writes another format than was asked for.
+    #[error("file_format '{asked}' was asked for, and the exporter {exporter} writes {written}")]
+    FileFormat {
+        /// The format that was asked for.
+        asked: String,
+        /// The name of the exporter.
+        exporter: String,
+        /// What it writes.
+        written: String,
+    },
     /// More guests of a tenant than may have an instance at once.
     #[error(
         "the export has {needed} guests of the tenant, and it may have {allowed} instances at once"
@@ -99,6 +112,10 @@ pub struct Planned {
     pub tenants: BTreeMap<String, CoveredTenants>,
     /// The name of the exporter.
     pub exporter: String,
+    /// What kind of files the exporter writes.
+    pub format: Format,
+    /// What is held for as long as the guests are used.
+    pub(crate) _leases: Vec<Lease>,
     /// This export's handle of the exporter.
     pub guest: GuestRun,
     /// Options of the exporter.

@@ -1,6 +1,7 @@
 //! What is asked for, and the checks that come before anything is written: one order for every
 //! caller.
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use offloom_protocol::access::PassedChecks;
 use offloom_protocol::digest::DigestAlgorithm;
@@ -31,7 +32,12 @@ pub struct Request {
     pub transforms: Vec<TransformStep>,
     /// How the files are digested.
     pub digest: DigestAlgorithm,
+    /// The name of the format that the files must have; any if it is absent.
+    pub file_format: Option<String>,
 }
+
+/// Held by an export for as long as it uses a guest.
+pub type Lease = Arc<()>;
 
 /// An exporter under the name that the manifest has.
 #[derive(Clone)]
@@ -40,6 +46,8 @@ pub struct NamedExporter {
     pub name: String,
     /// The guest.
     pub guest: ExporterGuest,
+    /// What the export holds for as long as it uses the guest.
+    pub lease: Option<Lease>,
 }
 
 /// Why a request was refused. Nothing is left on the store.
@@ -87,10 +95,21 @@ impl Request {
         scope.quarantine_raw &= self.transforms.is_empty();
         let options = &self.options;
         let readable = Readable { classes: readable, narrowed };
+        let leases = self.transforms.iter().filter_map(|step| step.lease.clone());
+        let leases: Vec<Lease> = leases.chain(exporter.lease.clone()).collect();
         let guests = Guests { exporter: &guest, options, transforms: self.transforms };
         let selected = plan(&directory, readable, guests, scope, workers).await?;
         let Selected { classes, missing, tenants, steps, shown_options } = selected;
+        let (describing, options) = (guest.clone(), self.options.clone());
+        let format = workers.call(async move { describing.describe(&options).await });
+        let format = format.await.map_err(PlanError::from)?.map_err(PlanError::from)?;
+        if let Some(asked) = self.file_format.filter(|asked| *asked != format.name) {
+            let (exporter, written) = (exporter.name.clone(), format.name);
+            return Err(PlanError::FileFormat { asked, exporter, written }.into());
+        }
         Ok(Planned {
+            format,
+            _leases: leases,
             id: self.id,
             principal,
             destination: self.destination,

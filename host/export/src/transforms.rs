@@ -8,6 +8,7 @@ use offloom_sandbox::{About, GuestError, GuestOptions, Reach, TransformGuest, Tr
 use offloom_weaviate_disk::Class;
 use tokio::task::JoinError;
 
+use crate::request::Lease;
 use crate::transfer::Workers;
 
 /// What stands in manifests for the value of a secret option.
@@ -26,6 +27,8 @@ pub struct TransformStep {
     pub reach: StepReach,
     /// Whether the operator requires it. No request leaves it out.
     pub required: bool,
+    /// What the export holds for as long as it uses the guest.
+    pub lease: Option<Lease>,
 }
 
 /// The rows that a step is applied to.
@@ -144,7 +147,7 @@ pub(crate) async fn export_steps(
     let (required, asked): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.required);
     let mut prepared = Vec::new();
     for step in required.into_iter().chain(asked) {
-        let TransformStep { name, guest, options, reach, required } = step;
+        let TransformStep { name, guest, options, reach, required, .. } = step;
         let run = guest.for_export();
         let asking = run.clone();
         let about = workers.call(async move { asking.about().await }).await?;

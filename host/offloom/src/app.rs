@@ -5,30 +5,36 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use futures::future::OptionFuture;
-use offloom_export::Workers;
+use offloom_export::{Scope, Workers};
+use offloom_sandbox::Sandbox;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::client_text::ClientText;
 use crate::api::server::{Protocol, connection_limit};
 use crate::api::web_pages::OwnHosts;
-use crate::api::{self, ApiState, Connections};
+use crate::api::{self, ApiState, Connections, DefaultExporter, GuestAdmins};
+use crate::built_in;
 use crate::config::ServerConfig;
 use crate::export_index::ExportIndex;
-use crate::guest;
+use crate::guest::{self, GuestConfig};
 use crate::guests::policy;
+use crate::guests::signature::TrustedKeys;
 use crate::guests::store::GuestStore;
-use crate::guests::{Guests, GuestsOptions};
+use crate::guests::{Guests, ordered};
 use crate::scheduler::Scheduler;
-use crate::state_database::{StateDatabase, StateError};
 use crate::signals::{StopSignal, stop_signal};
+use crate::state_database::{StateDatabase, StateError};
 use crate::terminal::{errln, outln};
 
-/// Serves until a signal asks it to stop. `guests` is the runtime on which guests run.
+/// Serves until a signal asks it to stop. `guest_runtime` is the one on which guests run.
 ///
 /// # Errors
 /// Everything that keeps the server from starting.
-pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyhow::Result<()> {
+pub async fn serve(
+    config: ServerConfig,
+    guest_runtime: tokio::runtime::Handle,
+) -> anyhow::Result<()> {
     let (users, sources, listen) =
         (config.users.clone(), config.scheduler.sources.clone(), config.api.listen);
     let users = tokio::task::spawn_blocking(move || users.open(&sources, listen)).await??;
@@ -47,7 +53,10 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
     let opening = state_dir.clone();
     let opened = tokio::task::spawn_blocking(move || {
         let database = StateDatabase::open(&opening)?;
-        Ok::<_, StateError>((ExportIndex::new(database.clone())?, GuestStore::open(&opening, database)?))
+        Ok::<_, StateError>((
+            ExportIndex::new(database.clone())?,
+            GuestStore::open(&opening, database)?,
+        ))
     });
     let (index, store) = opened.await??;
     for destination in config.backend.defaults()? {
@@ -56,12 +65,25 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
     }
     let client_text = client_text(&config, state_dir);
     let sandbox = guest::sandbox(&config.guest)?;
-    let exporter = guest::load(&sandbox, config.guest.guest).await?;
-    let required = match &config.rules.guests.policy_file {
-        Some(path) => policy::load(path, &sandbox).await?,
+    let rules = &config.rules.guests;
+    let keys = TrustedKeys::new(&rules.public_keys)?;
+    let default_exporter = default_exporter(&config.guest, &sandbox, &keys).await?;
+    let required = match &rules.policy_file {
+        Some(path) => policy::load(path, &sandbox, &keys).await?,
         None => Vec::new(),
     };
-    let workers = Workers::new(usize::from(config.scheduler.workers), guests);
+    let guests = Guests::new(sandbox, store, keys, rules.tenants.clone());
+    if let DefaultExporter::Name(name) = &default_exporter {
+        // One that is missing then makes the server fail at its start, and is compiled before it is needed.
+        let exporter = ordered::exporter(&guests, name, &Scope::default()).await;
+        exporter.with_context(|| format!("the exporter {name} of the settings"))?;
+    }
+    let guest_admins = if users.has_users {
+        GuestAdmins::Users(rules.admins.clone().into())
+    } else {
+        GuestAdmins::Everybody
+    };
+    let workers = Workers::new(usize::from(config.scheduler.workers), guest_runtime);
     let listener = TcpListener::bind(config.api.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.api.listen))?;
@@ -69,7 +91,6 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
     let scheduler = Scheduler::new(
         config.scheduler,
         directories,
-        exporter,
         required,
         users.opened.authorizer,
         index,
@@ -79,6 +100,9 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
     let address = listener.local_addr()?;
     let state = ApiState {
         scheduler: scheduler.clone(),
+        guests,
+        default_exporter,
+        guest_admins,
         backend: Arc::new(config.backend),
         quarantine_raw: config.api.quarantine_raw,
         request_timeout: api::server::REQUEST_TIMEOUT,
@@ -106,6 +130,27 @@ pub async fn serve(config: ServerConfig, guests: tokio::runtime::Handle) -> anyh
     };
     tokio::join!(rest, OptionFuture::from(grpc), stop);
     Ok(())
+}
+
+/// The exporter of requests that name none.
+async fn default_exporter(
+    config: &GuestConfig,
+    sandbox: &Sandbox,
+    keys: &TrustedKeys,
+) -> anyhow::Result<DefaultExporter> {
+    match (&config.guest, &config.exporter) {
+        (Some(_), Some(_)) => {
+            anyhow::bail!("guest and exporter are both given: give a file, or a name")
+        }
+        (Some(path), None) => {
+            guest::check_signature(path, keys)?;
+            Ok(DefaultExporter::File(guest::load(sandbox, Some(path)).await?))
+        }
+        (None, name) => {
+            let name = name.as_deref().unwrap_or(built_in::PARQUET);
+            Ok(DefaultExporter::Name(name.to_owned()))
+        }
+    }
 }
 
 /// Replaces the paths of these settings in what clients read.

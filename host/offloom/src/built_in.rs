@@ -13,6 +13,11 @@ pub static TRANSFORMS: [(&str, &[u8]); 2] = [
     ("redact", include_bytes!(env!("OFFLOOM_REDACT_WASM_PATH"))),
 ];
 
+/// The component of a guest of either kind.
+pub fn component(name: &str) -> Option<&'static [u8]> {
+    exporter(name).or_else(|| transform(name))
+}
+
 /// The component of a transform.
 pub fn transform(name: &str) -> Option<&'static [u8]> {
     find(&TRANSFORMS, name)
@@ -21,6 +26,11 @@ pub fn transform(name: &str) -> Option<&'static [u8]> {
 /// The component of an exporter.
 pub fn exporter(name: &str) -> Option<&'static [u8]> {
     find(&EXPORTERS, name)
+}
+
+/// Names of all guests.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    EXPORTERS.iter().chain(&TRANSFORMS).map(|(name, _)| *name)
 }
 
 /// Names of the transforms.

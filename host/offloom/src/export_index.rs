@@ -223,5 +223,3 @@ fn encoded(entry: &IndexEntry) -> Vec<u8> {
     // Strings and times always have a form in JSON.
     serde_json::to_vec(entry).unwrap_or_default()
 }
-
-}

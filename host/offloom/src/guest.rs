@@ -13,6 +13,7 @@ use offloom_sandbox::{
 use serde::{Deserialize, Serialize};
 
 use crate::built_in;
+use crate::guests::signature::TrustedKeys;
 use crate::max_object_bytes::MaxObjectBytes;
 
 /// Settings of the guest.
@@ -22,6 +23,9 @@ pub struct GuestConfig {
     /// An exporter of your own
     #[arg(long, env = "OFFLOOM_GUEST", value_name = "FILE")]
     pub guest: Option<PathBuf>,
+    /// The exporter of requests that name none, one of `offloom guest list` [default: parquet]
+    #[arg(long, env = "OFFLOOM_EXPORTER", value_name = "NAME")]
+    pub exporter: Option<String>,
     /// Processor time of such a guest in one export, in seconds [default: 3600]
     #[arg(long, env = "OFFLOOM_GUEST_CPU_SECONDS", value_name = "N")]
     pub guest_cpu_seconds: NonZeroU64,
@@ -38,6 +42,7 @@ impl Default for GuestConfig {
     fn default() -> GuestConfig {
         GuestConfig {
             guest: None,
+            exporter: None,
             guest_cpu_seconds: DEFAULT_CPU_SECONDS,
             cache_dir: None,
             max_object_bytes: MaxObjectBytes::default(),
@@ -49,7 +54,10 @@ impl Default for GuestConfig {
 pub const DEFAULT_CPU_SECONDS: NonZeroU64 = NonZeroU64::new(3600).unwrap();
 
 /// The largest guest that is loaded.
-const MAX_GUEST_BYTES: u64 = 64 * 1024 * 1024;
+pub const MAX_GUEST_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Signatures are a few lines.
+const MAX_SIGNATURE_BYTES: u64 = 16 * 1024;
 
 /// A load that takes longer is logged. Compiling takes seconds, and happens once per guest.
 const SLOW_LOAD: Duration = Duration::from_millis(500);
@@ -71,12 +79,12 @@ pub fn sandbox(config: &GuestConfig) -> anyhow::Result<Sandbox> {
 ///
 /// # Errors
 /// A file that cannot be read, or that the sandbox refuses.
-pub async fn load(sandbox: &Sandbox, file: Option<PathBuf>) -> anyhow::Result<NamedExporter> {
+pub async fn load(sandbox: &Sandbox, file: Option<&Path>) -> anyhow::Result<NamedExporter> {
     let Some(path) = file else { return default_exporter(sandbox).await };
-    let (sandbox, bytes) = (sandbox.clone(), read(&path)?);
+    let (sandbox, bytes) = (sandbox.clone(), read(path)?);
     let guest = compile(move || sandbox.load_exporter(&bytes)).await;
     let guest = guest.with_context(|| format!("the guest {}", path.display()))?;
-    Ok(NamedExporter { name: file_name(&path), guest })
+    Ok(NamedExporter { name: file_name(path), guest, lease: None })
 }
 
 async fn default_exporter(sandbox: &Sandbox) -> anyhow::Result<NamedExporter> {
@@ -84,7 +92,7 @@ async fn default_exporter(sandbox: &Sandbox) -> anyhow::Result<NamedExporter> {
     // It takes as long as the rows need.
     let sandbox = sandbox.without_time_limit();
     let guest = compile(move || sandbox.load_exporter(component)).await?;
-    Ok(NamedExporter { name: built_in::PARQUET.to_owned(), guest })
+    Ok(NamedExporter { name: built_in::PARQUET.to_owned(), guest, lease: None })
 }
 
 /// Loads a transform: one that is part of the program, or a file. Returns it with its name.
@@ -114,9 +122,31 @@ pub async fn load_transform(
     Ok((file_name(guest), loaded))
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+/// The bytes of a guest in a file.
+///
+/// # Errors
+/// It cannot be read, or is too large.
+pub fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let bytes = named_file::read(path, MAX_GUEST_BYTES);
     bytes.with_context(|| format!("the guest {} cannot be read", path.display()))
+}
+
+/// Checks the signature of a file of the settings, which lies beside it as `FILE.minisig`.
+///
+/// # Errors
+/// A file that cannot be read; a signature that is missing or wrong, where one is asked for.
+pub fn check_signature(path: &Path, keys: &TrustedKeys) -> anyhow::Result<()> {
+    if !keys.are_required() {
+        return Ok(());
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".minisig");
+    let signature = match named_file::read(Path::new(&beside), MAX_SIGNATURE_BYTES) {
+        Ok(text) => Some(String::from_utf8(text)?),
+        Err(_not_there) => None,
+    };
+    let checked = keys.check(&read(path)?, signature.as_deref());
+    checked.with_context(|| format!("the guest {}", path.display()))
 }
 
 /// The name of a guest from a file: what the manifest and errors have. They do not show the directory.

@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use offloom_authz::{Action, Authorizer, Principal};
 use offloom_export::{
-    Authorized, ClaimError, Claimed, Ended, ExportError, Forbidden, NamedExporter, Planned,
-    Request, RequestError, Scope, Status, Stop, StopReason, TransferError, TransformStep, Workers,
-    authorize, may_act_on_all,
+    Authorized, ClaimError, Claimed, ClassSelection, Ended, ExportError, Forbidden, NamedExporter,
+    Planned, Request, RequestError, Scope, Status, Stop, StopReason, TransferError, TransformStep,
+    Workers, authorize, may_act_on_all,
 };
 use offloom_protocol::access::PassedChecks;
 use offloom_protocol::claim::ClaimError as IdClaimError;
@@ -79,14 +79,25 @@ pub struct Admitted {
     scope: Scope,
 }
 
+impl Admitted {
+    /// What the export covers.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+}
+
 /// What a request orders besides its scope.
 pub struct Ordered {
     /// Id of the export, also the name of its folder.
     pub id: ExportId,
     /// Where the folder is created.
     pub destination: Destination,
-    /// Options of the exporter.
+    /// The exporter.
+    pub exporter: NamedExporter,
+    /// Its options.
     pub options: GuestOptions,
+    /// The name of the format that the files must have; any if it is absent.
+    pub file_format: Option<String>,
     /// What rows pass before they are encoded.
     pub transforms: Vec<TransformStep>,
 }
@@ -116,7 +127,6 @@ struct Inner {
     config: SchedulerConfig,
     directories: Arc<DirectoryCache>,
     passed_checks: PassedChecks,
-    exporter: NamedExporter,
     /// What rows of every export pass.
     required: Vec<TransformStep>,
     authorizer: Arc<dyn Authorizer>,
@@ -142,7 +152,6 @@ impl Scheduler {
     pub async fn new(
         config: SchedulerConfig,
         directories: Arc<DirectoryCache>,
-        exporter: NamedExporter,
         required: Vec<TransformStep>,
         authorizer: Arc<dyn Authorizer>,
         index: ExportIndex,
@@ -175,7 +184,6 @@ impl Scheduler {
                 config,
                 directories,
                 passed_checks: PassedChecks::default(),
-                exporter,
                 required,
                 authorizer,
                 index,
@@ -215,6 +223,37 @@ impl Scheduler {
         tokio::task::spawn_blocking(admitting).await?
     }
 
+    /// Whether a principal may read a tenant of a class, both of which exist.
+    ///
+    /// # Errors
+    /// The data directory cannot be read.
+    pub async fn may_read_tenant(
+        &self,
+        principal: &Principal,
+        class: &str,
+        tenant: &str,
+    ) -> Result<bool, StartError> {
+        let (directories, policy) =
+            (Arc::clone(&self.inner.directories), self.inner.authorizer.policy());
+        let (principal, class, tenant) = (principal.clone(), class.to_owned(), tenant.to_owned());
+        let deciding = move || {
+            let directory = directories.open()?;
+            let scope = Scope {
+                classes: ClassSelection::Include([class.clone()].into()),
+                tenants: [(class.clone(), [tenant.clone()].into())].into(),
+                ..Scope::default()
+            };
+            let Ok(authorized) = authorize(&*policy, &principal, directory, &scope) else {
+                return Ok(false);
+            };
+            let classes = authorized.readable().iter();
+            let mut shards =
+                classes.filter(|found| *found.name == *class).flat_map(|c| c.shards.iter());
+            Ok(shards.any(|shard| *shard.name == *tenant))
+        };
+        tokio::task::spawn_blocking(deciding).await?
+    }
+
     /// Accepts a request: checks and plans it, takes its id here and on the store, and runs the
     /// export when it has its turn.
     ///
@@ -226,7 +265,7 @@ impl Scheduler {
         ordered: Ordered,
     ) -> Result<ExportView, StartError> {
         let inner = &self.inner;
-        let Ordered { id, destination, options, transforms } = ordered;
+        let Ordered { id, destination, exporter, options, file_format, transforms } = ordered;
         if inner.index.get(destination.backend(), &id).await?.is_some() {
             return Err(StartError::IdInUse(id));
         }
@@ -237,9 +276,9 @@ impl Scheduler {
         }
         let digest = inner.config.digest;
         let transforms = inner.required.iter().cloned().chain(transforms).collect();
-        let request = Request { id, destination, scope, options, transforms, digest };
+        let request = Request { id, destination, scope, options, transforms, digest, file_format };
         let passed = &inner.passed_checks;
-        let planned = request.plan(authorized, &inner.exporter, passed, &inner.workers).await?;
+        let planned = request.plan(authorized, &exporter, passed, &inner.workers).await?;
         // A client that disconnects must not leave an id that is taken without an export that runs.
         let scheduler = self.clone();
         tokio::spawn(async move { scheduler.take_id(planned, place).await }).await?
@@ -272,7 +311,7 @@ impl Scheduler {
         }
         let (principal, tenants) = (planned.principal.to_string(), planned.tenants.clone());
         let status = Arc::new(Status::default());
-        let claimed = match planned.claim(&inner.workers, &status).await {
+        let claimed = match planned.claim(&status).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 inner.index.remove(&backend, &id).await?;

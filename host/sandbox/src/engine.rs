@@ -48,6 +48,16 @@ pub enum Guest {
     Transform(TransformGuest),
 }
 
+impl Guest {
+    /// SHA-256 of the component, in lower-case hexadecimal digits.
+    pub fn digest(&self) -> &str {
+        match self {
+            Guest::Exporter(guest) => guest.digest(),
+            Guest::Transform(guest) => guest.digest(),
+        }
+    }
+}
+
 impl Sandbox {
     /// Sets up the engine, its clock and the cache of compiled guests.
     ///

@@ -48,3 +48,4 @@ pub use limits::{MAX_BLOCKS_PER_FILE, SandboxLimits};
 pub use quota::{InstanceQuota, ReservedInstances};
 pub use shape::Reach;
 pub use transform::{RefusedRow, TransformGuest, TransformRun, Transformed, Transformer};
+pub use v0_1::linker::VERSION as CONTRACT_VERSION;

@@ -84,8 +84,10 @@ pub fn run(arguments: &Encode) -> anyhow::Result<()> {
         None => {
             let guest_dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest");
             let target_dir = std::path::absolute(&arguments.target_dir)?;
-            crate::build_guest::build_guest(&guest_dir, &target_dir, "offloom-guest-parquet")
-                .map_err(anyhow::Error::msg)?
+            let packages = ["offloom-guest-parquet"];
+            let built = crate::build_guest::build_guests(&guest_dir, &target_dir, packages);
+            let [file] = built.map_err(anyhow::Error::msg)?;
+            file
         }
     };
     let sandbox = Sandbox::new(SandboxConfig {

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use offloom_protocol::store::ExportFolder;
-use offloom_sandbox::Format;
 use offloom_weaviate_disk::ShardSummary;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Semaphore, mpsc};
@@ -109,13 +108,13 @@ pub(crate) struct Transferred {
 /// Transfers every class. Files that were begun and not completed are dropped.
 pub(crate) async fn transfer(
     planned: &Planned,
-    format: &Format,
     folder: &ExportFolder,
     workers: &Workers,
     status: &Arc<Status>,
     stop: &Stop,
 ) -> Transferred {
-    let transfers = class_transfers(planned, format, folder);
+    let transfers = class_transfers(planned, folder);
+    let format = &planned.format;
     let (jobs, queue) = mpsc::channel(workers.count);
     let stopped = CancellationToken::new();
     let context = Arc::new(TransferContext {
@@ -180,13 +179,9 @@ async fn all(workers: &mut JoinSet<Option<Result<(), WorkerError>>>) -> Result<(
     Ok(())
 }
 
-fn class_transfers(
-    planned: &Planned,
-    format: &Format,
-    folder: &ExportFolder,
-) -> Vec<Arc<ClassTransfer>> {
+fn class_transfers(planned: &Planned, folder: &ExportFolder) -> Vec<Arc<ClassTransfer>> {
     let transfer = |PlannedClass { class, reading, raw_bytes, chain, .. }: &PlannedClass| {
-        let (format, folder) = (format.clone(), folder.clone());
+        let (format, folder) = (planned.format.clone(), folder.clone());
         let files = ClassFiles::new(class.name.to_string(), format, folder, *raw_bytes);
         let (class, chain, reading) = (class.clone(), chain.clone(), reading.clone());
         Arc::new(ClassTransfer { class, chain, reading, files })

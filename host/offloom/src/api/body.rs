@@ -12,6 +12,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 
 use super::error::ApiError;
+use crate::guest;
 
 /// The largest body that is parsed.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -22,6 +23,12 @@ const MAX_DRAINED_BYTES: usize = 16 * 1024 * 1024;
 
 /// How long a client may take to send a body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The largest component that is taken: 64 MiB.
+pub const MAX_COMPONENT_BYTES: usize = guest::MAX_GUEST_BYTES as usize;
+
+/// How long a client may take to send a component.
+pub const COMPONENT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A larger body is parsed where it holds up no other request.
 const MAX_PARSED_AT_ONCE: usize = 16 * 1024;
@@ -88,24 +95,31 @@ pub async fn drain(body: Body) {
     let _ = read(body).await;
 }
 
+/// Reads a component.
+pub async fn read_component(body: Body) -> Result<Vec<u8>, ApiError> {
+    let read = tokio::time::timeout(COMPONENT_TIMEOUT, read_at_most(body, MAX_COMPONENT_BYTES));
+    let read = read.await.map_err(|_elapsed| ApiError::SlowBody(COMPONENT_TIMEOUT.as_secs()))??;
+    Ok(read.into())
+}
+
 async fn read(body: Body) -> Result<BytesMut, ApiError> {
-    let read = tokio::time::timeout(BODY_TIMEOUT, read_all(body)).await;
+    let read = tokio::time::timeout(BODY_TIMEOUT, read_at_most(body, MAX_BODY_BYTES)).await;
     read.map_err(|_elapsed| ApiError::SlowBody(BODY_TIMEOUT.as_secs()))?
 }
 
-async fn read_all(body: Body) -> Result<BytesMut, ApiError> {
+async fn read_at_most(body: Body, limit: usize) -> Result<BytesMut, ApiError> {
     let mut stream = body.into_data_stream();
     let mut bytes = BytesMut::new();
     let mut seen: usize = 0;
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|error| ApiError::Malformed(error.to_string()))?;
         seen = seen.saturating_add(chunk.len());
-        if seen > MAX_DRAINED_BYTES {
+        if seen > limit.max(MAX_DRAINED_BYTES) {
             break;
         }
-        if seen <= MAX_BODY_BYTES {
+        if seen <= limit {
             bytes.extend_from_slice(&chunk);
         }
     }
-    if seen > MAX_BODY_BYTES { Err(ApiError::TooLarge(MAX_BODY_BYTES)) } else { Ok(bytes) }
+    if seen > limit { Err(ApiError::TooLarge(limit)) } else { Ok(bytes) }
 }

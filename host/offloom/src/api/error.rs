@@ -7,8 +7,12 @@ use offloom_export::{ClaimError, PlanError, RequestError, ScopeError, Transforms
 use offloom_protocol::claim::ClaimError as IdClaimError;
 use offloom_protocol::error::StoreError;
 use offloom_protocol::names::NameError;
+use offloom_sandbox::SandboxError;
 
 use crate::backend::BackendError;
+use crate::guests::GuestsError;
+use crate::guests::name::BadName;
+use crate::guests::ordered::OrderError;
 use crate::lookup::LookupError;
 use crate::scheduler::StartError;
 
@@ -69,6 +73,12 @@ pub enum ApiError {
     /// The body did not come in time.
     #[error("the request body took longer than {0} s")]
     SlowBody(u64),
+    /// There is no such guest, or the caller may not know of it.
+    #[error("guest not found: {0}")]
+    NoGuest(String),
+    /// A guest cannot be changed so, or not now.
+    #[error("guest cannot be changed: {0}")]
+    GuestConflict(String),
     /// There is no such path.
     #[error("no such path")]
     NoSuchPath,
@@ -120,10 +130,13 @@ impl ApiError {
             ApiError::OtherHost { .. } => StatusCode::MISDIRECTED_REQUEST,
             ApiError::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::QueueFull(_) | ApiError::SlowedDown { .. } => StatusCode::TOO_MANY_REQUESTS,
-            ApiError::IdInUse(_) | ApiError::Finished(_) => StatusCode::CONFLICT,
-            ApiError::NotFound(_) | ApiError::NoSuchPath | ApiError::NoOpenId => {
-                StatusCode::NOT_FOUND
+            ApiError::IdInUse(_) | ApiError::Finished(_) | ApiError::GuestConflict(_) => {
+                StatusCode::CONFLICT
             }
+            ApiError::NotFound(_)
+            | ApiError::NoGuest(_)
+            | ApiError::NoSuchPath
+            | ApiError::NoOpenId => StatusCode::NOT_FOUND,
             ApiError::BackendNotAvailable(_) | ApiError::UnknownClass(_) | ApiError::Invalid(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
@@ -188,6 +201,47 @@ impl From<RequestError> for ApiError {
     }
 }
 
+impl From<GuestsError> for ApiError {
+    fn from(error: GuestsError) -> ApiError {
+        match error {
+            GuestsError::NotFound(name) => ApiError::NoGuest(name),
+            GuestsError::BuiltIn(_) | GuestsError::InUse(_) | GuestsError::NothingBefore(_) => {
+                ApiError::GuestConflict(error.to_string())
+            }
+            GuestsError::Store(_)
+            | GuestsError::Stopped(_)
+            | GuestsError::Refused(SandboxError::Setup(_) | SandboxError::Cache { .. }) => {
+                ApiError::Internal(error.to_string())
+            }
+            GuestsError::NoVersion { .. }
+            | GuestsError::OtherKind { .. }
+            | GuestsError::Refused(_)
+            | GuestsError::Signature(_) => ApiError::Invalid(error.to_string()),
+        }
+    }
+}
+
+/// In a request for an export, a guest that is not there is a wrong value, not a wrong path.
+impl From<OrderError> for ApiError {
+    fn from(error: OrderError) -> ApiError {
+        match error {
+            OrderError::Guest(error @ GuestsError::NotFound(_)) => {
+                ApiError::Invalid(error.to_string())
+            }
+            OrderError::Guest(error) => error.into(),
+            OrderError::Name(_) | OrderError::OtherRows { .. } => {
+                ApiError::Invalid(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<BadName> for ApiError {
+    fn from(error: BadName) -> ApiError {
+        ApiError::Invalid(error.to_string())
+    }
+}
+
 impl From<PlanError> for ApiError {
     fn from(error: PlanError) -> ApiError {
         match error {
@@ -200,6 +254,7 @@ impl From<PlanError> for ApiError {
             PlanError::Scope(_)
             | PlanError::Nothing { .. }
             | PlanError::Quota { .. }
+            | PlanError::FileFormat { .. }
             | PlanError::Guest(_)
             | PlanError::Transforms(_) => ApiError::Invalid(error.to_string()),
         }
@@ -209,12 +264,10 @@ impl From<PlanError> for ApiError {
 impl From<ClaimError> for ApiError {
     fn from(error: ClaimError) -> ApiError {
         match error {
-            ClaimError::Guest(_) | ClaimError::Name(_) => ApiError::Invalid(error.to_string()),
+            ClaimError::Name(_) => ApiError::Invalid(error.to_string()),
             ClaimError::Store(error) | ClaimError::Id(IdClaimError::Store(error)) => error.into(),
             ClaimError::Id(IdClaimError::IdInUse { .. }) => ApiError::IdInUse(error.to_string()),
-            ClaimError::Id(IdClaimError::Encode(_)) | ClaimError::Stopped(_) => {
-                ApiError::Internal(error.to_string())
-            }
+            ClaimError::Id(IdClaimError::Encode(_)) => ApiError::Internal(error.to_string()),
         }
     }
 }

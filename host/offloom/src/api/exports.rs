@@ -6,13 +6,14 @@ use axum::http::{HeaderName, StatusCode, header};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 
-use super::body::JsonBody;
+use super::body::{JsonBody, JsonObject};
 use super::caller::Caller;
 use super::error::ApiError;
 use super::model::{CreateBody, ExportBody, Place, StatusQuery};
 use super::openapi::{CancelErrors, CreateErrors, StatusErrors};
 use super::state::ApiState;
 use crate::backend::{BackendError, backend_name};
+use crate::guests::ordered;
 use crate::scheduler::Ordered;
 
 /// A status with more shards leaves them out, unless the query asks for them.
@@ -55,14 +56,19 @@ pub async fn create(
         return Err(ApiError::Invalid("export ID is required".to_owned()));
     }
     let id = checked_id(id)?;
-    if let Some(format) = body.file_format.filter(|format| format != "parquet") {
+    if let Some(format) = body.file_format.as_ref().filter(|format| *format != "parquet") {
         let message = format!("file_format '{format}' is not one of: parquet");
         return Err(ApiError::Invalid(message));
     }
     let place = body.config.map(|config| config.0).unwrap_or_default();
     let destination = destination(&state, &backend, &place)?;
     let options = body.guest_options.unwrap_or_default().into_iter().collect();
-    let ordered = Ordered { id, destination, options, transforms: Vec::new() };
+    let exporter = state.exporter(body.exporter.as_deref(), admitted.scope()).await?;
+    let transforms = body.transforms.unwrap_or_default().into_iter();
+    let transforms = transforms.map(|JsonObject(transform)| transform.into_order()).collect();
+    let transforms = ordered::transforms(&state.guests, transforms, admitted.scope()).await?;
+    let file_format = body.file_format;
+    let ordered = Ordered { id, destination, exporter, options, file_format, transforms };
     let view = state.scheduler.start(admitted, ordered).await?;
     let location = format!("/v1/export/{}/{}", view.backend, view.id);
     let body = ExportBody::new(view, false, &state.client_text);

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: `server` with `connections` (how requests come in), `web_pages` (what browsers may
 //! not send), `state` (what every handler uses), `caller` (who asks), `model` with `schemas` (bodies of
-//! requests and answers, read by `body`), `exports` and `health` (the handlers), `error` (every refusal),
+//! requests and answers, read by `body`), `exports`, `guests` with `guest_model` and `health` (the handlers), `error` (every refusal),
 //! `error_answer` (how it is written), `client_text` (what clients may read of a text), `openapi`
 //! (describes all of it), `grpc`.
 mod body;
@@ -13,6 +13,8 @@ mod error;
 mod error_answer;
 mod exports;
 pub mod grpc;
+mod guest_model;
+mod guests;
 mod health;
 mod model;
 mod openapi;
@@ -30,7 +32,7 @@ use axum::routing::get;
 pub use connections::Connections;
 use error::ApiError;
 use error_answer::write_errors;
-pub use state::ApiState;
+pub use state::{ApiState, DefaultExporter, GuestAdmins};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -59,6 +61,10 @@ fn described() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(openapi::Document::openapi())
         .routes(routes!(exports::create))
         .routes(routes!(exports::status, exports::cancel))
+        .routes(routes!(guests::list))
+        .routes(routes!(guests::show, guests::push, guests::delete))
+        .routes(routes!(guests::activate))
+        .routes(routes!(guests::roll_back))
         .routes(routes!(health::meta))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))

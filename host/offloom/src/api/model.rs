@@ -14,6 +14,7 @@ use super::body::{ExpectedObject, JsonObject};
 use super::client_text::ClientText;
 use super::error::ApiError;
 use super::schemas;
+use crate::guests::ordered::OrderedTransform;
 use crate::lookup::{ExportState, ExportView};
 
 /// Names in all lists of one request. Looking each of them up, and giving them to a guest, stays a
@@ -40,10 +41,54 @@ pub struct CreateBody {
     #[serde(default)]
     #[schema(value_type = Option<Place>)]
     pub config: Option<JsonObject<Place>>,
-    /// Options of the guest.
+    /// The exporter: `name`, or one version of it as `name@sha256:...`; of a tenant `Class/T/name`.
+    #[serde(default)]
+    #[schema(examples("parquet"))]
+    pub exporter: Option<String>,
+    /// Options of the exporter.
     #[serde(default, rename = "guestOptions")]
     pub guest_options: Option<BTreeMap<String, String>>,
+    /// What rows pass before they are encoded, one after the other, after those that the operator requires.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<TransformBody>>)]
+    pub transforms: Option<Vec<JsonObject<TransformBody>>>,
 }
+
+/// A transform of a request.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = Transform, examples(json!({ "guest": "redact", "options": { "drop": "email" }, "classes": ["Customer"] })))]
+pub struct TransformBody {
+    /// The transform: `name`, or one version of it as `name@sha256:...`; of a tenant `Class/T/name`.
+    pub guest: String,
+    /// Its options.
+    #[serde(default)]
+    pub options: Option<BTreeMap<String, String>>,
+    /// The classes that it is applied to; without any, all.
+    #[serde(default)]
+    pub classes: Option<Vec<String>>,
+}
+
+impl ExpectedObject for TransformBody {
+    const EXPECTED: &'static str = "an object with guest";
+}
+
+impl TransformBody {
+    fn names(&self) -> usize {
+        let options = self.options.as_ref().map_or(0, BTreeMap::len);
+        let classes = self.classes.as_ref().map_or(0, Vec::len);
+        options.saturating_add(classes).saturating_add(1)
+    }
+
+    /// What is ordered.
+    pub fn into_order(self) -> OrderedTransform {
+        let TransformBody { guest, options, classes } = self;
+        let options = options.unwrap_or_default().into_iter().collect();
+        OrderedTransform { guest, options, classes: classes.unwrap_or_default() }
+    }
+}
+
+/// Transforms of one export. Each has an instance in each worker.
+pub const MAX_TRANSFORMS: usize = 16;
 
 impl ExpectedObject for Place {
     const EXPECTED: &'static str = "an object with bucket or path";
@@ -61,12 +106,21 @@ impl CreateBody {
     /// [`ApiError::Invalid`].
     pub fn check_names(&self) -> Result<(), ApiError> {
         let options = self.guest_options.as_ref().map_or(0, BTreeMap::len);
-        let names = self.scope.names().saturating_add(options);
+        let transforms = self.transforms.iter().flatten();
+        let transforms = transforms.map(|JsonObject(transform)| transform.names());
+        let transforms = transforms.fold(0, usize::saturating_add);
+        let count = self.transforms.as_ref().map_or(0, Vec::len);
+        if count > MAX_TRANSFORMS {
+            return Err(ApiError::Invalid(format!(
+                "the request has {count} transforms, and at most {MAX_TRANSFORMS} are taken"
+            )));
+        }
+        let names = self.scope.names().saturating_add(options).saturating_add(transforms);
         if names <= MAX_NAMES {
             return Ok(());
         }
         Err(ApiError::Invalid(format!(
-            "the request has {names} names of classes, properties, vectors, tenants and options, and \
+            "the request has {names} names of classes, properties, vectors, tenants, transforms and options, and \
              at most {MAX_NAMES} are taken at once: divide them over several exports"
         )))
     }
@@ -428,6 +482,6 @@ impl ShardBody {
     }
 }
 
-fn rfc3339(time: DateTime<Utc>) -> String {
+pub fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -21,6 +21,7 @@ use super::error_answer::{ErrorBody, PROBLEM_JSON, Problem};
     ),
     tags(
         (name = "exports", description = "Create, watch and cancel exports"),
+        (name = "guests", description = "The programs that write files and rewrite rows"),
         (name = "server", description = "What clients ask a server before they use it"),
     ),
     components(schemas(ErrorBody, Problem)),
@@ -64,6 +65,18 @@ pub struct StatusErrors;
 
 /// The refusals of a request to cancel.
 pub struct CancelErrors;
+
+/// The refusals of a request for a list of guests.
+pub struct GuestListErrors;
+
+/// The refusals of a request for a guest.
+pub struct GuestErrors;
+
+/// The refusals of a request to change a guest.
+pub struct GuestChangeErrors;
+
+/// The refusals of a request to push a guest.
+pub struct PushErrors;
 
 /// A status, and when a request gets it.
 type Refusal = (StatusCode, &'static str);
@@ -121,6 +134,69 @@ const OF_CREATE: &[Refusal] = &[
         "Too many exports wait, or too many failed logins from this address",
     ),
 ];
+
+/// Of every path about guests.
+const OF_GUESTS: &[Refusal] = &[
+    (StatusCode::UNAUTHORIZED, "No credentials, or wrong ones"),
+    (StatusCode::TOO_MANY_REQUESTS, "Too many failed logins from this address"),
+    (StatusCode::INTERNAL_SERVER_ERROR, "The server failed"),
+    (StatusCode::SERVICE_UNAVAILABLE, "The server stops, or cannot ask the identity provider"),
+];
+
+const OF_ONE_GUEST: &[Refusal] = &[
+    (StatusCode::NOT_FOUND, "There is no such guest, or the caller may not know of it"),
+    (StatusCode::UNPROCESSABLE_ENTITY, "A name, a tenant, a digest or an option is not valid"),
+];
+
+const OF_GUEST_CHANGE: &[Refusal] = &[
+    (
+        StatusCode::BAD_REQUEST,
+        "The body is no JSON, or a field has the wrong type; no Host, or several",
+    ),
+    (
+        StatusCode::FORBIDDEN,
+        "The caller may not change guests, or not read the class; or a page of another origin has sent the request",
+    ),
+    (StatusCode::REQUEST_TIMEOUT, "The body took too long"),
+    (
+        StatusCode::CONFLICT,
+        "It is a guest of the program, or in use, or no version was active before",
+    ),
+    (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+    (
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "A body of a type that web pages may send to every server",
+    ),
+];
+
+const OF_PUSH: &[Refusal] = &[(
+    StatusCode::UNPROCESSABLE_ENTITY,
+    "The component is no guest, asks for what is not granted, takes too much to compile, or is not signed",
+)];
+
+impl IntoResponses for GuestListErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        refusals(&[ALWAYS, OF_GUESTS])
+    }
+}
+
+impl IntoResponses for GuestErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        refusals(&[ALWAYS, OF_GUESTS, OF_ONE_GUEST])
+    }
+}
+
+impl IntoResponses for GuestChangeErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        refusals(&[ALWAYS, OF_GUESTS, OF_ONE_GUEST, OF_GUEST_CHANGE])
+    }
+}
+
+impl IntoResponses for PushErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        refusals(&[ALWAYS, OF_GUESTS, OF_ONE_GUEST, OF_GUEST_CHANGE, OF_PUSH])
+    }
+}
 
 impl IntoResponses for OpenErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {

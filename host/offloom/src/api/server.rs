@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
 use clap::{ArgAction, Args};
@@ -80,12 +81,16 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a request may take. Creating an export claims its id on the store, which may be slow.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How long it may take to push a guest: it is sent, and it is compiled (`SandboxLimits::compile_wall`).
+const PUSH_TIMEOUT: Duration = Duration::from_secs(900);
+
 /// Answers a request that takes longer than `limit`.
 pub async fn within_time(
     State(limit): State<Duration>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
+    let limit = if request.method() == Method::PUT { limit.max(PUSH_TIMEOUT) } else { limit };
     tokio::time::timeout(limit, next.run(request))
         .await
         .map_err(|_elapsed| ApiError::Timeout(limit.as_secs()))

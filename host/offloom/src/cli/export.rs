@@ -112,7 +112,7 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     let stopped_by = Arc::new(OnceLock::new());
     let signals = tokio::spawn(stop_when(stopped, stop.clone(), Arc::clone(&stopped_by)));
     let status = Arc::new(Status::default());
-    let claimed = planned.claim(&workers, &status).await?;
+    let claimed = planned.claim(&status).await?;
     let folder = claimed.folder().url().to_owned();
     let shown = progress.show(Arc::clone(&status));
     let ended = claimed.run(&workers, status, &stop).await;
@@ -149,12 +149,13 @@ async fn plan(
     }
     let config = GuestConfig {
         guest: args.guest,
+        exporter: None,
         cache_dir: args.cache_dir,
         max_object_bytes: args.max_object_bytes.unwrap_or_default(),
         guest_cpu_seconds: args.guest_cpu_seconds,
     };
     let sandbox = guest::sandbox(&config)?;
-    let exporter = guest::load(&sandbox, config.guest).await?;
+    let exporter = guest::load(&sandbox, config.guest.as_deref()).await?;
     let mut transforms = Vec::new();
     for transform in args.transforms {
         transforms.push(transform.load(&sandbox).await?);
@@ -162,7 +163,8 @@ async fn plan(
     let principal = Principal::on_command_line();
     let authorized = authorize(&AllowAll, &principal, directory, &scope)?;
     let (options, digest) = (args.guest_options, args.digest);
-    let request = Request { id, destination, scope, options, transforms, digest };
+    let file_format = None;
+    let request = Request { id, destination, scope, options, transforms, digest, file_format };
     let passed = PassedChecks::default();
     Ok(request.plan(authorized, &exporter, &passed, workers).await?)
 }

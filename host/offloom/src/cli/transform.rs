@@ -49,7 +49,7 @@ impl TransformArg {
         let TransformArg { guest, options } = self;
         let (name, guest) = guest::load_transform(sandbox, &guest).await?;
         let reach = StepReach::default();
-        Ok(TransformStep { name, guest, options, reach, required: false })
+        Ok(TransformStep { name, guest, options, reach, required: false, lease: None })
     }
 }
 

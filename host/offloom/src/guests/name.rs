@@ -69,7 +69,11 @@ impl FromStr for GuestName {
 pub fn parse_digest(text: &str) -> Result<String, BadName> {
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
     let is_hex = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if digits.len() == DIGEST_DIGITS && is_hex { Ok(digits.to_owned()) } else { Err(bad(text, DIGEST)) }
+    if digits.len() == DIGEST_DIGITS && is_hex {
+        Ok(digits.to_owned())
+    } else {
+        Err(bad(text, DIGEST))
+    }
 }
 
 impl Owner {
@@ -148,7 +152,10 @@ mod tests {
         let digest = "ab".repeat(32);
         let reference = |text: &str| text.parse::<GuestReference>().unwrap();
         let plain = reference("mine");
-        assert_eq!((plain.owner, plain.name.as_str(), plain.digest), (Owner::Operator, "mine", None));
+        assert_eq!(
+            (plain.owner, plain.name.as_str(), plain.digest),
+            (Owner::Operator, "mine", None)
+        );
         assert_eq!(reference(&format!("mine@sha256:{digest}")).digest, Some(digest.clone()));
         let of_tenant = reference(&format!("shelf/north/mine@{digest}"));
         assert_eq!(of_tenant.owner.to_string(), "Shelf/north");

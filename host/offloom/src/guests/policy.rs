@@ -9,6 +9,7 @@ use offloom_sandbox::Sandbox;
 use offloom_weaviate_disk::schema::names::capitalised;
 use serde::Deserialize;
 
+use super::signature::TrustedKeys;
 use crate::{built_in, guest};
 
 /// A policy is a page of text.
@@ -43,27 +44,40 @@ struct RequiredTransform {
 ///
 /// # Errors
 /// A file that cannot be read, is no policy, or names a transform that cannot be loaded.
-pub async fn load(path: &Path, sandbox: &Sandbox) -> anyhow::Result<Vec<TransformStep>> {
+pub async fn load(
+    path: &Path,
+    sandbox: &Sandbox,
+    keys: &TrustedKeys,
+) -> anyhow::Result<Vec<TransformStep>> {
     let of_file = || format!("the policy of guests {}", path.display());
     let text = named_file::read(path, MAX_POLICY_BYTES).with_context(of_file)?;
     let text = String::from_utf8(text).with_context(of_file)?;
     let policy: PolicyFile = toml::from_str(&text).with_context(of_file)?;
     let mut steps = Vec::new();
     for required in policy.transform {
-        steps.push(required.load(path, sandbox).await.with_context(of_file)?);
+        steps.push(required.load(path, sandbox, keys).await.with_context(of_file)?);
     }
     Ok(steps)
 }
 
 impl RequiredTransform {
-    async fn load(self, policy: &Path, sandbox: &Sandbox) -> anyhow::Result<TransformStep> {
+    async fn load(
+        self,
+        policy: &Path,
+        sandbox: &Sandbox,
+        keys: &TrustedKeys,
+    ) -> anyhow::Result<TransformStep> {
         let RequiredTransform { guest: file, options, classes, tenants } = self;
         if let Some(class) = tenants.iter().find_map(|(class, of)| of.is_empty().then_some(class)) {
             bail!("tenants.{class} names no tenant: name some, or the class in `classes`");
         }
         let file = match file.to_str().and_then(built_in::transform) {
             Some(_) => file,
-            None => policy.parent().unwrap_or(Path::new("")).join(file),
+            None => {
+                let file = policy.parent().unwrap_or(Path::new("")).join(file);
+                guest::check_signature(&file, keys)?;
+                file
+            }
         };
         let (name, guest) = guest::load_transform(sandbox, &file).await?;
         let exact = |name: &String| capitalised(name);
@@ -72,6 +86,6 @@ impl RequiredTransform {
             tenants: tenants.iter().map(|(class, of)| (exact(class), of.clone())).collect(),
         };
         let options = options.into_iter().collect();
-        Ok(TransformStep { name, guest, options, reach, required: true })
+        Ok(TransformStep { name, guest, options, reach, required: true, lease: None })
     }
 }

@@ -12,13 +12,17 @@ pub enum SignatureError {
     #[error("public_keys has '{0}', which is no public key of minisign: its second line is meant")]
     Key(String),
     /// There is none.
-    #[error("this server takes signed guests alone: sign the file with minisign, and send the signature")]
+    #[error(
+        "this server takes signed guests alone: sign the file with minisign, and send the signature"
+    )]
     Missing,
     /// It is not in minisign's form.
     #[error("the signature is not in minisign's form: {0}")]
     Form(String),
     /// No key of the settings made it for this component.
-    #[error("the signature was made by none of the keys that this server trusts, or for another file")]
+    #[error(
+        "the signature was made by none of the keys that this server trusts, or for another file"
+    )]
     Wrong,
 }
 
@@ -48,8 +52,8 @@ impl TrustedKeys {
             return Ok(());
         }
         let signature = signature.ok_or(SignatureError::Missing)?;
-        let signature =
-            Signature::decode(signature).map_err(|error| SignatureError::Form(error.to_string()))?;
+        let signature = Signature::decode(signature)
+            .map_err(|error| SignatureError::Form(error.to_string()))?;
         let made_by = |key: &PublicKey| key.verify(component, &signature, false).is_ok();
         if self.0.iter().any(made_by) { Ok(()) } else { Err(SignatureError::Wrong) }
     }

@@ -124,8 +124,12 @@ impl GuestStore {
         let path = self.path(&digest);
         let beside = path.with_extension(format!("{}.partial", std::process::id()));
         let written = (|| {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&beside)?;
             file.write_all(component)?;
             file.sync_all()?;
             fs::rename(&beside, &path)?;

@@ -10,7 +10,7 @@ use crate::wasi;
 pub(crate) const PACKAGE: &str = "offloom:export/";
 
 /// The version of the contract.
-pub(crate) const VERSION: &str = "0.1.0";
+pub const VERSION: &str = "0.1.0";
 
 /// The interface that an exporter exports.
 pub(crate) const EXPORTER: &str = "offloom:export/exporter@0.1.0";
