@@ -77,7 +77,7 @@ pub struct SandboxLimits {
     pub compile_wall: Duration,
     /// Linear memory, summed over all memories of an instance. Default 256 MiB.
     pub memory_bytes: usize,
-    /// Core instances in one component. Default 16.
+    /// Core instances in one component: Python has about forty. Default 64.
     pub instances: usize,
     /// Tables in one component. Default 32.
     pub tables: usize,
@@ -134,7 +134,7 @@ impl Default for SandboxLimits {
             compile_time: Duration::from_secs(60),
             compile_wall: Duration::from_secs(600),
             memory_bytes: 256 * MIB,
-            instances: 16,
+            instances: 64,
             tables: 32,
             table_elements: 100_000,
             memories: 4,

@@ -7,7 +7,6 @@ use axum::http::{HeaderMap, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use offloom_authz::Principal;
-use offloom_sandbox::Guest;
 
 use super::body::{JsonBody, read_component};
 use super::caller::Caller;
@@ -258,12 +257,4 @@ fn signature(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let text = STANDARD.decode(value.as_bytes()).ok().and_then(|text| String::from_utf8(text).ok());
     let wrong = || ApiError::Invalid(format!("the header {SIGNATURE} is no text in Base64"));
     text.map(Some).ok_or_else(wrong)
-}
-
-/// The word for the kind of a guest.
-pub(super) fn kind(guest: &Guest) -> &'static str {
-    match guest {
-        Guest::Exporter(_) => "exporter",
-        Guest::Transform(_) => "transform",
-    }
 }

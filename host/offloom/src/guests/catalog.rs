@@ -77,8 +77,6 @@ pub enum GuestsError {
 pub struct Resolved {
     /// Its name with the version, as manifests have it.
     pub name: String,
-    /// Whose it is.
-    pub owner: Owner,
     /// SHA-256 of the component.
     pub digest: String,
     /// The guest.
@@ -171,7 +169,7 @@ impl Guests {
         let lease = self.lease(&owner, &name);
         let guest = self.loaded(&owner, version)?;
         let name = format!("{shown}@sha256:{digest}");
-        Ok(Resolved { name, owner, digest, guest, lease: Some(lease) })
+        Ok(Resolved { name, digest, guest, lease: Some(lease) })
     }
 
     /// The component of a guest.
@@ -206,8 +204,7 @@ impl Guests {
         if let Some(digest) = digest.filter(|digest| *digest != own) {
             return Err(GuestsError::NoVersion { name: name.to_string(), digest });
         }
-        let (owner, digest, lease) = (Owner::Operator, own, None);
-        Ok(Resolved { name: name.to_string(), owner, digest, guest, lease })
+        Ok(Resolved { name: name.to_string(), digest: own, guest, lease: None })
     }
 
     /// Loads a version, with the limits of its owner. The signature is checked again.
