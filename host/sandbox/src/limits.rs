@@ -1,5 +1,6 @@
 //! Everything that bounds a guest: the only place for these numbers. `docs/guests.md` and
 //! `wit/worlds.wit` list them, and a test compares.
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use offloom_rows::ObjectLimit;
@@ -25,8 +26,54 @@ const HELD_FACTOR: u64 = 4;
 /// text.
 const ROW_OUTPUT_FACTOR: u64 = 4;
 
-/// The highest level of compression that is lent.
-pub(crate) const MAX_COMPRESS_LEVEL: i32 = 9;
+/// An algorithm of `wit/codec.wit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Algorithm {
+    Zstd,
+    Gzip,
+    Lz4Raw,
+    Snappy,
+    Brotli,
+}
+
+impl Algorithm {
+    /// All that are lent, in the order of the documents.
+    pub(crate) const ALL: [Algorithm; 5] =
+        [Algorithm::Zstd, Algorithm::Gzip, Algorithm::Brotli, Algorithm::Lz4Raw, Algorithm::Snappy];
+
+    /// The levels that are lent. Higher ones take so long for the largest input that the host could not
+    /// stop a guest in time.
+    pub(crate) fn levels(self) -> RangeInclusive<i32> {
+        match self {
+            Algorithm::Zstd | Algorithm::Gzip => 1..=9,
+            Algorithm::Brotli => 0..=9,
+            Algorithm::Lz4Raw | Algorithm::Snappy => 0..=0,
+        }
+    }
+
+    /// Its name in the contract.
+    fn name(self) -> &'static str {
+        match self {
+            Algorithm::Zstd => "zstd",
+            Algorithm::Gzip => "gzip",
+            Algorithm::Lz4Raw => "lz4-raw",
+            Algorithm::Snappy => "snappy",
+            Algorithm::Brotli => "brotli",
+        }
+    }
+}
+
+/// The levels of all algorithms: `zstd 1 to 9, ..., snappy 0`.
+pub(crate) fn lent_levels() -> String {
+    let levels = Algorithm::ALL.map(|algorithm| {
+        let levels = algorithm.levels();
+        match (levels.start(), levels.end()) {
+            (least, most) if least == most => format!("{} {least}", algorithm.name()),
+            (least, most) => format!("{} {least} to {most}", algorithm.name()),
+        }
+    });
+    levels.join(", ")
+}
 
 /// Blocks of one file. The class then continues in another file: readers of Parquet fail at 32,767
 /// row groups, and notes and footers stay bounded.
@@ -50,7 +97,7 @@ pub(crate) const MAX_COUNTERS: usize = 64;
 pub(crate) const MAX_COUNTER_NAME_BYTES: usize = 64;
 
 /// Bounds of the block size that a guest may ask for.
-pub(crate) const BLOCK_BYTES: std::ops::RangeInclusive<u64> = 1024 * 1024..=64 * 1024 * 1024;
+pub(crate) const BLOCK_BYTES: RangeInclusive<u64> = 1024 * 1024..=64 * 1024 * 1024;
 
 /// What one instance of a guest may use. Every limit is in force before the guest's first
 /// instruction.
@@ -243,7 +290,7 @@ mod tests {
             count(MAX_COUNTERS),
             range(1, MAX_COUNTER_NAME_BYTES),
             mib(limits.compress_bytes as u64),
-            range(1, MAX_COMPRESS_LEVEL),
+            lent_levels(),
             format!("{} KiB", MAX_LOG_WRITE_BYTES >> 10),
             count(limits.log_line_bytes),
             count(limits.log_bytes),
@@ -346,7 +393,7 @@ mod tests {
             ("wit/sink.wit", format!("rows plus {}", mib(limits.output_extra_bytes))),
             ("wit/sink.wit", format!("the end of a file has at most {epilogue}")),
             ("wit/codec.wit", format!("The input is at most {compress}")),
-            ("wit/codec.wit", format!("levels {}", range(1, MAX_COMPRESS_LEVEL))),
+            ("wit/codec.wit", format!("today: {}.", lent_levels())),
             ("wit/exporter.wit", format!("clamped to {block}")),
             ("wit/exporter.wit", format!("At most {MAX_COUNTERS}, with names of {names}")),
             ("wit/exporter.wit", format!("have at most {} together", mib(limits.notes_bytes))),
