@@ -22,17 +22,17 @@ use tempfile::TempDir;
 use crate::golden::export;
 use crate::program::{Said, program, said};
 
-const GIB: u64 = 1 << 30;
+pub const GIB: u64 = 1 << 30;
 
 /// An exported folder of one class whose file is replaced.
-struct Folder {
+pub struct Folder {
     _to: TempDir,
     path: PathBuf,
-    rows: u64,
+    pub rows: u64,
 }
 
 impl Folder {
-    fn of_notes() -> Folder {
+    pub fn of_notes() -> Folder {
         let fixture = offloom_fixtures::unpack("basic").unwrap();
         let to = tempfile::tempdir().unwrap();
         let more = ["--include", "Note"];
@@ -66,17 +66,13 @@ impl Folder {
     }
 
     /// A file with one column of ids, whose chunk is these pages.
-    fn write_pages(&self, pages: &Pages) {
+    pub fn write_pages(&self, pages: &Pages) {
         let schema =
             Arc::new(parse_message_type("message m { required binary id (string); }").unwrap());
         let schema = Arc::new(SchemaDescriptor::new(schema));
         let length = pages.bytes.len() as i64;
-        let compression = match pages.is_zstd {
-            true => Compression::ZSTD(ZstdLevel::try_new(3).unwrap()),
-            false => Compression::UNCOMPRESSED,
-        };
         let column = ColumnChunkMetaData::builder(schema.column(0))
-            .set_compression(compression)
+            .set_compression(pages.compression)
             .set_num_values(self.rows as i64)
             .set_total_compressed_size(length)
             .set_total_uncompressed_size(length)
@@ -99,7 +95,7 @@ impl Folder {
     }
 
     /// `verify` with 600 MB of address space, threads and the program itself included, and a minute.
-    fn verify(&self) -> Said {
+    pub fn verify(&self) -> Said {
         let script = "ulimit -v 600000 && exec timeout 60 \"$0\" verify \"$1\"";
         let mut command = Command::new("sh");
         command.args(["-c", script]).arg(program().get_program()).arg(&self.path);
@@ -108,11 +104,10 @@ impl Folder {
 }
 
 /// A column chunk.
-#[derive(Default)]
-struct Pages {
+pub struct Pages {
     bytes: Vec<u8>,
     dictionary_bytes: usize,
-    is_zstd: bool,
+    compression: Compression,
 }
 
 /// Thrift's compact protocol: a signed number.
@@ -133,8 +128,8 @@ fn numbers(numbers: &[i64]) -> Vec<u8> {
 }
 
 impl Pages {
-    fn zstd() -> Pages {
-        Pages { is_zstd: true, ..Pages::default() }
+    pub fn of(compression: Compression) -> Pages {
+        Pages { bytes: Vec::new(), dictionary_bytes: 0, compression }
     }
 
     fn page(mut self, sizes: [i64; 3], delta: u8, of_kind: &[u8], body: &[u8]) -> Pages {
@@ -147,17 +142,24 @@ impl Pages {
     }
 
     /// A page of version 1 that says these sizes and this number of values, in this encoding.
-    fn v1(self, unpacked: i64, stored: i64, values: i64, encoding: i64, body: &[u8]) -> Pages {
+    pub fn v1(self, unpacked: i64, stored: i64, values: i64, encoding: i64, body: &[u8]) -> Pages {
         self.page([0, unpacked, stored], 2, &numbers(&[values, encoding, 3, 3]), body)
     }
 
     /// A page of version 2 with levels of these lengths.
-    fn v2(self, unpacked: i64, stored: i64, values: i64, levels: [i64; 2], body: &[u8]) -> Pages {
+    pub fn v2(
+        self,
+        unpacked: i64,
+        stored: i64,
+        values: i64,
+        levels: [i64; 2],
+        body: &[u8],
+    ) -> Pages {
         let of_kind = numbers(&[values, 0, values, 0, levels[0], levels[1]]);
         self.page([3, unpacked, stored], 5, &of_kind, body)
     }
 
-    fn dictionary(mut self, unpacked: i64, stored: i64, values: i64, body: &[u8]) -> Pages {
+    pub fn dictionary(mut self, unpacked: i64, stored: i64, values: i64, body: &[u8]) -> Pages {
         self = self.page([2, unpacked, stored], 4, &numbers(&[values, 0]), body);
         self.dictionary_bytes = self.bytes.len();
         self
@@ -189,8 +191,8 @@ fn pages_that_say_or_unpack_to_too_much_end_in_an_error_within_bounded_memory() 
     let one = [&[2, 0, 0, 0][..], b"id"].concat();
     let plain = one.repeat(folder.rows as usize);
     let length = plain.len() as i64;
-    let none = Pages::default;
-    let zstd = Pages::zstd;
+    let none = || Pages::of(Compression::UNCOMPRESSED);
+    let zstd = || Pages::of(Compression::ZSTD(ZstdLevel::try_new(3).unwrap()));
     let cases = [
         // What is said, and what is so.
         (

@@ -31,7 +31,10 @@ const FORGERIES: &[(&str, Outcome)] = &[
     ("footer-overlap", Failed("row group 1 ")),
     ("footer-outside", Failed("row group 0, column ")),
     ("footer-before", Failed("row group 0, column ")),
-    ("footer-codec", Failed("codec SNAPPY; only ZSTD and UNCOMPRESSED are")),
+    (
+        "footer-codec",
+        Failed("codec LZO; only ZSTD, GZIP, BROTLI, LZ4_RAW, SNAPPY and UNCOMPRESSED are"),
+    ),
     ("footer-other-file", Failed("its data is said to be in the file '/etc/passwd'")),
     ("end-of-booleans", Failed("it has the wire type 1 in field 0")),
     ("end-of-key-values", Failed("a list has 2000000 elements, more than 10000")),

@@ -9,6 +9,7 @@ mod class_definition;
 mod class_faults;
 mod clouds;
 mod cluster;
+mod codec_bombs;
 mod commands;
 mod connections;
 mod damage;

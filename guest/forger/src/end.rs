@@ -107,7 +107,7 @@ fn forge_footer(forgery: &str, honest: &[u8]) -> Result<Vec<u8>> {
             groups = moved(&groups, -(1 << 40))?;
         }
         "footer-codec" => {
-            groups = changed(&groups, |column| column.set_compression(Compression::SNAPPY))?;
+            groups = changed(&groups, |column| column.set_compression(Compression::LZO))?;
         }
         "footer-other-file" => {
             groups = changed(&groups, |column| column.set_file_path("/etc/passwd".to_owned()))?;

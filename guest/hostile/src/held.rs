@@ -58,7 +58,7 @@ pub fn misbehave(behaviour: &str, rows: &Cursor, block: &Output) -> Result<(), E
             pack(Algorithm::Zstd, 9, &[0; 64 * 1024], &[])?;
         },
         "pack-brotli" => {
-            pack(Algorithm::Brotli, 1, b"ids", &[])?;
+            pack(Algorithm::Brotli, 10, b"ids", &[])?;
         }
         // SAFETY of the next three: there is none. A handle that is forged, dropped before or of another
         // kind is what the host must not fall for.

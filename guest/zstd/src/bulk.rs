@@ -1,11 +1,7 @@
 //! Whole buffers to whole frames, with the names of `zstd::bulk`.
 use std::io;
 
-use crate::bindings::offloom::export::codec::{self, Algorithm};
-
-/// What the host takes in one call (`wit/codec.wit`). Longer input becomes several frames, which
-/// every reader of Zstandard reads as one (RFC 8878, 3).
-const MAX_CALL_BYTES: usize = 33 * 1024 * 1024;
+use offloom_guest_lent::{Algorithm, append_frames};
 
 /// Compresses by the host.
 pub struct Compressor<'a> {
@@ -31,21 +27,8 @@ impl Compressor<'_> {
         let start = usize::try_from(destination.position()).map_err(io::Error::other)?;
         let target: &mut Vec<u8> = destination.get_mut();
         target.truncate(start);
-        let mut rest = source;
-        loop {
-            let (piece, remaining) = rest.split_at(rest.len().min(MAX_CALL_BYTES));
-            let frame = codec::compress(Algorithm::Zstd, self.level, piece)
-                .map_err(|error| io::Error::other(error.to_string()))?;
-            if target.is_empty() {
-                *target = frame;
-            } else {
-                target.extend_from_slice(&frame);
-            }
-            rest = remaining;
-            if rest.is_empty() {
-                break;
-            }
-        }
+        // Every reader of Zstandard reads several frames as one (RFC 8878, 3).
+        append_frames(Algorithm::Zstd, self.level, source, target)?;
         let end = target.len();
         destination.set_position(end as u64);
         Ok(end.saturating_sub(start))

@@ -4,17 +4,3 @@
 //! a third faster and without C in the guest. Nothing is ever decompressed.
 pub mod bulk;
 pub mod zstd_safe;
-
-mod bindings {
-    #![allow(missing_docs, clippy::all)]
-    wit_bindgen::generate!({
-        path: "../../wit",
-        inline: "
-            package offloom:zstd;
-            world lent {
-                import offloom:%export/codec@0.1.0;
-            }
-        ",
-        generate_all,
-    });
-}

@@ -1,14 +1,9 @@
 //! What a guest says of itself, as far as it is kept.
 
+use crate::limits::{MAX_KNOWN_OPTIONS, MAX_TEXT_BYTES};
 use crate::log::escape;
 use crate::v0_1::bindings::exports::offloom::export::about as exporter;
 use crate::v0_1::bindings::transform::exports::offloom::export::about as transform;
-
-/// Options of a guest that are kept.
-const MAX_KNOWN_OPTIONS: usize = 256;
-
-/// Bytes of a text that are kept.
-const MAX_TEXT_BYTES: usize = 1024;
 
 /// A guest in words. Texts are escaped and cut to 1,024 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Everything that bounds a guest: the only place for these numbers. `docs/guests.md` and
 //! `wit/worlds.wit` list them, and a test compares.
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use offloom_rows::ObjectLimit;
@@ -25,8 +26,54 @@ const HELD_FACTOR: u64 = 4;
 /// text.
 const ROW_OUTPUT_FACTOR: u64 = 4;
 
-/// The highest level of compression that is lent.
-pub(crate) const MAX_COMPRESS_LEVEL: i32 = 9;
+/// An algorithm of `wit/codec.wit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Algorithm {
+    Zstd,
+    Gzip,
+    Lz4Raw,
+    Snappy,
+    Brotli,
+}
+
+impl Algorithm {
+    /// All that are lent, in the order of the documents.
+    pub(crate) const ALL: [Algorithm; 5] =
+        [Algorithm::Zstd, Algorithm::Gzip, Algorithm::Brotli, Algorithm::Lz4Raw, Algorithm::Snappy];
+
+    /// The levels that are lent. Higher ones take so long for the largest input that the host could not
+    /// stop a guest in time.
+    pub(crate) fn levels(self) -> RangeInclusive<i32> {
+        match self {
+            Algorithm::Zstd | Algorithm::Gzip => 1..=9,
+            Algorithm::Brotli => 0..=9,
+            Algorithm::Lz4Raw | Algorithm::Snappy => 0..=0,
+        }
+    }
+
+    /// Its name in the contract.
+    fn name(self) -> &'static str {
+        match self {
+            Algorithm::Zstd => "zstd",
+            Algorithm::Gzip => "gzip",
+            Algorithm::Lz4Raw => "lz4-raw",
+            Algorithm::Snappy => "snappy",
+            Algorithm::Brotli => "brotli",
+        }
+    }
+}
+
+/// The levels of all algorithms: `zstd 1 to 9, ..., snappy 0`.
+pub(crate) fn lent_levels() -> String {
+    let levels = Algorithm::ALL.map(|algorithm| {
+        let levels = algorithm.levels();
+        match (levels.start(), levels.end()) {
+            (least, most) if least == most => format!("{} {least}", algorithm.name()),
+            (least, most) => format!("{} {least} to {most}", algorithm.name()),
+        }
+    });
+    levels.join(", ")
+}
 
 /// Blocks of one file. The class then continues in another file: readers of Parquet fail at 32,767
 /// row groups, and notes and footers stay bounded.
@@ -58,8 +105,12 @@ pub(crate) const MAX_COLUMN_NAME_BYTES: usize = 256;
 /// Bytes of the reason for which a row is refused; the rest is cut.
 pub(crate) const MAX_REASON_BYTES: usize = 1024;
 
+/// Options that a guest says it knows, and bytes of each text that it says of itself (`wit/about.wit`).
+pub(crate) const MAX_KNOWN_OPTIONS: usize = 256;
+pub(crate) const MAX_TEXT_BYTES: usize = 1024;
+
 /// Bounds of the block size that a guest may ask for.
-pub(crate) const BLOCK_BYTES: std::ops::RangeInclusive<u64> = 1024 * 1024..=64 * 1024 * 1024;
+pub(crate) const BLOCK_BYTES: RangeInclusive<u64> = 1024 * 1024..=64 * 1024 * 1024;
 
 /// What one instance of a guest may use. Every limit is in force before the guest's first
 /// instruction.
@@ -254,13 +305,19 @@ mod tests {
             mib(MAX_WRITE_BYTES as u64),
             format!("{} x `block-bytes` + {}", of_block >> 20, mib(limits.row_output_bytes)),
             format!("{factor} x the bytes of their rows + {extra}"),
+            format!("{factor} x the bytes of their rows + {extra}"),
+            count(MAX_COLUMNS),
+            range(1, MAX_COLUMN_NAME_BYTES),
+            count(MAX_REASON_BYTES),
+            count(MAX_KNOWN_OPTIONS),
+            count(MAX_TEXT_BYTES),
             mib(limits.prologue_bytes as u64),
             mib(limits.epilogue_bytes),
             mib(limits.notes_bytes),
             count(MAX_COUNTERS),
             range(1, MAX_COUNTER_NAME_BYTES),
             mib(limits.compress_bytes as u64),
-            range(1, MAX_COMPRESS_LEVEL),
+            lent_levels(),
             format!("{} KiB", MAX_LOG_WRITE_BYTES >> 10),
             count(limits.log_line_bytes),
             count(limits.log_bytes),
@@ -363,7 +420,7 @@ mod tests {
             ("wit/sink.wit", format!("rows plus {}", mib(limits.output_extra_bytes))),
             ("wit/sink.wit", format!("the end of a file has at most {epilogue}")),
             ("wit/codec.wit", format!("The input is at most {compress}")),
-            ("wit/codec.wit", format!("levels {}", range(1, MAX_COMPRESS_LEVEL))),
+            ("wit/codec.wit", format!("today: {}.", lent_levels())),
             ("wit/exporter.wit", format!("clamped to {block}")),
             ("wit/exporter.wit", format!("At most {MAX_COUNTERS}, with names of {names}")),
             ("wit/exporter.wit", format!("have at most {} together", mib(limits.notes_bytes))),

@@ -90,7 +90,8 @@ pub enum FooterError {
     },
     /// A codec that this host does not lend.
     #[error(
-        "row group {row_group}, column {column}: codec {codec}; only ZSTD and UNCOMPRESSED are"
+        "row group {row_group}, column {column}: codec {codec}; only ZSTD, GZIP, BROTLI, LZ4_RAW, \
+         SNAPPY and UNCOMPRESSED are"
     )]
     Codec {
         /// From 0.
@@ -284,7 +285,16 @@ fn check_column(
             format!("row group {number}, column {}", name())
         })?;
     }
-    if !matches!(column.compression(), Compression::UNCOMPRESSED | Compression::ZSTD(_)) {
+    let is_lent = matches!(
+        column.compression(),
+        Compression::UNCOMPRESSED
+            | Compression::ZSTD(_)
+            | Compression::GZIP(_)
+            | Compression::BROTLI(_)
+            | Compression::LZ4_RAW
+            | Compression::SNAPPY
+    );
+    if !is_lent {
         return Err(FooterError::Codec {
             row_group: number,
             column: name(),

@@ -3,6 +3,7 @@
 //! Read in this order: `verification` (all steps of a proof), `consistency` (the manifest against
 //! itself), `footer` with `schema` and `metadata` (a file's footer against its blocks) and `file_columns` (what it names), `runs` (the rows
 //! of every shard), `column`, `pages` and `ranged` (one column, its pages, and ranges of an object),
+//! `unpacked` (pages that the library would unpack without a bound),
 //! `compact` (the encoding of footers and page headers), `difference` (what a proof can find), `unproved`
 //! (what it could not check), `progress`.
 mod column;
@@ -17,6 +18,7 @@ mod progress;
 mod ranged;
 mod runs;
 mod schema;
+mod unpacked;
 mod unproved;
 mod verification;
 

@@ -3,12 +3,13 @@
 //!
 //! The `parquet` crate (60.1) allocates what a page header says, and what a page of the delta
 //! encodings says: 32 KiB can become gigabytes. Each header is therefore read here first, from the same
-//! bytes and so strictly that both readers see the same, and the crate reads the page after that.
+//! bytes and so strictly that both readers see the same, and the crate reads the page after that. What the
+//! crate would unpack without a bound is unpacked before ([`unpacked`]).
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use parquet::basic::Encoding;
+use parquet::basic::{Compression, Encoding};
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::ColumnChunkMetaData;
@@ -16,6 +17,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 
 use crate::compact::{Compact, CompactError, wire};
 use crate::ranged::RangedObject;
+use crate::unpacked;
 
 /// What a page may unpack to: as much as the longest range that is read.
 const MAX_PAGE_BYTES: u64 = 128 * 1024 * 1024;
@@ -50,6 +52,8 @@ pub(crate) enum PageError {
          the values of its row group may have"
     )]
     TooLarge { offset: u64, bytes: i64, max_bytes: u64 },
+    #[error("the page at {offset} unpacks to more than the {bytes} bytes that it says")]
+    Unpacked { offset: u64, bytes: i64 },
     #[error("the page at {offset} has {stored_bytes} bytes and levels of {levels_bytes:?} bytes")]
     Levels { offset: u64, stored_bytes: i64, levels_bytes: [i64; 2] },
     #[error("a page says that it has {values} values, and its row group has {rows} rows")]
@@ -111,6 +115,7 @@ impl Drop for OpenShare {
 pub(crate) struct BoundedPages {
     object: Arc<RangedObject>,
     pages: SerializedPageReader<RangedObject>,
+    compression: Compression,
     /// Where the next page header begins, and the chunk ends.
     next: u64,
     end: u64,
@@ -142,6 +147,7 @@ impl BoundedPages {
         Ok(BoundedPages {
             object,
             pages,
+            compression: chunk.compression(),
             next: start,
             end: start.saturating_add(length),
             rows,
@@ -191,7 +197,27 @@ impl BoundedPages {
         Ok(Some(header))
     }
 
-    /// Moves behind the page of `header`.
+    /// Checks that the library unpacks the page of `header` to what it says, or less.
+    fn check_unpacked(&self, header: &PageHeader) -> Result<()> {
+        let bounded = !matches!(self.compression, Compression::GZIP(_) | Compression::BROTLI(_));
+        if bounded || !header.is_compressed {
+            return Ok(());
+        }
+        let [definition, repetition] = header.levels_bytes;
+        let levels = definition.saturating_add(repetition);
+        let [unpacked, stored] = [header.unpacked_bytes, header.stored_bytes]
+            .map(|bytes| u64::try_from(bytes.saturating_sub(levels)).unwrap_or(0));
+        let start = self.next.saturating_add(header.header_bytes);
+        let start = start.saturating_add(u64::try_from(levels).unwrap_or(0));
+        let bytes = self.object.range(start, usize::try_from(stored)?)?;
+        if unpacked::exceeds(self.compression, &bytes, unpacked) {
+            let bytes = header.unpacked_bytes;
+            return Err(PageError::Unpacked { offset: self.next, bytes }.into());
+        }
+        Ok(())
+    }
+
+    /// Moves to what follows the page of `header`.
     fn pass(&mut self, header: &PageHeader) {
         self.has_dictionary |= header.is_dictionary;
         let stored_bytes = u64::try_from(header.stored_bytes).unwrap_or(0);
@@ -258,6 +284,7 @@ impl PageReader for BoundedPages {
         let bytes = header.unpacked_bytes.saturating_add(header.stored_bytes);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(self.overhead_bytes);
         self.share.set(bytes)?;
+        self.check_unpacked(&header)?;
         let page = self.pages.get_next_page()?;
         self.pass(&header);
         if let Some(page) = &page {
@@ -275,6 +302,10 @@ impl PageReader for BoundedPages {
 
     fn skip_next_page(&mut self) -> Result<()> {
         let Some(header) = self.header()? else { return Ok(()) };
+        if header.is_dictionary {
+            // The library keeps it, and unpacks it later.
+            self.check_unpacked(&header)?;
+        }
         self.pages.skip_next_page()?;
         self.pass(&header);
         Ok(())
@@ -284,7 +315,7 @@ impl PageReader for BoundedPages {
         self.pages.supports_deferred_dictionary()
     }
 
-    /// Its header was checked when it was skipped.
+    /// Its header and what it unpacks to were checked when it was skipped.
     fn take_deferred_dictionary(&mut self) -> Result<Option<Page>> {
         let page = self.pages.take_deferred_dictionary()?;
         if let Some(page) = &page {
@@ -311,6 +342,9 @@ struct PageHeader {
     is_known: bool,
     /// Whether it is that of a dictionary.
     is_dictionary: bool,
+    /// Whether the values are compressed, in a column that is: `7: is_compressed` of `DataPageHeaderV2`,
+    /// true where nothing says so.
+    is_compressed: bool,
     /// `2: uncompressed_page_size`.
     unpacked_bytes: i64,
     /// `3: compressed_page_size`.
@@ -335,7 +369,8 @@ impl PageHeader {
     /// Only the fields that the format has, each once, in order and of its type.
     fn parse(bytes: &[u8]) -> std::result::Result<PageHeader, CompactError> {
         let mut thrift = Compact::new(bytes);
-        let mut header = PageHeader { is_known: true, ..PageHeader::default() };
+        let mut header =
+            PageHeader { is_known: true, is_compressed: true, ..PageHeader::default() };
         let mut last_id = 0;
         let mut sizes = 0;
         while let Some((field, found)) = thrift.field(last_id)? {
@@ -352,8 +387,9 @@ impl PageHeader {
                     header.is_dictionary = true;
                 }
                 (8, wire::STRUCT) => {
-                    let [_, _, _, _, definition, repetition, ..] =
+                    let [_, _, _, _, definition, repetition, compressed, _] =
                         fields(&mut thrift, DATA_PAGE_V2)?;
+                    header.is_compressed = compressed != i64::from(wire::FALSE);
                     header.levels_bytes = [definition, repetition];
                 }
                 _ => return Err(wrong),
@@ -372,7 +408,8 @@ impl PageHeader {
     }
 }
 
-/// The numbers in a struct that has only fields of these types, from field 1; 0 for what is none.
+/// The numbers in a struct that has only fields of these types, from field 1; 0 for what is none. A
+/// boolean is its wire type.
 fn fields(thrift: &mut Compact<'_>, types: &[u8]) -> std::result::Result<[i64; 8], CompactError> {
     let mut numbers = [0; 8];
     let mut last_id = 0;
@@ -387,15 +424,19 @@ fn fields(thrift: &mut Compact<'_>, types: &[u8]) -> std::result::Result<[i64; 8
         if field <= last_id || !fits {
             return Err(wrong);
         }
-        match found {
-            wire::STRUCT => statistics(thrift)?,
-            wire::I32 => {
-                let number = thrift.zigzag()?;
-                if let Some(place) = numbers.get_mut(at) {
-                    *place = number;
-                }
+        let number = match found {
+            wire::I32 => thrift.zigzag()?,
+            wire::STRUCT => {
+                statistics(thrift)?;
+                0
             }
-            _ => thrift.skip(found)?,
+            _ => {
+                thrift.skip(found)?;
+                i64::from(found)
+            }
+        };
+        if let Some(place) = numbers.get_mut(at) {
+            *place = number;
         }
         last_id = field;
     }

@@ -4,9 +4,9 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{Resource, WasmList};
 
 use crate::error::Breach;
-use crate::limits::MAX_COMPRESS_LEVEL;
+use crate::limits::{self, Algorithm};
 use crate::state::State;
-use crate::v0_1::bindings::offloom::export::codec::Algorithm;
+use crate::v0_1::bindings::offloom::export::codec::Algorithm as Asked;
 use crate::v0_1::bindings::offloom::export::held::Range;
 use crate::v0_1::bindings::offloom::export::types::Error;
 use crate::v0_1::held::{self, Buffer};
@@ -14,18 +14,20 @@ use crate::v0_1::held::{self, Buffer};
 /// `codec.compress`. Reads the input in place, in the guest's memory.
 pub(crate) fn compress(
     mut store: StoreContextMut<'_, State>,
-    (algorithm, level, input): (Algorithm, i32, WasmList<u8>),
+    (algorithm, level, input): (Asked, i32, WasmList<u8>),
 ) -> wasmtime::Result<(Result<Vec<u8>, Error>,)> {
     let limit = store.data().max_compress_bytes;
     if input.len() > limit {
         return Err(Breach::Compress { bytes: input.len(), limit }.into());
     }
-    if let Err(error) = lent(algorithm, level) {
-        return Ok((Err(error),));
-    }
+    let algorithm = match lent(algorithm, level) {
+        Ok(algorithm) => algorithm,
+        Err(error) => return Ok((Err(error),)),
+    };
     // The list borrows the whole store, so the compressor is moved out of it during the call.
     let mut compressor = std::mem::take(&mut store.data_mut().compressor);
-    let frame = compressor.zstd(level, input.as_le_slice(&store)).map(<[u8]>::to_vec);
+    let frame =
+        compressor.compress(algorithm, level, input.as_le_slice(&store)).map(<[u8]>::to_vec);
     store.data_mut().compressor = compressor;
     Ok((Ok(frame?),))
 }
@@ -33,7 +35,7 @@ pub(crate) fn compress(
 /// `codec.pack`. What it compresses is gathered in memory that the compressor keeps.
 pub(crate) fn pack(
     mut store: StoreContextMut<'_, State>,
-    (algorithm, level, prefix, ranges): (Algorithm, i32, WasmList<u8>, Vec<Range>),
+    (algorithm, level, prefix, ranges): (Asked, i32, WasmList<u8>, Vec<Range>),
 ) -> wasmtime::Result<(Result<Resource<Buffer>, Error>,)> {
     let state = store.data();
     let mut parts = Vec::with_capacity(ranges.len());
@@ -47,21 +49,29 @@ pub(crate) fn pack(
     if bytes > limit {
         return Err(Breach::Compress { bytes, limit }.into());
     }
-    if let Err(error) = lent(algorithm, level) {
-        return Ok((Err(error),));
-    }
+    let algorithm = match lent(algorithm, level) {
+        Ok(algorithm) => algorithm,
+        Err(error) => return Ok((Err(error),)),
+    };
     let mut compressor = std::mem::take(&mut store.data_mut().compressor);
-    let frame = compressor.zstd_of_parts(level, prefix.as_le_slice(&store), &parts);
+    let frame = compressor.compress_parts(algorithm, level, prefix.as_le_slice(&store), &parts);
     let frame = frame.map(Bytes::copy_from_slice);
     let state = store.data_mut();
     state.compressor = compressor;
     Ok((Ok(held::hold(state, frame?)?),))
 }
 
-/// Whether the host lends this algorithm at this level.
-fn lent(algorithm: Algorithm, level: i32) -> Result<(), Error> {
-    if matches!(algorithm, Algorithm::Zstd) && (1..=MAX_COMPRESS_LEVEL).contains(&level) {
-        return Ok(());
+/// The algorithm, if the host lends it at this level.
+fn lent(algorithm: Asked, level: i32) -> Result<Algorithm, Error> {
+    let algorithm = match algorithm {
+        Asked::Zstd => Algorithm::Zstd,
+        Asked::Gzip => Algorithm::Gzip,
+        Asked::Lz4Raw => Algorithm::Lz4Raw,
+        Asked::Snappy => Algorithm::Snappy,
+        Asked::Brotli => Algorithm::Brotli,
+    };
+    if algorithm.levels().contains(&level) {
+        return Ok(algorithm);
     }
-    Err(Error::Unsupported(format!("the host lends zstd of levels 1 to {MAX_COMPRESS_LEVEL} only")))
+    Err(Error::Unsupported(format!("the host lends levels {}", limits::lent_levels())))
 }

@@ -219,12 +219,27 @@ fn column_chunks_must_fill_their_block() {
 #[test]
 fn what_points_elsewhere_is_refused() {
     let file = File::new();
-    let gzip = Compression::GZIP(Default::default());
-    match file.check_column(0, |chunk| chunk.set_compression(gzip)) {
-        FooterError::Codec { row_group: 1, column, codec } => {
-            assert!(column.contains("id") && codec.contains("GZIP"), "{column} {codec}");
+    for (refused, name) in [(Compression::LZO, "LZO"), (Compression::LZ4, "LZ4")] {
+        match file.check_column(0, |chunk| chunk.set_compression(refused)) {
+            FooterError::Codec { row_group: 1, column, codec } => {
+                assert!(column.contains("id") && codec == name, "{column} {codec}");
+            }
+            other => panic!("{other}"),
         }
-        other => panic!("{other}"),
+    }
+    for lent in [
+        Compression::GZIP(Default::default()),
+        Compression::BROTLI(Default::default()),
+        Compression::LZ4_RAW,
+        Compression::SNAPPY,
+    ] {
+        let checked = file.check_with(|row_groups| {
+            let mut columns = row_groups[1].columns().to_vec();
+            columns[0] = columns[0].clone().into_builder().set_compression(lent).build().unwrap();
+            let altered = row_groups[1].clone().into_builder().set_column_metadata(columns);
+            row_groups[1] = altered.build().unwrap();
+        });
+        assert_eq!(checked, Ok(()), "{lent}");
     }
     let foreign = |error: FooterError| {
         assert!(matches!(error, FooterError::Foreign { row_group: 1, .. }), "{error}");

@@ -99,7 +99,7 @@ async fn ids_in_an_encoding_without_a_bound_are_said_to_be_unproved() {
 /// allowed, with dictionaries and statistics in the page headers.
 #[tokio::test]
 async fn pages_of_every_kind_that_is_read_are_read() {
-    let tunes: [crate::exported::Tune; 5] = [
+    let tunes: [crate::exported::Tune; 10] = [
         |properties| {
             properties
                 .set_writer_version(WriterVersion::PARQUET_2_0)
@@ -108,6 +108,22 @@ async fn pages_of_every_kind_that_is_read_are_read() {
         |properties| properties.set_column_dictionary_enabled("id".into(), true),
         |properties| properties.set_write_page_header_statistics(true),
         |properties| properties.set_compression(Compression::UNCOMPRESSED),
+        |properties| properties.set_compression(Compression::GZIP(Default::default())),
+        |properties| properties.set_compression(Compression::BROTLI(Default::default())),
+        |properties| properties.set_compression(Compression::LZ4_RAW),
+        |properties| {
+            properties
+                .set_writer_version(WriterVersion::PARQUET_2_0)
+                .set_compression(Compression::SNAPPY)
+                .set_column_encoding("id".into(), Encoding::DELTA_LENGTH_BYTE_ARRAY)
+        },
+        |properties| {
+            properties
+                .set_writer_version(WriterVersion::PARQUET_2_0)
+                .set_compression(Compression::GZIP(Default::default()))
+                .set_column_dictionary_enabled("id".into(), true)
+                .set_column_encoding("id".into(), Encoding::PLAIN)
+        },
         |properties| {
             properties
                 .set_writer_version(WriterVersion::PARQUET_2_0)
