@@ -9,7 +9,8 @@
 //! `transforms` (what their rows pass), `claim` (the id is taken, and the
 //! steps from there to the end), `transfer` with `cutter`, `worker` and `transformed_rows` (units become blocks),
 //! `file` with `quarantine` (blocks become files, bad objects are set aside, `refused` by transforms too), `outcome` (how the export and its shards ended), `definitions`
-//! (`schema.json`), `commit` (the manifest), `progress` (events, and what is shown of them).
+//! (`schema.json`), `commit` (the manifest), `progress` (events, and what is shown of them). `trial` with `row_json` is the other
+//! story: guests are tried on a few rows.
 mod authorize;
 mod claim;
 mod commit;
@@ -21,9 +22,11 @@ mod progress;
 mod quarantine;
 mod refused;
 mod request;
+mod row_json;
 mod scope;
 mod transfer;
 mod transforms;
+mod trial;
 mod unreadable;
 
 pub use authorize::{Authorized, Forbidden, authorize, may_act_on_all};
@@ -41,4 +44,5 @@ pub use transfer::transformed_rows::TransformError;
 pub use transfer::worker::WorkerError;
 pub use transfer::{TransferError, Workers, default_workers};
 pub use transforms::{StepReach, TransformPlanError, TransformStep, TransformsError};
+pub use trial::{MAX_TRIAL_ROWS, Trial, TrialError, Tried, TriedFile};
 pub use unreadable::UnreadableClasses;

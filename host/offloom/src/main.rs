@@ -92,6 +92,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Inspect(args) => cli::inspect::run(args),
         Command::Config(args) => block_on(cli::config::run(args)),
         Command::Serve(args) => cli::serve::run(args),
+        Command::Guest(args) => block_on(cli::guest::run(args)),
         Command::Verify(args) => block_on(cli::verify::run(args)),
         Command::CompileGuest { limits } => {
             offloom_sandbox::compile_guest(&limits)?;

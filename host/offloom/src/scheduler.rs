@@ -9,7 +9,7 @@ use offloom_authz::{Action, Authorizer, Principal};
 use offloom_export::{
     Authorized, ClaimError, Claimed, ClassSelection, Ended, ExportError, Forbidden, NamedExporter,
     Planned, Request, RequestError, Scope, Status, Stop, StopReason, TransferError, TransformStep,
-    Workers, authorize, may_act_on_all,
+    Trial, TrialError, Tried, Workers, authorize, may_act_on_all,
 };
 use offloom_protocol::access::PassedChecks;
 use offloom_protocol::claim::ClaimError as IdClaimError;
@@ -67,6 +67,23 @@ pub enum StartError {
     /// The index failed.
     #[error(transparent)]
     Index(#[from] StateError),
+    /// A task panicked or its runtime stopped.
+    #[error("interrupted")]
+    Stopped(#[from] tokio::task::JoinError),
+}
+
+/// Why guests could not be tried.
+#[derive(Debug, thiserror::Error)]
+pub enum TryError {
+    /// The data directory cannot be read.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The principal may not read the class.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// The trial failed.
+    #[error(transparent)]
+    Trial(#[from] TrialError),
     /// A task panicked or its runtime stopped.
     #[error("interrupted")]
     Stopped(#[from] tokio::task::JoinError),
@@ -252,6 +269,23 @@ impl Scheduler {
             Ok(shards.any(|shard| *shard.name == *tenant))
         };
         tokio::task::spawn_blocking(deciding).await?
+    }
+
+    /// Tries guests on the first rows of a class, after the transforms that the operator requires.
+    ///
+    /// # Errors
+    /// [`TryError`].
+    pub async fn try_guests(&self, principal: &Principal, trial: Trial) -> Result<Tried, TryError> {
+        let (directories, policy) =
+            (Arc::clone(&self.inner.directories), self.inner.authorizer.policy());
+        let (principal, scope) = (principal.clone(), trial.scope.clone());
+        let authorizing = move || {
+            let directory = directories.open()?;
+            Ok::<_, TryError>(authorize(&*policy, &principal, directory, &scope)?)
+        };
+        let authorized = tokio::task::spawn_blocking(authorizing).await??;
+        let transforms = self.inner.required.iter().cloned().chain(trial.transforms).collect();
+        Ok(Trial { transforms, ..trial }.run(authorized, &self.inner.workers).await?)
     }
 
     /// Accepts a request: checks and plans it, takes its id here and on the store, and runs the

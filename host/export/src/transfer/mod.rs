@@ -65,6 +65,19 @@ impl Workers {
         Workers { runtime, slots: Arc::new(slots), calls: Arc::new(calls), count }
     }
 
+    /// Runs guests that read rows, on a thread that may block. It ends with the guests' limits of time.
+    ///
+    /// # Errors
+    /// [`JoinError`] when it panicked or the runtime stopped.
+    pub(crate) async fn call_blocking<T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        // Nobody closes it.
+        let _turn = self.calls.acquire().await.ok();
+        self.runtime.spawn_blocking(call).await
+    }
+
     /// How many workers an export has.
     pub(crate) fn count(&self) -> usize {
         self.count

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use offloom_rows::{Batch, BatchLimits, Cursor, CursorError, RowBatch, Schema, ShardRun};
 use offloom_sandbox::{GuestError, RefusedRow, Transformed, Transformer};
-use offloom_weaviate_disk::{Class, OnBadObject, ReadReport, UnitCursor};
+use offloom_weaviate_disk::{Class, OnBadObject};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -95,6 +95,11 @@ impl OpenChain {
         OpenChain { class, chain, on_bad_object, open, stopped }
     }
 
+    /// Linear memory of the instance of the last step, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.open.last().and_then(Option::as_ref).map_or(0, |(_, open)| open.memory_bytes())
+    }
+
     /// Passes the rows of one shard through a step.
     fn apply(
         &mut self,
@@ -171,9 +176,9 @@ fn wait<T>(
     futures::executor::block_on(stopped.run_until_cancelled(call)).ok_or(TransformError::Stopped)
 }
 
-/// The rows of a unit, transformed. Read forward once.
-pub(crate) struct TransformedRows {
-    source: UnitCursor,
+/// The rows of a source, such as a unit, transformed. Read forward once.
+pub(crate) struct TransformedRows<S> {
+    source: S,
     chain: OpenChain,
     /// Rows of one shard each that were read and not transformed.
     waiting: VecDeque<Batch>,
@@ -191,9 +196,9 @@ struct RowSums {
     taken_out: u64,
 }
 
-impl TransformedRows {
+impl<S> TransformedRows<S> {
     /// The rows of `source` after the transforms of `chain`.
-    pub fn new(source: UnitCursor, chain: OpenChain) -> TransformedRows {
+    pub fn new(source: S, chain: OpenChain) -> TransformedRows<S> {
         TransformedRows {
             source,
             chain,
@@ -204,9 +209,9 @@ impl TransformedRows {
         }
     }
 
-    /// What was found in the rows, what became of them, and the transforms for the next unit.
-    pub fn into_parts(self) -> (ReadReport, TransformReport, OpenChain) {
-        (self.source.into_report(), self.report, self.chain)
+    /// The source, what became of its rows, and the transforms for the next one.
+    pub fn into_parts(self) -> (S, TransformReport, OpenChain) {
+        (self.source, self.report, self.chain)
     }
 
     /// Passes the rows of one shard through all steps that cover it.
@@ -264,7 +269,7 @@ impl TransformedRows {
     }
 }
 
-impl Cursor for TransformedRows {
+impl<S: Cursor> Cursor for TransformedRows<S> {
     fn schema(&self) -> &Schema {
         &self.chain.chain.schema
     }

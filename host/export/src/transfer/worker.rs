@@ -221,7 +221,8 @@ async fn encode(
         let cursor = TransformedRows::new(UnitCursor::open(&unit, &class.reading), chain);
         let (error, cursor) = match guests.encoder.encode_and_return(cursor).await {
             Ok((encoded, cursor)) => {
-                let (mut read, transforms, chain) = cursor.into_parts();
+                let (source, transforms, chain) = cursor.into_parts();
+                let mut read = source.into_report();
                 guests.chain = Some(chain);
                 failed.add(read.faults);
                 read.faults = failed;
@@ -233,7 +234,7 @@ async fn encode(
         // Discard this attempt except for which shards failed. If none did, a bad object or a transform
         // is the cause.
         let failed_before = failed.shards.len();
-        let report = cursor.map(|cursor| cursor.into_parts().0).unwrap_or_default();
+        let report = cursor.map(|cursor| cursor.into_parts().0.into_report()).unwrap_or_default();
         add_failed_shards(&mut failed, report.faults);
         if failed.shards.len() == failed_before {
             return Err(WorkerError::Rows(error));

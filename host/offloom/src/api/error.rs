@@ -3,7 +3,9 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use offloom_authz::Unauthenticated;
-use offloom_export::{ClaimError, PlanError, RequestError, ScopeError, TransformsError};
+use offloom_export::{
+    ClaimError, PlanError, RequestError, ScopeError, TransformsError, TrialError,
+};
 use offloom_protocol::claim::ClaimError as IdClaimError;
 use offloom_protocol::error::StoreError;
 use offloom_protocol::names::NameError;
@@ -14,7 +16,7 @@ use crate::guests::GuestsError;
 use crate::guests::name::BadName;
 use crate::guests::ordered::OrderError;
 use crate::lookup::LookupError;
-use crate::scheduler::StartError;
+use crate::scheduler::{StartError, TryError};
 
 /// Every way to refuse a request. The texts are those of the log: `error_answer` makes the text for the
 /// client.
@@ -232,6 +234,21 @@ impl From<OrderError> for ApiError {
             OrderError::Name(_) | OrderError::OtherRows { .. } => {
                 ApiError::Invalid(error.to_string())
             }
+        }
+    }
+}
+
+impl From<TryError> for ApiError {
+    fn from(error: TryError) -> ApiError {
+        match error {
+            TryError::Forbidden(error) => ApiError::Forbidden(error.to_string()),
+            TryError::Trial(error @ TrialError::UnknownClass(_)) => {
+                ApiError::UnknownClass(error.to_string())
+            }
+            TryError::Disk(_) | TryError::Stopped(_) | TryError::Trial(TrialError::Stopped(_)) => {
+                ApiError::Internal(error.to_string())
+            }
+            TryError::Trial(error) => ApiError::Invalid(error.to_string()),
         }
     }
 }

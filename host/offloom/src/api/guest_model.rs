@@ -1,7 +1,16 @@
 //! The bodies of requests and answers about guests.
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use offloom_export::{ClassSelection, MAX_TRIAL_ROWS, Scope, Tried};
+use offloom_weaviate_disk::schema::names::capitalised;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
+use super::error::ApiError;
 use super::model::rfc3339;
 use crate::built_in;
 use crate::guests::details::Details;
@@ -33,6 +42,136 @@ pub struct PushQuery {
 pub struct ActivateBody {
     /// The SHA-256 of the component, with `sha256:` before it or without.
     pub digest: String,
+}
+
+/// Body of a request to try a guest.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = TryGuest, examples(json!({ "class": "Article", "rows": 5, "options": { "drop": "email" } })))]
+pub struct TryBody {
+    /// The class whose first rows are read.
+    pub class: String,
+    /// One tenant of it.
+    #[serde(default)]
+    pub tenant: Option<String>,
+    /// How many rows are read, 10 unless it is given.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 1000)]
+    pub rows: Option<u32>,
+    /// Options of the guest.
+    #[serde(default)]
+    pub options: Option<BTreeMap<String, String>>,
+    /// A version other than the active one.
+    #[serde(default)]
+    pub digest: Option<String>,
+}
+
+impl TryBody {
+    /// The class, and what is read of it. A tenant's guest reads its tenant alone.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`].
+    pub fn scope(&self, owner: &Owner) -> Result<(String, Scope), ApiError> {
+        let (max, rows) = (MAX_TRIAL_ROWS, self.rows.unwrap_or(1));
+        if !(1..=max).contains(&rows) {
+            return Err(ApiError::Invalid(format!("rows is {rows}, and may be 1 to {max}")));
+        }
+        let class = capitalised(&self.class);
+        let mut tenant = self.tenant.clone();
+        if let Owner::Tenant { class: own, tenant: of } = owner {
+            if class != *own || tenant.as_ref().is_some_and(|tenant| tenant != of) {
+                let message = format!("the guest is of {owner}: try it on rows of that tenant");
+                return Err(ApiError::Invalid(message));
+            }
+            tenant = Some(of.clone());
+        }
+        let tenants = tenant.map(|tenant| (class.clone(), [tenant].into()));
+        let scope = Scope {
+            classes: ClassSelection::Include([class.clone()].into()),
+            tenants: tenants.into_iter().collect(),
+            ..Scope::default()
+        };
+        Ok((class, scope))
+    }
+}
+
+/// What a guest did in a trial.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = TriedGuest)]
+pub struct TriedBody {
+    /// SHA-256 of the version that was tried.
+    digest: String,
+    /// Rows that were read.
+    rows_in: u64,
+    /// Rows that stayed.
+    rows_kept: u64,
+    /// Rows that it refused.
+    rows_refused: u64,
+    /// Their ids, with the reasons.
+    refused: Vec<RefusedBody>,
+    /// The rows that stayed, of a transform. Long vectors are shortened.
+    #[schema(value_type = Vec<Object>)]
+    rows: Vec<Value>,
+    /// What it counted.
+    counters: BTreeMap<String, u64>,
+    /// The file, of an exporter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    file: Option<TriedFileBody>,
+    /// From the first row to the last, in microseconds.
+    wall_us: u64,
+    /// Processor time of the guest, in microseconds.
+    processor_us: u64,
+    /// Memory of its instance.
+    memory_bytes: u64,
+}
+
+/// A row that a guest refused.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RefusedRow)]
+struct RefusedBody {
+    /// Id of its object.
+    id: String,
+    /// Why.
+    reason: String,
+}
+
+/// The file of a trial.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = TriedFile)]
+struct TriedFileBody {
+    /// The name of its format.
+    format: String,
+    /// Its size.
+    size_bytes: u64,
+    /// Its first bytes, at most 64 KiB, in Base64.
+    head: String,
+}
+
+impl TriedBody {
+    /// The answer.
+    pub fn new(digest: String, tried: Tried) -> TriedBody {
+        let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let refused = tried.refused.into_iter();
+        TriedBody {
+            digest,
+            rows_in: tried.rows_in,
+            rows_kept: tried.rows_kept,
+            rows_refused: tried.rows_refused,
+            refused: refused.map(|(id, reason)| RefusedBody { id, reason }).collect(),
+            rows: tried.rows,
+            counters: tried.counters,
+            file: tried.file.map(|file| TriedFileBody {
+                format: file.format,
+                size_bytes: file.size_bytes,
+                head: STANDARD.encode(&file.head),
+            }),
+            wall_us: microseconds(tried.wall),
+            processor_us: microseconds(tried.processor),
+            memory_bytes: tried.memory_bytes as u64,
+        }
+    }
 }
 
 /// All guests that the caller may use.

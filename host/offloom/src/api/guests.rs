@@ -7,16 +7,20 @@ use axum::http::{HeaderMap, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use offloom_authz::Principal;
+use offloom_export::{NamedExporter, StepReach, TransformStep, Trial};
+use offloom_sandbox::{Guest, GuestOptions};
 
 use super::body::{JsonBody, read_component};
 use super::caller::Caller;
 use super::error::ApiError;
-use super::guest_model::{ActivateBody, GuestBody, GuestList, OwnerQuery, PushQuery};
+use super::guest_model::{
+    ActivateBody, GuestBody, GuestList, OwnerQuery, PushQuery, TriedBody, TryBody,
+};
 use super::openapi::{GuestChangeErrors, GuestErrors, GuestListErrors, PushErrors};
 use super::state::ApiState;
 use crate::built_in;
-use crate::guests::Pushed;
 use crate::guests::name::{GuestName, GuestReference, Owner, parse_digest};
+use crate::guests::{Pushed, Resolved};
 
 /// The header with the signature of a component.
 const SIGNATURE: &str = "minisign-signature";
@@ -185,6 +189,51 @@ pub async fn roll_back(
     let owner = changed_owner(&state, &principal, query.tenant.as_deref(), &name).await?;
     let entry = state.guests.roll_back(owner.clone(), name.clone()).await?;
     Ok(Json(GuestBody::stored(&owner, &name, &entry)))
+}
+
+/// Tries a guest on the first rows of a class
+///
+/// Nothing is written. The rows pass the transforms that the operator requires before.
+#[utoipa::path(
+    post,
+    path = "/v1/guests/{name}/dry-run",
+    operation_id = "tryGuest",
+    tag = "guests",
+    params(
+        ("name" = String, Path, description = "Its name", pattern = "^[a-z][a-z0-9-]{0,62}$", example = "redact"),
+        OwnerQuery,
+    ),
+    request_body = TryBody,
+    responses((status = 200, description = "What it did", body = TriedBody), GuestChangeErrors),
+    security((), ("bearer" = [])),
+)]
+pub async fn dry_run(
+    State(state): State<ApiState>,
+    Caller(principal): Caller,
+    path: Result<Path<String>, PathRejection>,
+    query: Result<Query<OwnerQuery>, QueryRejection>,
+    JsonBody(body): JsonBody<TryBody>,
+) -> Result<Json<TriedBody>, ApiError> {
+    let (Path(name), Query(query)) = (path?, query?);
+    let name: GuestName = name.parse()?;
+    let owner = seen_owner(&state, &principal, query.tenant.as_deref(), &name).await?;
+    let (class, scope) = body.scope(&owner)?;
+    let digest = body.digest.as_deref().map(parse_digest).transpose()?;
+    let rows = body.rows.unwrap_or(10);
+    let options: GuestOptions = body.options.unwrap_or_default().into_iter().collect();
+    let resolved = state.guests.resolve(GuestReference { owner, name, digest }).await?;
+    let (mut transforms, mut exporter) = (Vec::new(), None);
+    let Resolved { name, digest, guest, lease } = resolved;
+    match guest {
+        Guest::Exporter(guest) => exporter = Some((NamedExporter { name, guest, lease }, options)),
+        Guest::Transform(guest) => {
+            let reach = StepReach::default();
+            transforms.push(TransformStep { name, guest, options, reach, required: false, lease });
+        }
+    }
+    let trial = Trial { class, scope, rows, transforms, exporter };
+    let tried = state.scheduler.try_guests(&principal, trial).await?;
+    Ok(Json(TriedBody::new(digest, tried)))
 }
 
 /// Removes a guest with all of its versions

@@ -65,6 +65,7 @@ fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(guests::show, guests::push, guests::delete))
         .routes(routes!(guests::activate))
         .routes(routes!(guests::roll_back))
+        .routes(routes!(guests::dry_run))
         .routes(routes!(health::meta))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))

@@ -79,7 +79,8 @@ pub struct ExportArgs {
     progress: Progress,
 }
 
-fn guest_option(text: &str) -> Result<(String, String), String> {
+/// `KEY=VALUE`.
+pub fn guest_option(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("expected KEY=VALUE".to_owned()),

@@ -3,6 +3,8 @@ mod check_progress;
 pub mod config;
 pub mod exit_status;
 pub mod export;
+pub mod guest;
+mod guest_new;
 pub mod inspect;
 mod missing;
 mod progress;
@@ -38,6 +40,8 @@ pub enum Command {
     Serve(serve::ServeArgs),
     /// Show what the server would run with, and whether it could
     Config(config::ConfigArgs),
+    /// Write, check and try guests, and manage those of a server
+    Guest(guest::GuestArgs),
     /// Prove that an export is whole: files, digests, rows, ids
     Verify(verify::VerifyArgs),
     /// The process that compiles a guest, which the others start (`offloom_sandbox::compile_guest`)

@@ -1,6 +1,8 @@
 //! What a guest says of itself, and what it makes of the columns of a class.
 use offloom_rows::{DataType, Schema};
-use offloom_sandbox::{About, ExporterGuest, Guest, GuestError, Reach, TransformGuest};
+use offloom_sandbox::{
+    About, Declared, ExporterGuest, Guest, GuestError, Reach, Sandbox, TransformGuest,
+};
 use offloom_verify::{FileColumn, columns_of_empty_file};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -94,28 +96,43 @@ impl Guests {
     pub async fn details(&self, resolved: &Resolved) -> Result<Details, GuestsError> {
         let component = self.component(resolved).await?;
         let declared = self.sandbox().declared(&component)?;
-        let mut details = Details {
-            digest: resolved.digest.clone(),
-            kind: declared.kind.to_string(),
-            contract: offloom_sandbox::CONTRACT_VERSION.to_owned(),
-            size_bytes: component.len() as u64,
-            imports: declared.imports,
-            summary: String::new(),
-            options: Vec::new(),
-            format: None,
-            columns: None,
-            reads: None,
-            refusal: None,
-        };
-        let described = match &resolved.guest {
-            Guest::Exporter(guest) => of_exporter(guest, &mut details).await,
-            Guest::Transform(guest) => of_transform(guest, &mut details).await,
-        };
-        if let Err(error) = described {
-            details.refusal = Some(error.to_string());
-        }
-        Ok(details)
+        Ok(of_guest(&resolved.guest, declared, component.len()).await)
     }
+}
+
+/// What a component says and does, which is checked and compiled first.
+///
+/// # Errors
+/// It is no guest.
+pub async fn of_component(sandbox: &Sandbox, component: Vec<u8>) -> Result<Details, GuestsError> {
+    let declared = sandbox.declared(&component)?;
+    let (sandbox, size) = (sandbox.clone(), component.len());
+    let guest = tokio::task::spawn_blocking(move || sandbox.load(&component)).await??;
+    Ok(of_guest(&guest, declared, size).await)
+}
+
+async fn of_guest(guest: &Guest, declared: Declared, size: usize) -> Details {
+    let mut details = Details {
+        digest: guest.digest().to_owned(),
+        kind: declared.kind.to_string(),
+        contract: offloom_sandbox::CONTRACT_VERSION.to_owned(),
+        size_bytes: size as u64,
+        imports: declared.imports,
+        summary: String::new(),
+        options: Vec::new(),
+        format: None,
+        columns: None,
+        reads: None,
+        refusal: None,
+    };
+    let described = match guest {
+        Guest::Exporter(guest) => of_exporter(guest, &mut details).await,
+        Guest::Transform(guest) => of_transform(guest, &mut details).await,
+    };
+    if let Err(error) = described {
+        details.refusal = Some(error.to_string());
+    }
+    details
 }
 
 fn say(details: &mut Details, about: About) {

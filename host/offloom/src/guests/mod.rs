@@ -11,4 +11,4 @@ pub mod policy;
 pub mod signature;
 pub mod store;
 
-pub use catalog::{Guests, GuestsError, Pushed};
+pub use catalog::{Guests, GuestsError, Pushed, Resolved};
