@@ -53,6 +53,7 @@ mod signals;
 mod stale_node;
 mod surroundings;
 mod tenants;
+mod typed;
 mod users;
 mod weaviate_client;
 mod web_pages;
