@@ -55,6 +55,7 @@ mod stale_node;
 mod surroundings;
 mod tenants;
 mod transforms;
+mod typed;
 mod users;
 mod weaviate_client;
 mod web_pages;

@@ -36,10 +36,12 @@ mod options;
 mod page;
 #[path = "../../parquet/src/sink.rs"]
 mod sink;
+#[path = "../../parquet/src/typed/mod.rs"]
+mod typed;
 #[path = "../../parquet/src/vector_json.rs"]
 mod vector_json;
 
 use file::ParquetFile;
-use held::{Batch, Held, Part, Rows};
+use held::{Batch, Held, Part, Rows, lent_as};
 use options::Settings;
 use sink::Sink;

@@ -2,10 +2,12 @@
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 
-use crate::bindings::offloom::export::codec::{self, Algorithm};
+use parquet::basic::Compression;
+
+use crate::bindings::offloom::export::codec;
 use crate::bindings::offloom::export::source::Cursor;
 use crate::bindings::offloom::export::types::{Error, RowBatch, Values};
-use crate::{Batch, Held, Part, Rows};
+use crate::{Batch, Held, Part, Rows, lent_as};
 
 /// Bytes of an id.
 const ID: usize = 16;
@@ -52,12 +54,17 @@ impl Held for Buffer {
         self.0.len() as u64
     }
 
-    fn pack(level: i32, prefix: &[u8], parts: &[Part<Buffer>]) -> Result<Buffer, Error> {
+    fn pack(
+        compression: Compression,
+        prefix: &[u8],
+        parts: &[Part<Buffer>],
+    ) -> Result<Buffer, Error> {
+        let (algorithm, level) = lent_as(compression)?;
         let mut bytes = prefix.to_vec();
         for part in parts {
             bytes.extend_from_slice(part.buffer.part(part.offset, part.length));
         }
-        codec::compress(Algorithm::Zstd, level, &bytes).map(Buffer)
+        codec::compress(algorithm, level, &bytes).map(Buffer)
     }
 }
 

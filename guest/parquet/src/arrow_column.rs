@@ -13,12 +13,13 @@ use crate::bindings::offloom::export::types::Error;
 use crate::columns::Encoded;
 use crate::error::{parquet_error, write_error};
 
-/// The column chunk that a block gets.
+/// The column chunks that a block gets: one for each leaf of a column.
 pub(crate) struct ArrowColumn {
     schema: SchemaDescPtr,
     properties: WriterPropertiesPtr,
     field: ArrowField,
-    writer: ArrowColumnWriter,
+    /// One for each leaf of the field.
+    writers: Vec<ArrowColumnWriter>,
     /// Numbers of vectors that are no JSON numbers and became `null`.
     pub(crate) non_finite: u64,
 }
@@ -36,13 +37,11 @@ impl ArrowColumn {
             SerializedFileWriter::new(io::sink(), schema.root_schema_ptr(), properties.clone())
                 .map_err(parquet_error)?;
         let writers = ArrowRowGroupWriterFactory::new(&file, arrow).create_column_writers(0);
-        let writer = writers.map_err(parquet_error)?.pop();
-        let writer = writer.ok_or_else(|| Error::Other("a column has no writer".to_owned()))?;
         Ok(ArrowColumn {
             schema: schema.clone(),
             properties: properties.clone(),
             field: field.clone(),
-            writer,
+            writers: writers.map_err(parquet_error)?,
             non_finite: 0,
         })
     }
@@ -50,35 +49,39 @@ impl ArrowColumn {
     /// Adds the rows of a batch.
     pub(crate) fn push(&mut self, encoded: &Encoded) -> Result<(), Error> {
         self.non_finite = self.non_finite.saturating_add(encoded.non_finite);
-        for leaf in &compute_leaves(&self.field, &encoded.array).map_err(parquet_error)? {
-            self.writer.write(leaf).map_err(parquet_error)?;
+        let leaves = compute_leaves(&self.field, &encoded.array).map_err(parquet_error)?;
+        for (writer, leaf) in self.writers.iter_mut().zip(&leaves) {
+            writer.write(leaf).map_err(parquet_error)?;
         }
         Ok(())
     }
 
-    /// Writes the column chunk to `out`, and describes it; `offset` is where it begins.
+    /// Writes the column chunks to `out`, one for each leaf, and describes them; `offset` is where the first
+    /// begins.
     pub(crate) fn finish<W: Write + Send>(
         self,
         out: &mut W,
         offset: i64,
-    ) -> Result<ColumnChunkMetaData, Error> {
-        let chunk = self.writer.close().map_err(parquet_error)?;
+    ) -> Result<Vec<ColumnChunkMetaData>, Error> {
         let mut tracked = TrackedWrite::new(out);
         // A row group of this column alone, because the columns beside it may be written by hand.
         let mut row_group =
             SerializedRowGroupWriter::new(self.schema, self.properties, &mut tracked, 0, None);
-        chunk.append_to_row_group(&mut row_group).map_err(parquet_error)?;
+        for writer in self.writers {
+            let chunk = writer.close().map_err(parquet_error)?;
+            chunk.append_to_row_group(&mut row_group).map_err(parquet_error)?;
+        }
         let row_group = row_group.close().map_err(parquet_error)?;
         tracked.flush().map_err(write_error)?;
-        let column = row_group.columns().first();
-        let column = column.ok_or_else(|| Error::Other("a column was not written".to_owned()))?;
         let shifted = |from: i64| from.saturating_add(offset);
-        column
-            .clone()
-            .into_builder()
-            .set_data_page_offset(shifted(column.data_page_offset()))
-            .set_dictionary_page_offset(column.dictionary_page_offset().map(shifted))
-            .build()
-            .map_err(parquet_error)
+        let columns = row_group.columns().iter().map(|column| {
+            let shifted = column
+                .clone()
+                .into_builder()
+                .set_data_page_offset(shifted(column.data_page_offset()))
+                .set_dictionary_page_offset(column.dictionary_page_offset().map(shifted));
+            shifted.build().map_err(parquet_error)
+        });
+        columns.collect()
     }
 }

@@ -10,6 +10,7 @@ use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer
 use arrow_schema::DataType as ArrowType;
 
 use crate::bindings::offloom::export::types::{Column, Error, Values, VariableWidth};
+use crate::typed;
 use crate::vector_json::{multi_vectors_to_json, named_vectors_to_json};
 
 /// A column as the writer takes it.
@@ -17,6 +18,13 @@ pub(crate) struct Encoded {
     pub(crate) array: ArrayRef,
     /// Numbers of vectors that are no JSON numbers (NaN, infinities) and became `null`.
     pub(crate) non_finite: u64,
+}
+
+impl Encoded {
+    /// Without such numbers.
+    pub(crate) fn new(array: ArrayRef) -> Encoded {
+        Encoded { array, non_finite: 0 }
+    }
 }
 
 /// The array of a column that has `rows` rows and is to be of type `target`.
@@ -52,6 +60,7 @@ pub(crate) fn encode(column: Column, rows: usize, target: &ArrowType) -> Result<
         }
         (Values::VariableWidth(values), ArrowType::Binary) => binary(values, 1, nulls)?,
         (Values::Vector(values), ArrowType::Binary) => binary(values, 4, nulls)?,
+        (Values::Vector(values), ArrowType::List(_)) => Arc::new(typed::lists(values, nulls)?),
         (Values::NamedVectors(map), ArrowType::Binary) => {
             let json = named_vectors_to_json(&map, nulls.as_ref(), rows)?;
             drop(map);
@@ -84,7 +93,7 @@ fn of_rows(array: ArrayRef, rows: usize) -> Result<Encoded, Error> {
             array.len()
         )));
     }
-    Ok(Encoded { array, non_finite: 0 })
+    Ok(Encoded::new(array))
 }
 
 fn binary(
@@ -98,7 +107,7 @@ fn binary(
 }
 
 /// Checks what Arrow would panic on: offsets that fall, or that do not fit its `i32`.
-fn byte_offsets(offsets: Vec<u32>, bytes_each: u32) -> Result<OffsetBuffer<i32>, Error> {
+pub(crate) fn byte_offsets(offsets: Vec<u32>, bytes_each: u32) -> Result<OffsetBuffer<i32>, Error> {
     let last = offsets.last().copied().ok_or_else(|| too_short("offsets"))?;
     let fits = last.checked_mul(bytes_each).is_some_and(|bytes| i32::try_from(bytes).is_ok());
     if !fits || !offsets.is_sorted() {
@@ -109,7 +118,7 @@ fn byte_offsets(offsets: Vec<u32>, bytes_each: u32) -> Result<OffsetBuffer<i32>,
     Ok(OffsetBuffer::new(ScalarBuffer::from(offsets)))
 }
 
-fn null_buffer(bits: Vec<u8>, rows: usize) -> Result<NullBuffer, Error> {
+pub(crate) fn null_buffer(bits: Vec<u8>, rows: usize) -> Result<NullBuffer, Error> {
     if bits.len() < rows.div_ceil(8) {
         return Err(too_short("validity"));
     }

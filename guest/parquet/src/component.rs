@@ -1,15 +1,17 @@
 //! What the host calls, mapped to the rooms of this crate.
 use std::rc::Rc;
 
+use parquet::basic::Compression;
+
 use crate::bindings::exports::offloom::export::about::{self, Description};
 use crate::bindings::exports::offloom::export::exporter::{
     Block, Class, Error, File, Format, Guest, GuestFile, Options, PlacedBlock, Schema, Selection,
 };
-use crate::bindings::offloom::export::codec::{self, Algorithm};
+use crate::bindings::offloom::export::codec;
 use crate::bindings::offloom::export::held::{Buffer, Range};
 use crate::bindings::offloom::export::sink::Output;
 use crate::bindings::offloom::export::source::Cursor;
-use crate::{BLOCK_BYTES, Batch, Held, ParquetFile, Part, Rows, Settings, Sink, select_classes};
+use crate::{Batch, Held, ParquetFile, Part, Rows, Settings, Sink, lent_as, select_classes};
 
 struct Exporter;
 
@@ -23,12 +25,12 @@ impl Guest for Exporter {
     type File = ParquetFile;
 
     fn describe(options: Options) -> Result<Format, Error> {
-        Settings::parse(&options)?;
+        let settings = Settings::parse(&options)?;
         Ok(Format {
             name: "parquet".to_owned(),
             extension: "parquet".to_owned(),
             media_type: "application/vnd.apache.parquet".to_owned(),
-            block_bytes: BLOCK_BYTES,
+            block_bytes: settings.row_group_bytes,
         })
     }
 
@@ -68,9 +70,14 @@ impl Held for Buffer {
         Buffer::length(self)
     }
 
-    fn pack(level: i32, prefix: &[u8], parts: &[Part<Buffer>]) -> Result<Buffer, Error> {
+    fn pack(
+        compression: Compression,
+        prefix: &[u8],
+        parts: &[Part<Buffer>],
+    ) -> Result<Buffer, Error> {
+        let (algorithm, level) = lent_as(compression)?;
         let ranges: Vec<Range<'_>> = parts.iter().map(range).collect();
-        codec::pack(Algorithm::Zstd, level, prefix, &ranges)
+        codec::pack(algorithm, level, prefix, &ranges)
     }
 }
 

@@ -37,9 +37,11 @@ pub(crate) fn write<W: Write>(
         uncompressed_bytes: index_bytes,
         compressed_bytes: index_bytes,
         rows,
+        values: rows,
         nulls: 0,
         encoding: DataEncoding::RleDictionary,
-        levels_bytes: 0,
+        definition_bytes: 0,
+        repetition_bytes: 0,
         is_compressed: false,
     };
     header.write(&mut chunk);

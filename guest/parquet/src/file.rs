@@ -1,4 +1,5 @@
 //! One output file: a block of rows becomes one row group.
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
@@ -79,11 +80,12 @@ impl ParquetFile {
             return Ok(Block { row_count: 0, note: Vec::new(), counters: Vec::new() });
         };
         let mut chunks = self.begin_chunks(&first)?;
+        let mut misfits = BTreeMap::new();
         let mut row_count = 0_u64;
         let mut next = Some(first);
         while let Some(batch) = next {
             row_count = row_count.saturating_add(u64::from(batch.rows.row_count));
-            self.push_batch(batch, &mut chunks)?;
+            self.push_batch(batch, &mut chunks, &mut misfits)?;
             next = next_batch()?;
         }
         if row_count == 0 {
@@ -96,9 +98,9 @@ impl ParquetFile {
         let mut offset = MAGIC.len() as i64;
         let mut uncompressed_bytes = 0_i64;
         let mut described: Vec<ColumnChunkMetaData> = Vec::with_capacity(chunks.len());
-        let mut counters = Vec::new();
+        let mut counters: Vec<(String, u64)> = misfits.into_iter().collect();
         for (chunk, column) in chunks.into_iter().zip(&layout.columns) {
-            let written = match chunk {
+            let written: Vec<ColumnChunkMetaData> = match chunk {
                 Chunk::Arrow(chunk) => {
                     if chunk.non_finite > 0 {
                         let name = format!("{}.non_finite_as_null", column.field.name());
@@ -106,15 +108,18 @@ impl ParquetFile {
                     }
                     chunk.finish(out, offset)?
                 }
-                Chunk::Held(chunk) => chunk.finish(out, offset)?,
+                Chunk::Held(chunk) => vec![chunk.finish(out, offset)?],
                 Chunk::Constant => {
                     let descr = column.schema.column(0);
-                    constant_column::write(descr, &layout.class_name, row_count, out, offset)?
+                    let name = &layout.class_name;
+                    vec![constant_column::write(descr, name, row_count, out, offset)?]
                 }
             };
-            offset = offset.saturating_add(written.compressed_size());
-            uncompressed_bytes = uncompressed_bytes.saturating_add(written.uncompressed_size());
-            described.push(written);
+            for written in written {
+                offset = offset.saturating_add(written.compressed_size());
+                uncompressed_bytes = uncompressed_bytes.saturating_add(written.uncompressed_size());
+                described.push(written);
+            }
         }
         out.flush().map_err(write_error)?;
         let row_group = RowGroupMetaData::builder(layout.parquet.clone())
@@ -134,9 +139,12 @@ impl ParquetFile {
         let chunk = |column: &FileColumn| {
             let (compression, properties) = self.layout.of_block(column, plain_vectors);
             Ok(match column.writing {
-                Writing::Held { page_bytes } => {
-                    Chunk::Held(HeldColumn::new(column.schema.column(0), compression, page_bytes))
-                }
+                Writing::Held { shape, page_bytes } => Chunk::Held(HeldColumn::new(
+                    column.schema.column(0),
+                    compression,
+                    shape,
+                    page_bytes,
+                )),
                 Writing::Constant => Chunk::Constant,
                 Writing::Arrow => Chunk::Arrow(Box::new(ArrowColumn::new(
                     &column.schema,
@@ -148,13 +156,27 @@ impl ParquetFile {
         columns.map(chunk).collect()
     }
 
-    fn push_batch<H: Held>(&self, batch: Batch<H>, chunks: &mut [Chunk<H>]) -> Result<(), Error> {
+    fn push_batch<H: Held>(
+        &self,
+        batch: Batch<H>,
+        chunks: &mut [Chunk<H>],
+        misfits: &mut BTreeMap<String, u64>,
+    ) -> Result<(), Error> {
         let rows = batch.rows.row_count as usize;
         let mut columns: Vec<_> = batch.rows.columns.into_iter().map(Some).collect();
         let mut held = batch.held;
+        let mut taken_apart = Vec::new();
+        if let Some(typed) = &self.layout.typed {
+            let taken = typed.take_apart(&mut columns, rows)?;
+            taken_apart.extend(taken.columns.into_iter().map(Some));
+            for (name, count) in taken.misfits {
+                let sum: &mut u64 = misfits.entry(name).or_default();
+                *sum = sum.saturating_add(count);
+            }
+        }
         for (layout, chunk) in self.layout.columns.iter().zip(chunks) {
             let mut column = || match layout.origin {
-                Origin::ClassName => None,
+                Origin::ClassName | Origin::Typed(_) => None,
                 Origin::Batch(index, _) => columns.get_mut(index as usize).and_then(Option::take),
             };
             let lacking =
@@ -173,8 +195,12 @@ impl ParquetFile {
                     let buffer = of_column.map(|at| held.swap_remove(at).1);
                     chunk.push(&column, rows, buffer)?;
                 }
+                (Chunk::Arrow(chunk), Origin::Typed(index)) => {
+                    let column = taken_apart.get_mut(*index).and_then(Option::take);
+                    chunk.push(&column.ok_or_else(lacking)?)?;
+                }
                 (Chunk::Constant, _) => {}
-                (Chunk::Held(_), Origin::ClassName) => return Err(lacking()),
+                (Chunk::Held(_), Origin::ClassName | Origin::Typed(_)) => return Err(lacking()),
             }
         }
         Ok(())

@@ -1,15 +1,30 @@
 //! Bytes that stay in the host, as this crate uses them: by the contract, or natively in a benchmark.
 use std::rc::Rc;
 
+use parquet::basic::Compression;
+
+use crate::bindings::offloom::export::codec::Algorithm;
 use crate::bindings::offloom::export::types::{Error, RowBatch};
+
+/// What the host calls a compression, and its level.
+pub fn lent_as(compression: Compression) -> Result<(Algorithm, i32), Error> {
+    Ok(match compression {
+        Compression::ZSTD(level) => (Algorithm::Zstd, level.compression_level()),
+        Compression::GZIP(level) => (Algorithm::Gzip, level.compression_level().cast_signed()),
+        Compression::BROTLI(level) => (Algorithm::Brotli, level.compression_level().cast_signed()),
+        Compression::LZ4_RAW => (Algorithm::Lz4Raw, 0),
+        Compression::SNAPPY => (Algorithm::Snappy, 0),
+        other => return Err(Error::Unsupported(format!("the host lends no {other}"))),
+    })
+}
 
 /// A buffer of the host.
 pub trait Held: Sized {
     /// Number of its bytes.
     fn length(&self) -> u64;
 
-    /// Compresses `prefix` and then `parts` into one frame of Zstandard.
-    fn pack(level: i32, prefix: &[u8], parts: &[Part<Self>]) -> Result<Self, Error>;
+    /// Compresses `prefix` and then `parts` into one frame.
+    fn pack(compression: Compression, prefix: &[u8], parts: &[Part<Self>]) -> Result<Self, Error>;
 }
 
 /// A range of a buffer.

@@ -9,21 +9,34 @@ use parquet::schema::types::ColumnDescPtr;
 use crate::bindings::offloom::export::types::{Column, Error, Values};
 use crate::error::{parquet_error, write_error};
 use crate::held::{Held, Part};
-use crate::page::{DataEncoding, DataPageHeader, write_lengths, write_levels};
+use crate::page::{DataEncoding, DataPageHeader, write_lengths, write_levels, write_list_levels};
 use crate::sink::{BlockWriter, Sink};
 
 /// Rows of a page that has few bytes, or none.
 const PAGE_ROWS: usize = 20_000;
 
+/// What one page that is packed may have: what the host packs at once, with room for the lengths.
+const MAX_PACKED_BYTES: u64 = 32 * 1024 * 1024 + 512 * 1024;
+
+/// How values lie in pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// The bytes of each row are one value, which may be null.
+    Bytes,
+    /// The bytes of each row are a list of `f32`. The list may be null, its elements may not.
+    Floats,
+}
+
 /// The column chunk that a block gets.
 pub(crate) struct HeldColumn<H> {
     descr: ColumnDescPtr,
     compression: Compression,
+    shape: Shape,
     page_bytes: u64,
     page: OpenPage<H>,
     pieces: Vec<Piece<H>>,
     pages: i32,
-    rows: i64,
+    values: i64,
     compressed_bytes: i64,
     uncompressed_bytes: i64,
 }
@@ -45,21 +58,82 @@ impl<H> Default for OpenPage<H> {
     }
 }
 
+impl<H> OpenPage<H> {
+    /// Adds bytes: to the last part, where they follow it.
+    fn add(&mut self, buffer: &Rc<H>, offset: u64, length: u64) {
+        self.bytes = self.bytes.saturating_add(length);
+        if let Some(last) = self.parts.last_mut()
+            && Rc::ptr_eq(&last.buffer, buffer)
+            && last.offset.saturating_add(last.length) == offset
+        {
+            last.length = last.length.saturating_add(length);
+            return;
+        }
+        self.parts.push(Part { buffer: Rc::clone(buffer), offset, length });
+    }
+
+    /// The levels and the lengths of its values in this shape.
+    fn encode(&self, shape: Shape, nullable: bool) -> EncodedPage {
+        let mut page = EncodedPage::default();
+        match shape {
+            Shape::Bytes => {
+                if nullable {
+                    write_levels(&mut page.levels, &self.valid);
+                }
+                write_lengths(&mut page.lengths, &self.lengths);
+                page.values = self.valid.len();
+                page.nulls = self.valid.len().saturating_sub(self.lengths.len());
+            }
+            Shape::Floats => {
+                let mut lengths = self.lengths.iter();
+                let floats = self.valid.iter().map(|valid| match valid {
+                    // A value is whole numbers of four bytes.
+                    true => lengths.next().map(|length| *length as usize / 4),
+                    false => None,
+                });
+                let levels = write_list_levels(&mut page.levels, floats);
+                page.repetition_bytes = levels.repetition_bytes;
+                page.values = levels.values;
+                page.nulls = levels.nulls;
+            }
+        }
+        page
+    }
+}
+
+/// What a page has besides the bytes of its values.
+#[derive(Default)]
+struct EncodedPage {
+    levels: Vec<u8>,
+    /// How many of the levels' bytes are repetition levels.
+    repetition_bytes: usize,
+    lengths: Vec<u8>,
+    /// Nulls included.
+    values: usize,
+    nulls: usize,
+}
+
 enum Piece<H> {
     Own(Vec<u8>),
     Held(Part<H>),
 }
 
 impl<H: Held> HeldColumn<H> {
-    pub(crate) fn new(descr: ColumnDescPtr, compression: Compression, page_bytes: u64) -> Self {
+    pub(crate) fn new(
+        descr: ColumnDescPtr,
+        compression: Compression,
+        shape: Shape,
+        page_bytes: u64,
+    ) -> Self {
         HeldColumn {
             descr,
             compression,
+            shape,
             page_bytes,
             page: OpenPage::default(),
             pieces: Vec::new(),
             pages: 0,
-            rows: 0,
+            values: 0,
             compressed_bytes: 0,
             uncompressed_bytes: 0,
         }
@@ -87,10 +161,7 @@ impl<H: Held> HeldColumn<H> {
         if bits.is_some_and(|bits| bits.len() < rows.div_ceil(8)) {
             return Err(broken("has too short a validity"));
         }
-        // Pages that are compressed end where they are full. Others end with the batch: the host then
-        // splices a whole buffer.
-        let cut = self.compression != Compression::UNCOMPRESSED;
-        let (mut start, mut end) = (0_u64, 0_u64);
+        let mut start = 0_u64;
         for (row, (from, to)) in offsets.iter().zip(offsets.iter().skip(1)).enumerate() {
             let valid = bits
                 .and_then(|bits| bits.get(row / 8))
@@ -98,34 +169,43 @@ impl<H: Held> HeldColumn<H> {
             let length = to.checked_sub(*from).and_then(|length| length.checked_mul(unit));
             let length =
                 length.ok_or_else(|| broken("has offsets that fall, or a value of 4 GiB"))?;
-            self.page.valid.push(valid);
-            if valid {
-                self.page.lengths.push(length);
-            } else if length > 0 {
+            if !valid && length > 0 {
                 return Err(broken("has bytes in a row that is null"));
             }
-            end = end.saturating_add(u64::from(length));
-            if cut && self.page.bytes.saturating_add(end.saturating_sub(start)) >= self.page_bytes {
-                self.add_part(buffer.as_ref(), start, end);
-                start = end;
-                self.close_page()?;
-            }
+            self.push_row(valid, length, buffer.as_ref(), start)?;
+            start = start.saturating_add(u64::from(length));
         }
-        self.add_part(buffer.as_ref(), start, end);
         if self.page.bytes >= self.page_bytes || self.page.valid.len() >= PAGE_ROWS {
             self.close_page()?;
         }
         Ok(())
     }
 
-    fn add_part(&mut self, buffer: Option<&Rc<H>>, start: u64, end: u64) {
-        let length = end.saturating_sub(start);
+    /// Adds a row, whose value has `length` bytes at `offset` of `buffer`.
+    fn push_row(
+        &mut self,
+        valid: bool,
+        length: u32,
+        buffer: Option<&Rc<H>>,
+        offset: u64,
+    ) -> Result<(), Error> {
+        // Pages that are compressed end where they are full. Others end with the batch: the host then
+        // splices a whole buffer.
+        let cut = self.compression != Compression::UNCOMPRESSED;
+        let bytes = u64::from(length);
+        if cut && self.page.bytes > 0 && self.page.bytes.saturating_add(bytes) > MAX_PACKED_BYTES {
+            self.close_page()?;
+        }
+        self.page.valid.push(valid);
+        if valid {
+            self.page.lengths.push(length);
+        }
         if let Some(buffer) = buffer
             && length > 0
         {
-            self.page.parts.push(Part { buffer: Rc::clone(buffer), offset: start, length });
-            self.page.bytes = self.page.bytes.saturating_add(length);
+            self.page.add(buffer, offset, bytes);
         }
+        if cut && self.page.bytes >= self.page_bytes { self.close_page() } else { Ok(()) }
     }
 
     fn close_page(&mut self) -> Result<(), Error> {
@@ -133,19 +213,13 @@ impl<H: Held> HeldColumn<H> {
         if page.valid.is_empty() {
             return Ok(());
         }
-        let mut levels = Vec::new();
-        if self.descr.max_def_level() > 0 {
-            write_levels(&mut levels, &page.valid);
-        }
-        let mut lengths = Vec::new();
-        write_lengths(&mut lengths, &page.lengths);
+        let encoded = page.encode(self.shape, self.descr.max_def_level() > 0);
+        let EncodedPage { mut levels, mut lengths, .. } = encoded;
 
         let raw_bytes = page.bytes.saturating_add(lengths.len() as u64);
         let packed = match self.compression {
-            Compression::ZSTD(level) => {
-                Some(H::pack(level.compression_level(), &lengths, &page.parts)?)
-            }
-            _ => None,
+            Compression::UNCOMPRESSED => None,
+            compression => Some(H::pack(compression, &lengths, &page.parts)?),
         };
         let packed = packed.map(Part::whole).filter(|packed| packed.length < raw_bytes);
         let value_bytes = packed.as_ref().map_or(raw_bytes, |packed| packed.length);
@@ -158,9 +232,14 @@ impl<H: Held> HeldColumn<H> {
             uncompressed_bytes: size(raw_bytes)?,
             compressed_bytes: size(value_bytes)?,
             rows: count(page.valid.len())?,
-            nulls: count(page.valid.len().saturating_sub(page.lengths.len()))?,
-            encoding: DataEncoding::DeltaLengthByteArray,
-            levels_bytes: count(levels.len())?,
+            values: count(encoded.values)?,
+            nulls: count(encoded.nulls)?,
+            encoding: match self.shape {
+                Shape::Bytes => DataEncoding::DeltaLengthByteArray,
+                Shape::Floats => DataEncoding::Plain,
+            },
+            definition_bytes: count(levels.len().saturating_sub(encoded.repetition_bytes))?,
+            repetition_bytes: count(encoded.repetition_bytes)?,
             is_compressed: packed.is_some(),
         };
         let mut own = Vec::with_capacity(64_usize.saturating_add(levels.len()));
@@ -176,7 +255,7 @@ impl<H: Held> HeldColumn<H> {
             }
         }
         self.pages = self.pages.saturating_add(1);
-        self.rows = self.rows.saturating_add(i64::from(header.rows));
+        self.values = self.values.saturating_add(i64::from(header.values));
         let with_header = |bytes: i32| i64::from(bytes).saturating_add(header_bytes);
         self.compressed_bytes =
             self.compressed_bytes.saturating_add(with_header(header.compressed_bytes));
@@ -198,14 +277,17 @@ impl<H: Held> HeldColumn<H> {
                 Piece::Held(part) => out.splice(&part).map_err(write_error)?,
             }
         }
-        let encoding = Encoding::DELTA_LENGTH_BYTE_ARRAY;
+        let encoding = match self.shape {
+            Shape::Bytes => Encoding::DELTA_LENGTH_BYTE_ARRAY,
+            Shape::Floats => Encoding::PLAIN,
+        };
         let pages =
             PageEncodingStats { page_type: PageType::DATA_PAGE_V2, encoding, count: self.pages };
         ColumnChunkMetaData::builder(self.descr)
             .set_compression(self.compression)
             .set_encodings(vec![Encoding::RLE, encoding])
             .set_page_encoding_stats(vec![pages])
-            .set_num_values(self.rows)
+            .set_num_values(self.values)
             .set_total_compressed_size(self.compressed_bytes)
             .set_total_uncompressed_size(self.uncompressed_bytes)
             .set_data_page_offset(offset)

@@ -4,18 +4,20 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType as ArrowType, Field as ArrowField, Schema as ArrowSchema, TimeUnit};
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::basic::{Compression, Encoding, Type as PhysicalType, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{
     EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterPropertiesPtr,
     WriterVersion,
 };
-use parquet::schema::types::{ColumnPath, SchemaDescPtr};
+use parquet::schema::types::{ColumnDescPtr, SchemaDescPtr};
 
 use crate::Settings;
 use crate::bindings::offloom::export::types::{DataType, Error, Field, Schema, Values};
 use crate::held::{Batch, Held, Part};
-use crate::options::{Pages, VectorCompression};
+use crate::held_column::Shape;
+use crate::options::{LayoutKind, Pages, VectorCompression};
+use crate::typed::{self, Typed};
 
 /// What the footer names as its writer.
 pub(crate) const CREATED_BY: &str = concat!("offloom ", env!("CARGO_PKG_VERSION"));
@@ -30,6 +32,8 @@ pub(crate) enum Origin {
     ClassName,
     /// The column of this index in every batch.
     Batch(u32, DataType),
+    /// The column of this index that [`Typed`] makes of every batch.
+    Typed(usize),
 }
 
 /// Who writes the pages of a column.
@@ -39,6 +43,8 @@ pub(crate) enum Writing {
     Arrow,
     /// This crate. The values stay in the host.
     Held {
+        /// How its values lie in pages.
+        shape: Shape,
         /// Bytes of values that a page should have.
         page_bytes: u64,
     },
@@ -69,6 +75,8 @@ pub(crate) struct Layout {
     plain_vectors: WriterPropertiesPtr,
     pub(crate) settings: Settings,
     pub(crate) key_values: Vec<KeyValue>,
+    /// What takes rows apart, if that is asked for.
+    pub(crate) typed: Option<Typed>,
 }
 
 /// Data pages of columns that hold vectors: small pages are 1.2 to 1.3 times faster there.
@@ -77,9 +85,21 @@ const VECTOR_PAGE_BYTES: usize = 256 * 1024;
 const PAGE_BYTES: usize = 1024 * 1024;
 
 impl Layout {
-    /// Lays out a class: the columns in the order of its schema, `class_name` after `id`.
+    /// Lays out a class: the columns in the order of its schema, `class_name` after `id`; or those of the
+    /// typed layout.
     pub(crate) fn new(schema: &Schema, settings: &Settings) -> Result<Layout, Error> {
-        let columns = columns(schema)?;
+        let (typed, columns) = match settings.layout {
+            LayoutKind::Weaviate => (None, columns(schema)?),
+            LayoutKind::Typed => typed_columns(schema)?,
+        };
+        let columns = columns
+            .into_iter()
+            .map(|(origin, field)| {
+                let schema = parquet_schema(vec![field.clone()])?;
+                let writing = writing(&origin, &field, settings);
+                Ok(FileColumn { writing, origin, field, schema })
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
         let mut properties = WriterProperties::builder()
             .set_writer_version(match settings.pages {
                 Pages::V1 => WriterVersion::PARQUET_1_0,
@@ -88,33 +108,30 @@ impl Layout {
             .set_created_by(CREATED_BY.to_owned())
             .set_compression(settings.compression)
             .set_dictionary_enabled(false)
-            .set_data_page_size_limit(PAGE_BYTES)
+            .set_data_page_size_limit(settings.page_bytes.unwrap_or(PAGE_BYTES))
             // A page index would hold offsets from the block's beginning, not from the file's.
             .set_statistics_enabled(EnabledStatistics::None)
             .set_offset_index_disabled(true);
-        for (origin, field) in &columns {
-            let path = ColumnPath::from(field.name().as_str());
-            properties = column_properties(properties, path, origin, field, settings);
-        }
-        let mut plain_vectors = properties.clone();
-        for (origin, field) in &columns {
-            if is_vector(origin) {
-                let path = ColumnPath::from(field.name().as_str());
-                plain_vectors =
-                    plain_vectors.set_column_compression(path, Compression::UNCOMPRESSED);
+        for column in &columns {
+            for leaf in column.schema.columns() {
+                properties = leaf_properties(properties, column, leaf, settings);
             }
         }
-        let fields: Vec<ArrowField> = columns.iter().map(|(_, field)| field.clone()).collect();
-        let columns = columns
-            .into_iter()
-            .map(|(origin, field)| {
-                let schema = parquet_schema(vec![field.clone()])?;
-                Ok(FileColumn { writing: writing(&origin, settings), origin, field, schema })
-            })
-            .collect::<Result<Vec<_>, Error>>()?;
+        let mut plain_vectors = properties.clone();
+        for column in columns.iter().filter(|column| column.is_vector()) {
+            for leaf in column.schema.columns() {
+                let compression = match settings.columns.get(column.field.name()) {
+                    Some(compression) => *compression,
+                    None => Compression::UNCOMPRESSED,
+                };
+                let path = leaf.path().clone();
+                plain_vectors = plain_vectors.set_column_compression(path, compression);
+            }
+        }
+        let fields: Vec<ArrowField> = columns.iter().map(|column| column.field.clone()).collect();
         let held = columns.iter().filter(|column| matches!(column.writing, Writing::Held { .. }));
         let index = |column: &FileColumn| match column.origin {
-            Origin::ClassName => None,
+            Origin::ClassName | Origin::Typed(_) => None,
             Origin::Batch(index, _) => Some(index),
         };
         Ok(Layout {
@@ -124,8 +141,9 @@ impl Layout {
             parquet: parquet_schema(fields)?,
             properties: Arc::new(properties.build()),
             plain_vectors: Arc::new(plain_vectors.build()),
-            settings: *settings,
+            settings: settings.clone(),
             key_values: key_values(schema),
+            typed,
         })
     }
 
@@ -135,7 +153,7 @@ impl Layout {
         Ok(match self.settings.vector_compression {
             VectorCompression::Same => false,
             VectorCompression::Plain => true,
-            VectorCompression::Auto => !vectors_shrink(batch, self.settings.compression)?,
+            VectorCompression::Auto => !self.vectors_shrink(batch)?,
         })
     }
 
@@ -145,27 +163,72 @@ impl Layout {
         column: &FileColumn,
         plain_vectors: bool,
     ) -> (Compression, &WriterPropertiesPtr) {
-        if plain_vectors && is_vector(&column.origin) {
+        let name = column.field.name();
+        let is_plain = plain_vectors && column.is_vector();
+        if is_plain && !self.settings.columns.contains_key(name) {
             (Compression::UNCOMPRESSED, &self.plain_vectors)
         } else {
-            (self.settings.compression, &self.properties)
+            (self.settings.of_column(name), &self.properties)
+        }
+    }
+
+    /// Whether the first vectors of a batch lose a tenth of their size or more; true without any.
+    fn vectors_shrink<H: Held>(&self, batch: &Batch<H>) -> Result<bool, Error> {
+        let compression = self.settings.compression;
+        if compression == Compression::UNCOMPRESSED {
+            return Ok(true);
+        }
+        let columns = (0_u32..).zip(&batch.rows.columns);
+        let vectors = columns.filter_map(|(index, column)| match &column.values {
+            Values::Vector(values) => Some((index, &values.bytes)),
+            Values::NamedVectors(map) if self.typed.is_some() => Some((index, &map.components)),
+            _ => None,
+        });
+        for (index, bytes) in vectors {
+            let held = batch.held.iter().find(|(column, _)| *column == index);
+            let (frame, sample_bytes) = match (held, bytes.as_slice()) {
+                (Some((_, buffer)), _) => {
+                    let length = buffer.length().min(SAMPLE_BYTES as u64);
+                    let start = Part { buffer: Rc::clone(buffer), offset: 0, length };
+                    (H::pack(compression, &[], &[start])?, length)
+                }
+                (None, []) => continue,
+                (None, bytes) => {
+                    let sample = bytes.get(..SAMPLE_BYTES).unwrap_or(bytes);
+                    (H::pack(compression, sample, &[])?, sample.len() as u64)
+                }
+            };
+            return Ok(frame.length() <= sample_bytes / 10 * 9);
+        }
+        Ok(true)
+    }
+}
+
+impl FileColumn {
+    /// Whether it holds one vector a row.
+    fn is_vector(&self) -> bool {
+        match &self.origin {
+            Origin::Batch(_, DataType::Vector(_)) => true,
+            Origin::Typed(_) => *self.field.data_type() == typed::vector_type(),
+            _ => false,
         }
     }
 }
 
-fn is_vector(origin: &Origin) -> bool {
-    matches!(origin, Origin::Batch(_, DataType::Vector(_)))
-}
-
 /// Pages of version 1 have the length of each value before it, so the host cannot splice them.
-fn writing(origin: &Origin, settings: &Settings) -> Writing {
+fn writing(origin: &Origin, field: &ArrowField, settings: &Settings) -> Writing {
+    let held = |shape, default| {
+        let page_bytes = settings.page_bytes.unwrap_or(default) as u64;
+        Writing::Held { shape, page_bytes }
+    };
     match (origin, settings.pages) {
         (Origin::Batch(_, DataType::Vector(_)), Pages::V2) => {
-            Writing::Held { page_bytes: VECTOR_PAGE_BYTES as u64 }
+            let is_list = matches!(field.data_type(), ArrowType::List(_));
+            held(if is_list { Shape::Floats } else { Shape::Bytes }, VECTOR_PAGE_BYTES)
         }
         (Origin::ClassName, Pages::V2) => Writing::Constant,
         (Origin::Batch(_, DataType::Json | DataType::Binary), Pages::V2) => {
-            Writing::Held { page_bytes: PAGE_BYTES as u64 }
+            held(Shape::Bytes, PAGE_BYTES)
         }
         _ => Writing::Arrow,
     }
@@ -189,7 +252,7 @@ fn key_values(schema: &Schema) -> Vec<KeyValue> {
 }
 
 /// The columns of the file, in order.
-fn columns(schema: &Schema) -> Result<Vec<(Origin, ArrowField)>, Error> {
+fn columns(schema: &Schema) -> Result<Columns, Error> {
     let class_name_at = schema
         .fields
         .iter()
@@ -217,36 +280,47 @@ fn columns(schema: &Schema) -> Result<Vec<(Origin, ArrowField)>, Error> {
     Ok(columns)
 }
 
+/// The columns of a file, in order.
+type Columns = Vec<(Origin, ArrowField)>;
+
+/// The columns of the typed layout, in order: those of the schema that stay, those that are made of others,
+/// and the vectors before what is left over.
+fn typed_columns(schema: &Schema) -> Result<(Option<Typed>, Columns), Error> {
+    let (typed, made) = Typed::new(schema)?;
+    let mut columns = Vec::new();
+    let mut vectors = Vec::new();
+    for (at, field) in schema.fields.iter().enumerate() {
+        if typed.takes(at) {
+            continue;
+        }
+        let index =
+            u32::try_from(at).map_err(|_| Error::Unsupported("too many columns".to_owned()))?;
+        let origin = Origin::Batch(index, field.data_type.clone());
+        let (data_type, into) = match &field.data_type {
+            // The host may leave a vector out of any row, and the pages of lists here allow for it.
+            DataType::Vector(_) => (typed::vector_type(), &mut vectors),
+            DataType::TimestampMillis => (timestamp(), &mut columns),
+            _ => (arrow_type(field), &mut columns),
+        };
+        let nullable = field.nullable || matches!(field.data_type, DataType::Vector(_));
+        into.push((origin, ArrowField::new(&field.name, data_type, nullable)));
+    }
+    let properties = typed.properties();
+    let made = made.into_iter().enumerate();
+    let (of_properties, others): (Vec<_>, Vec<_>) = made.partition(|(at, _)| *at < properties);
+    let origin = |(at, field)| (Origin::Typed(at), field);
+    columns.extend(of_properties.into_iter().map(origin));
+    columns.append(&mut vectors);
+    columns.extend(others.into_iter().map(origin));
+    Ok((Some(typed), columns))
+}
+
+fn timestamp() -> ArrowType {
+    ArrowType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))
+}
+
 /// So many bytes of vectors are tried out.
 const SAMPLE_BYTES: usize = 64 * 1024;
-
-/// Whether the first vectors of a batch lose a tenth of their size or more; true without any.
-fn vectors_shrink<H: Held>(batch: &Batch<H>, compression: Compression) -> Result<bool, Error> {
-    let Compression::ZSTD(level) = compression else { return Ok(true) };
-    let level = level.compression_level();
-    let columns = (0_u32..).zip(&batch.rows.columns);
-    let vectors = columns.filter_map(|(index, column)| match &column.values {
-        Values::Vector(values) => Some((index, values)),
-        _ => None,
-    });
-    for (index, values) in vectors {
-        let held = batch.held.iter().find(|(column, _)| *column == index);
-        let (frame, sample_bytes) = match (held, values.bytes.as_slice()) {
-            (Some((_, buffer)), _) => {
-                let length = buffer.length().min(SAMPLE_BYTES as u64);
-                let start = Part { buffer: Rc::clone(buffer), offset: 0, length };
-                (H::pack(level, &[], &[start])?, length)
-            }
-            (None, []) => continue,
-            (None, bytes) => {
-                let sample = bytes.get(..SAMPLE_BYTES).unwrap_or(bytes);
-                (H::pack(level, sample, &[])?, sample.len() as u64)
-            }
-        };
-        return Ok(frame.length() <= sample_bytes / 10 * 9);
-    }
-    Ok(true)
-}
 
 /// Columns are mapped by type, so that those of a transform work too. The two times of an object are
 /// plain integers, as upstream writes them (`export-api.md` 5.1).
@@ -256,9 +330,7 @@ fn arrow_type(field: &Field) -> ArrowType {
         DataType::Int64 => ArrowType::Int64,
         DataType::Float64 => ArrowType::Float64,
         DataType::TimestampMillis if is_object_time(&field.name) => ArrowType::Int64,
-        DataType::TimestampMillis => {
-            ArrowType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))
-        }
+        DataType::TimestampMillis => timestamp(),
         DataType::Uuid | DataType::Utf8 => ArrowType::Utf8,
         DataType::Json
         | DataType::Binary
@@ -272,54 +344,60 @@ fn is_object_time(name: &str) -> bool {
     name == "creation_time" || name == "update_time"
 }
 
-fn column_properties(
+/// How the values of one leaf of a column are written.
+fn leaf_properties(
     properties: WriterPropertiesBuilder,
-    path: ColumnPath,
-    origin: &Origin,
-    field: &ArrowField,
+    column: &FileColumn,
+    leaf: &ColumnDescPtr,
     settings: &Settings,
 ) -> WriterPropertiesBuilder {
+    let path = leaf.path().clone();
+    let own = settings.columns.get(column.field.name());
+    let properties = match (own, &column.origin, settings.compression) {
+        (Some(own), ..) => properties.set_column_compression(path.clone(), *own),
+        // Digits of ids gain nothing from a search for repetitions: level 1 is faster, and even smaller.
+        (None, Origin::Batch(_, DataType::Uuid), Compression::ZSTD(_)) => {
+            let fastest = Compression::ZSTD(ZstdLevel::default());
+            properties.set_column_compression(path.clone(), fastest)
+        }
+        _ => properties,
+    };
     let bytes = match settings.pages {
         Pages::V1 => Encoding::PLAIN,
         Pages::V2 => Encoding::DELTA_LENGTH_BYTE_ARRAY,
     };
-    let repeats = matches!(origin, Origin::ClassName) || field.name() == "tenant";
-    if repeats {
-        return properties
-            .set_column_dictionary_enabled(path.clone(), true)
-            .set_column_encoding(path.clone(), bytes)
-            .set_column_statistics_enabled(path, EnabledStatistics::Chunk);
-    }
-    let Origin::Batch(_, data_type) = origin else { return properties };
-    match data_type {
+    let has_statistics = |properties: WriterPropertiesBuilder| {
+        properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::Chunk)
+    };
+    let vectors = |properties: WriterPropertiesBuilder| {
+        let page_bytes = settings.page_bytes.unwrap_or(VECTOR_PAGE_BYTES);
         // Plain: one copy less, which a row of 32 MiB of vectors as text needs to fit in memory.
-        DataType::Vector(_) | DataType::NamedVectors(_) | DataType::NamedMultiVectors(_) => {
-            properties
-                .set_column_encoding(path.clone(), Encoding::PLAIN)
-                .set_column_data_page_size_limit(path, VECTOR_PAGE_BYTES)
-        }
-        DataType::Uuid => compressed(properties, path.clone(), settings)
-            .set_column_encoding(path.clone(), bytes)
-            .set_column_statistics_enabled(path, EnabledStatistics::Chunk),
-        DataType::Utf8 | DataType::Json | DataType::Binary => {
-            properties.set_column_encoding(path, bytes)
-        }
-        DataType::Boolean | DataType::Int64 | DataType::Float64 | DataType::TimestampMillis => {
-            properties.set_column_statistics_enabled(path, EnabledStatistics::Chunk)
-        }
+        properties
+            .set_column_encoding(path.clone(), Encoding::PLAIN)
+            .set_column_data_page_size_limit(path.clone(), page_bytes)
+    };
+    if matches!(column.origin, Origin::ClassName) || column.field.name() == "tenant" {
+        let dictionary = properties.set_column_dictionary_enabled(path.clone(), true);
+        return has_statistics(dictionary.set_column_encoding(path.clone(), bytes));
     }
-}
-
-/// Digits of ids gain nothing from a search for repetitions: level 1 is faster, and even smaller.
-fn compressed(
-    properties: WriterPropertiesBuilder,
-    path: ColumnPath,
-    settings: &Settings,
-) -> WriterPropertiesBuilder {
-    match settings.compression {
-        Compression::ZSTD(_) => {
-            properties.set_column_compression(path, Compression::ZSTD(ZstdLevel::default()))
-        }
-        _ => properties,
+    match &column.origin {
+        Origin::ClassName => properties,
+        Origin::Batch(_, data_type) => match data_type {
+            DataType::Vector(_) | DataType::NamedVectors(_) | DataType::NamedMultiVectors(_) => {
+                vectors(properties)
+            }
+            DataType::Uuid => has_statistics(properties.set_column_encoding(path.clone(), bytes)),
+            DataType::Utf8 | DataType::Json | DataType::Binary => {
+                properties.set_column_encoding(path.clone(), bytes)
+            }
+            DataType::Boolean | DataType::Int64 | DataType::Float64 | DataType::TimestampMillis => {
+                has_statistics(properties)
+            }
+        },
+        Origin::Typed(_) => match leaf.physical_type() {
+            PhysicalType::FLOAT => vectors(properties),
+            PhysicalType::BYTE_ARRAY => properties.set_column_encoding(path.clone(), bytes),
+            _ => has_statistics(properties),
+        },
     }
 }

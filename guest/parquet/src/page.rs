@@ -9,9 +9,12 @@ pub(crate) struct DataPageHeader {
     /// Of the levels, which are never compressed, and the values as they are written.
     pub(crate) compressed_bytes: i32,
     pub(crate) rows: i32,
+    /// Nulls included; a list has any number of them.
+    pub(crate) values: i32,
     pub(crate) nulls: i32,
     pub(crate) encoding: DataEncoding,
-    pub(crate) levels_bytes: i32,
+    pub(crate) definition_bytes: i32,
+    pub(crate) repetition_bytes: i32,
     pub(crate) is_compressed: bool,
 }
 
@@ -20,11 +23,13 @@ const DATA_PAGE_V2: i32 = 3;
 /// `PageType.DICTIONARY_PAGE`.
 const DICTIONARY_PAGE: i32 = 2;
 /// `Encoding.PLAIN`.
-const PLAIN: i32 = 0;
+const PLAIN: i32 = DataEncoding::Plain as i32;
 
 /// The encoding of the values of a data page, by its number in `parquet.thrift`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum DataEncoding {
+    /// `Encoding.PLAIN`.
+    Plain = 0,
     /// `Encoding.DELTA_LENGTH_BYTE_ARRAY`.
     DeltaLengthByteArray = 6,
     /// `Encoding.RLE_DICTIONARY`.
@@ -32,7 +37,7 @@ pub(crate) enum DataEncoding {
 }
 
 impl DataPageHeader {
-    /// In Thrift's compact protocol. Columns here have no lists: one value a row, no repetition levels.
+    /// In Thrift's compact protocol.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let mut page = Struct::new(out);
         page.i32(1, DATA_PAGE_V2);
@@ -40,12 +45,12 @@ impl DataPageHeader {
         page.i32(3, self.compressed_bytes);
         page.field(8, STRUCT);
         let mut data = Struct::new(page.out);
-        data.i32(1, self.rows);
+        data.i32(1, self.values);
         data.i32(2, self.nulls);
         data.i32(3, self.rows);
         data.i32(4, self.encoding as i32);
-        data.i32(5, self.levels_bytes);
-        data.i32(6, 0);
+        data.i32(5, self.definition_bytes);
+        data.i32(6, self.repetition_bytes);
         data.field(7, if self.is_compressed { TRUE } else { FALSE });
         data.end();
         page.end();
@@ -122,33 +127,116 @@ fn write_zigzag(out: &mut Vec<u8>, value: i64) {
 /// Shorter runs of equal levels are packed by bits.
 const SHORTEST_RUN: usize = 8;
 
-/// Definition levels of a column that may be null, in the RLE hybrid of one bit (Parquet's format, encodings,
-/// "Run Length Encoding / Bit-Packing Hybrid").
+/// Definition levels of a column that may be null.
 pub(crate) fn write_levels(out: &mut Vec<u8>, valid: &[bool]) {
-    let mut rest = valid;
-    let mut packed: Vec<u8> = Vec::new();
-    while let Some(first) = rest.first() {
-        let run = rest.iter().take_while(|level| *level == first).count();
-        if run >= SHORTEST_RUN {
-            write_packed(out, &mut packed);
-            write_varint(out, (run as u64) << 1);
-            out.push(u8::from(*first));
-            rest = rest.get(run..).unwrap_or_default();
-        } else {
-            // A packed run has a multiple of eight levels; only the last one may be filled up.
-            let (group, after) = rest.split_at(rest.len().min(8));
-            let bits = group.iter().rev().fold(0, |bits, level| bits << 1 | u8::from(*level));
-            packed.push(bits);
-            rest = after;
-        }
+    let mut levels = Levels::new(out, 1);
+    for run in valid.chunk_by(|one, next| one == next) {
+        levels.push(run.first().copied().map_or(0, u8::from), run.len());
     }
-    write_packed(out, &mut packed);
+    levels.end();
 }
 
-fn write_packed(out: &mut Vec<u8>, packed: &mut Vec<u8>) {
-    if !packed.is_empty() {
-        write_varint(out, (packed.len() as u64) << 1 | 1);
-        out.append(packed);
+/// What was written of lists.
+pub(crate) struct ListLevels {
+    pub(crate) repetition_bytes: usize,
+    /// Elements, and one for each list that is null or empty.
+    pub(crate) values: usize,
+    /// Lists that are null or empty.
+    pub(crate) nulls: usize,
+}
+
+/// Repetition and then definition levels of lists that may be null, whose elements may not. `rows` are
+/// the elements of each list.
+pub(crate) fn write_list_levels(
+    out: &mut Vec<u8>,
+    rows: impl Iterator<Item = Option<usize>>,
+) -> ListLevels {
+    let mut definition = Vec::new();
+    let (mut values, mut nulls) = (0_usize, 0_usize);
+    let before = out.len();
+    let mut repetition_levels = Levels::new(out, 1);
+    let mut definition_levels = Levels::new(&mut definition, 2);
+    let mut run = (0, 0_usize);
+    for row in rows {
+        let elements = row.unwrap_or(0);
+        nulls = nulls.saturating_add(usize::from(elements == 0));
+        values = values.saturating_add(elements.max(1));
+        repetition_levels.push(0, 1);
+        repetition_levels.push(1, elements.saturating_sub(1));
+        let level = match row {
+            None => 0,
+            Some(0) => 1,
+            Some(_) => 2,
+        };
+        if level != run.0 {
+            definition_levels.push(run.0, run.1);
+            run = (level, 0);
+        }
+        run.1 = run.1.saturating_add(elements.max(1));
+    }
+    definition_levels.push(run.0, run.1);
+    definition_levels.end();
+    repetition_levels.end();
+    let repetition_bytes = out.len().saturating_sub(before);
+    out.append(&mut definition);
+    ListLevels { repetition_bytes, values, nulls }
+}
+
+/// Levels of `width` bits, in the RLE hybrid (Parquet's format, encodings, "Run Length Encoding /
+/// Bit-Packing Hybrid").
+struct Levels<'a> {
+    out: &'a mut Vec<u8>,
+    width: u32,
+    /// Whole groups of eight levels.
+    packed: Vec<u8>,
+    /// The group that is being filled.
+    group: u32,
+    filled: u32,
+}
+
+impl<'a> Levels<'a> {
+    fn new(out: &'a mut Vec<u8>, width: u32) -> Levels<'a> {
+        Levels { out, width, packed: Vec::new(), group: 0, filled: 0 }
+    }
+
+    /// Adds a level so many times.
+    fn push(&mut self, level: u8, mut count: usize) {
+        while count > 0 {
+            if self.filled == 0 && count >= SHORTEST_RUN {
+                self.write_packed();
+                write_varint(self.out, (count as u64) << 1);
+                self.out.push(level);
+                return;
+            }
+            self.group |= u32::from(level) << self.filled.saturating_mul(self.width);
+            self.filled = self.filled.saturating_add(1);
+            count = count.saturating_sub(1);
+            if self.filled == 8 {
+                self.end_group();
+            }
+        }
+    }
+
+    fn end_group(&mut self) {
+        // Eight levels have as many bytes as a level has bits.
+        self.packed.extend(self.group.to_le_bytes().iter().take(self.width as usize));
+        (self.group, self.filled) = (0, 0);
+    }
+
+    fn write_packed(&mut self) {
+        if !self.packed.is_empty() {
+            let groups = self.packed.len() / self.width as usize;
+            write_varint(self.out, (groups as u64) << 1 | 1);
+            self.out.append(&mut self.packed);
+        }
+    }
+
+    /// A packed run has a multiple of eight levels; only the last one may be filled up.
+    fn end(mut self) {
+        if self.filled > 0 {
+            self.end_group();
+        }
+        self.write_packed();
     }
 }
 

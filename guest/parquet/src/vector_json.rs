@@ -21,7 +21,7 @@ pub(crate) struct JsonColumn {
 impl JsonColumn {
     /// Takes room for the text of all numbers at once: a row of many megabytes would otherwise need
     /// half as much memory again each time that its text grows.
-    fn with_room(rows: usize, component_bytes: usize) -> JsonColumn {
+    pub(crate) fn with_room(rows: usize, component_bytes: usize) -> JsonColumn {
         let mut offsets = Vec::with_capacity(rows.saturating_add(1));
         offsets.push(0);
         let text = Vec::with_capacity((component_bytes / 4).saturating_mul(MAX_NUMBER_BYTES));
@@ -37,7 +37,7 @@ impl JsonColumn {
     }
 
     /// Vectors of `dimensions` numbers, `bytes` long: `[0.1,2]`.
-    fn push_vector(&mut self, bytes: &[u8]) {
+    pub(crate) fn push_vector(&mut self, bytes: &[u8]) {
         self.text.push(b'[');
         let (numbers, _) = bytes.as_chunks::<4>();
         let mut digits = zmij::Buffer::new();
@@ -54,6 +54,39 @@ impl JsonColumn {
             }
         }
         self.text.push(b']');
+    }
+
+    /// Vectors of one entry: `[[0.1,2],[3]]`.
+    pub(crate) fn push_vectors(&mut self, map: &MultiVectorMap, entry: usize) -> Result<(), Error> {
+        self.text.push(b'[');
+        for (index, number) in range(&map.list_offsets, entry)?.enumerate() {
+            if index > 0 {
+                self.text.push(b',');
+            }
+            self.push_vector(vector(&map.components, &map.vector_offsets, number)?);
+        }
+        self.text.push(b']');
+        Ok(())
+    }
+
+    /// The name of the next entry of a row, whose value follows.
+    pub(crate) fn begin_entry(&mut self, name: &str) {
+        self.text.push(if self.is_row_empty() { b'{' } else { b',' });
+        self.text.extend_from_slice(&quote(name));
+    }
+
+    /// Ends a row of entries, which is null without any.
+    pub(crate) fn end_entries(&mut self) -> Result<(), Error> {
+        let valid = !self.is_row_empty();
+        if valid {
+            self.text.push(b'}');
+        }
+        self.end_row(valid)
+    }
+
+    fn is_row_empty(&self) -> bool {
+        let start = self.offsets.last().copied().unwrap_or(0);
+        self.text.len() == start.unsigned_abs() as usize
     }
 
     pub(crate) fn into_encoded(mut self, rows: usize) -> Result<Encoded, Error> {
@@ -93,15 +126,7 @@ pub(crate) fn multi_vectors_to_json(
     let column = JsonColumn::with_room(rows, map.components.len());
     let row_offsets = &map.row_offsets;
     rows_to_json(column, &map.names, row_offsets, &map.name_index, nulls, rows, |column, entry| {
-        column.text.push(b'[');
-        for (index, number) in range(&map.list_offsets, entry)?.enumerate() {
-            if index > 0 {
-                column.text.push(b',');
-            }
-            column.push_vector(vector(&map.components, &map.vector_offsets, number)?);
-        }
-        column.text.push(b']');
-        Ok(())
+        column.push_vectors(map, entry)
     })
 }
 
@@ -137,7 +162,7 @@ fn rows_to_json(
 }
 
 /// What `offsets` say of item `index`: where it begins and ends.
-fn range(offsets: &[u32], index: usize) -> Result<std::ops::Range<usize>, Error> {
+pub(crate) fn range(offsets: &[u32], index: usize) -> Result<std::ops::Range<usize>, Error> {
     let start = offsets.get(index).ok_or_else(broken_map)?;
     let end = offsets.get(index.saturating_add(1)).ok_or_else(broken_map)?;
     if start > end {
@@ -147,14 +172,19 @@ fn range(offsets: &[u32], index: usize) -> Result<std::ops::Range<usize>, Error>
     Ok(*start as usize..*end as usize)
 }
 
-fn vector<'a>(components: &'a [u8], offsets: &[u32], index: usize) -> Result<&'a [u8], Error> {
+/// The components of vector `index`.
+pub(crate) fn vector<'a>(
+    components: &'a [u8],
+    offsets: &[u32],
+    index: usize,
+) -> Result<&'a [u8], Error> {
     let range = range(offsets, index)?;
     components
         .get(range.start.saturating_mul(4)..range.end.saturating_mul(4))
         .ok_or_else(broken_map)
 }
 
-fn broken_map() -> Error {
+pub(crate) fn broken_map() -> Error {
     Error::InvalidData("the offsets of named vectors do not fit together".to_owned())
 }
 

@@ -99,7 +99,10 @@ pub fn run(arguments: &Encode) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let options = &arguments.guest_options;
-        let schema = Schema::of_class(workload.class_name(), false, None);
+        let name = workload.class_name();
+        let definition = json!({ "class": name, "properties": crate::generate::properties() });
+        let definition = definition.to_string();
+        let schema = Schema::of_class(name, false, Some(definition.clone()));
         let format = guest.describe(options).await?;
         let (mut blocks, mut rows, mut block_rows) = (Vec::new(), 0, 0);
         while rows < arguments.rows.unwrap_or(workload.rows()) {
@@ -109,7 +112,7 @@ pub fn run(arguments: &Encode) -> anyhow::Result<()> {
             block_rows = count;
         }
         let guest = guest.open(&schema, options, format.block_bytes).await?;
-        let native = NativeFile::open(workload.class_name(), options)?;
+        let native = NativeFile::open(name, &definition, options)?;
         let mut bench = Bench { schema, blocks, native, guest };
         bench.compare().await?;
         answer(&json!({ "rows": rows, "block_rows": block_rows }))?;

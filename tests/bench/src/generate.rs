@@ -179,7 +179,6 @@ impl Generate {
 /// The class as a server is given it. Its vectors are stored and not indexed: the log that a server builds
 /// an index from is empty.
 fn class_definition(recipe: &Recipe) -> Value {
-    let text = |name: &str| json!({ "name": name, "dataType": ["text"] });
     let vectors = if recipe.named.is_empty() {
         json!({
             "vectorizer": "none",
@@ -207,18 +206,24 @@ fn class_definition(recipe: &Recipe) -> Value {
     let mut class = json!({
         "class": recipe.class_name,
         "multiTenancyConfig": { "enabled": recipe.tenants.is_some() },
-        "properties": [
-            text("title"), text("author"), text("body"), text("source"),
-            { "name": "tags", "dataType": ["text[]"] },
-            { "name": "published", "dataType": ["date"] },
-            { "name": "score", "dataType": ["number"] },
-        ],
+        "properties": properties(),
         "replicationConfig": { "factor": 1 },
     });
     if let (Some(class), Value::Object(vectors)) = (class.as_object_mut(), vectors) {
         class.extend(vectors);
     }
     class
+}
+
+/// The properties that objects have.
+pub(crate) fn properties() -> Value {
+    let text = |name: &str| json!({ "name": name, "dataType": ["text"] });
+    json!([
+        text("title"), text("author"), text("body"), text("source"),
+        { "name": "tags", "dataType": ["text[]"] },
+        { "name": "published", "dataType": ["date"] },
+        { "name": "score", "dataType": ["number"] },
+    ])
 }
 
 /// Makes the classes on a real server over `data`, and returns the names of the shards of each, the tenants in

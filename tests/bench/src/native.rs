@@ -9,6 +9,7 @@ use bytes::Bytes;
 use offloom_guest_parquet::bindings::offloom::export::types as wit;
 use offloom_guest_parquet::{Batch, Held, ParquetFile, Part, Rows, Sink};
 use offloom_rows as rows;
+use parquet::basic::Compression;
 
 /// One output file.
 pub struct NativeFile {
@@ -17,7 +18,11 @@ pub struct NativeFile {
 
 impl NativeFile {
     /// A file for a class with the usual columns.
-    pub fn open(class_name: &str, options: &[(String, String)]) -> anyhow::Result<NativeFile> {
+    pub fn open(
+        class_name: &str,
+        class_definition: &str,
+        options: &[(String, String)],
+    ) -> anyhow::Result<NativeFile> {
         let column = |name: &str, data_type, nullable| wit::Field {
             name: name.to_owned(),
             data_type,
@@ -34,7 +39,7 @@ impl NativeFile {
                 column("multi_vectors", wit::DataType::NamedMultiVectors(Vec::new()), true),
                 column("properties", wit::DataType::Json, true),
             ],
-            class_definition: None,
+            class_definition: Some(class_definition.to_owned()),
         };
         match ParquetFile::open(&schema, options) {
             Ok(file) => Ok(NativeFile { file }),
@@ -95,10 +100,18 @@ impl Held for Buffer {
         self.0.len() as u64
     }
 
-    fn pack(level: i32, prefix: &[u8], parts: &[Part<Buffer>]) -> Result<Buffer, wit::Error> {
+    /// Zstandard only: the benchmark has no other.
+    fn pack(
+        compression: Compression,
+        prefix: &[u8],
+        parts: &[Part<Buffer>],
+    ) -> Result<Buffer, wit::Error> {
+        let Compression::ZSTD(level) = compression else {
+            return Err(wit::Error::Unsupported(format!("{compression} is not measured")));
+        };
         let parts: Vec<&[u8]> =
             parts.iter().map(|part| slice(&part.buffer, part.offset, part.length)).collect();
-        compress(level, prefix, &parts)
+        compress(level.compression_level(), prefix, &parts)
     }
 }
 

@@ -13,4 +13,5 @@ mod minimal;
 mod parquet_guest;
 mod rows;
 mod support;
+mod typed;
 mod wat_guest;
