@@ -36,7 +36,8 @@ macro_rules! observed {
 observed! {
     allowed_azure_containers, allowed_buckets, allowed_gcs_buckets, allowed_hosts, authentication__api_keys_file,
     authorization__action, authorization__policy_file, azure_container, bucket, cache_dir, config, data_dir,
-    digest, filesystem_root, gcs_bucket, grpc_listen, guest, guest_cpu_seconds, guests__policy_file, listen, log, max_exports, max_object_bytes, max_waiting,
+    digest, exporter, filesystem_root, gcs_bucket, grpc_listen, guest, guest_cpu_seconds, guests__admins, guests__policy_file, guests__public_keys, guests__tenant_cpu_seconds, guests__tenant_instances,
+    guests__tenant_memory, guests__tenant_output, listen, log, max_exports, max_object_bytes, max_waiting,
     path, quarantine_raw, schema, shutdown_grace_seconds,
     state_dir, workers,
 }
@@ -217,6 +218,55 @@ fn authorization__action(variable: &str) {
         let created = server.post("/v1/export/filesystem", &json!({ "id": "tried" })).ok();
         assert_eq!(created["classes"], json!([classes]), "{value}");
     }
+}
+
+/// Its effect on exports is tested in `registry.rs`.
+fn exporter(variable: &str) {
+    let refused = said(&mut Trial::new().command(variable, "nothing"));
+    let error = refused.expect_error();
+    assert!(error.contains("there is no guest nothing"), "{error}");
+    let trial = Trial::new();
+    export(&trial.serve(variable, "parquet"), "filesystem", &json!({}));
+}
+
+fn guests__admins(variable: &str) {
+    for (admins, status) in [("alice,nightly", 404), ("alice", 403)] {
+        let trial = Trial::new();
+        let mut command = trial.command(variable, admins);
+        let mut server = Server::start(command.arg("--api-keys-file").arg(trial.key_file()));
+        server.log_in("the-key");
+        let answer = server.post("/v1/guests/none/rollback", &json!({}));
+        assert_eq!(answer.status, status, "{admins}");
+    }
+}
+
+fn guests__public_keys(variable: &str) {
+    let error = said(&mut Trial::new().command(variable, "no-key")).expect_error();
+    assert!(error.contains("no-key") && error.contains("minisign"), "{error}");
+}
+
+/// Their effects are tested in `tenant_guests.rs`.
+fn guests__tenant_memory(variable: &str) {
+    refuses(variable, "much");
+}
+
+fn guests__tenant_output(variable: &str) {
+    refuses(variable, "much");
+}
+
+fn guests__tenant_cpu_seconds(variable: &str) {
+    refuses(variable, "0");
+}
+
+fn guests__tenant_instances(variable: &str) {
+    refuses(variable, "0");
+}
+
+fn refuses(variable: &str, value: &str) {
+    let refused = said(&mut Trial::new().command(variable, value));
+    assert_eq!(refused.status, Some(2), "{refused:#?}");
+    let flag = variable.trim_start_matches("OFFLOOM_").to_lowercase().replace("__", "-");
+    assert!(refused.err.contains(&flag.replace('_', "-")), "{refused:#?}");
 }
 
 /// Which rows it concerns is tested in `required_transforms.rs`.

@@ -5,6 +5,7 @@ use cel::parser::{Expression, PrattParser};
 use cel::{Context, Value};
 use serde::Deserialize;
 
+use crate::names::free_names;
 use crate::options::Settings;
 
 /// The column with all properties, and the name of the map of them.
@@ -71,7 +72,7 @@ impl Condition {
             expression,
         };
         let names: Vec<String> =
-            condition.expression.references().variables().into_iter().map(str::to_owned).collect();
+            free_names(&condition.expression).into_iter().map(str::to_owned).collect();
         for name in names {
             if let Some(column) = COLUMNS.into_iter().find(|column| *column == name) {
                 if !columns.contains(&column) {

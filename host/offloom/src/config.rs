@@ -319,12 +319,13 @@ mod tests {
         let by_file = file(
             "sources = ['/a', '/b']\nlisten = '127.0.0.1:1'\ngrpc_listen = '127.0.0.1:2'\nallowed_hosts = ['h', '[::1]:2']\nschema = '/s'\nbucket = 'lake'\n\
              filesystem_root = '/out'\nallowed_buckets = ['c', 'd']\ngcs_bucket = 'e'\nallowed_gcs_buckets = ['f']\n\
-             azure_container = 'g'\nallowed_azure_containers = ['h', 'i']\npath = 'p'\nguest = '/g'\nguest_cpu_seconds = 60\n\
+             azure_container = 'g'\nallowed_azure_containers = ['h', 'i']\npath = 'p'\nguest = '/g'\nexporter = 'mine'\nguest_cpu_seconds = 60\n\
              workers = 3\nmax_exports = 9\nmax_waiting = 8\nmax_object_bytes = '100MiB'\nstate_dir = '/state'\ncache_dir = '/cache'\n\
              quarantine_raw = true\nshutdown_grace_seconds = 5\ndigest = 'sha256'\n\
              [authentication]\napi_keys_file = '/keys'\n\
              [authorization]\naction = 'manage_backups'\npolicy_file = '/policy'\n\
-             [guests]\npolicy_file = '/guests'\n",
+             [guests]\nadmins = ['a', 'b']\npublic_keys = ['k']\npolicy_file = '/guests'\n\
+             tenant_memory = '64MiB'\ntenant_cpu_seconds = 7\ntenant_instances = 2\ntenant_output = '1GiB'\n",
         );
         let by_file = resolve(&[], Some(by_file.path())).unwrap();
         let by_flags = resolve(
@@ -344,6 +345,7 @@ mod tests {
                 "--allowed-azure-containers=h,i",
                 "--path=p",
                 "--guest=/g",
+                "--exporter=mine",
                 "--guest-cpu-seconds=60",
                 "--workers=3",
                 "--max-exports=9",
@@ -357,7 +359,13 @@ mod tests {
                 "--api-keys-file=/keys",
                 "--authorization-action=manage_backups",
                 "--policy-file=/policy",
+                "--guests-admins=a,b",
+                "--guests-public-keys=k",
                 "--guests-policy-file=/guests",
+                "--guests-tenant-memory=64MiB",
+                "--guests-tenant-cpu-seconds=7",
+                "--guests-tenant-instances=2",
+                "--guests-tenant-output=1GiB",
             ],
             None,
         )
@@ -440,7 +448,20 @@ mod tests {
         assert_eq!(users.authorization.action, AuthorizationAction::Read);
         assert!(documented["authorization.action"].contains("; `read`"));
         assert!(users.authorization.policy_file.is_none());
-        assert!(rules.guests.policy_file.is_none());
+        let guests_rules = &rules.guests;
+        assert!(guests_rules.policy_file.is_none());
+        assert!(guests_rules.admins.is_empty() && guests_rules.public_keys.is_empty());
+        assert!(guest.exporter.is_none() && documented["exporter"].contains("`parquet`"));
+        let tenants = &guests_rules.tenants;
+        for (key, default) in [
+            ("guests.tenant_memory", tenants.tenant_memory.to_string()),
+            ("guests.tenant_cpu_seconds", tenants.tenant_cpu_seconds.to_string()),
+            ("guests.tenant_instances", tenants.tenant_instances.to_string()),
+            ("guests.tenant_output", tenants.tenant_output.to_string()),
+        ] {
+            let default = format!("; {}", default.replace(".0", ""));
+            assert!(documented[key].ends_with(&default), "{key}: {default:?}: {}", documented[key]);
+        }
         assert!(users.authentication.api_keys_file.is_none());
 
         // The help says the same.

@@ -276,8 +276,11 @@ mod tests {
     #[test]
     fn all_rows_are_the_same_batch_and_none_is_an_empty_one() {
         assert_eq!(batch().select(&[0..4, 4..10]), batch());
-        assert_eq!(batch().keep(&[0..10]), batch());
-        assert_eq!(batch().keep(&[3..5]), batch().select(&[3..5]));
+        assert_eq!(batch().keep(std::slice::from_ref(&(0..10))), batch());
+        assert_eq!(
+            batch().keep(std::slice::from_ref(&(3..5))),
+            batch().select(std::slice::from_ref(&(3..5)))
+        );
         let none = batch().select(&[]);
         assert_eq!(none.row_count, 0);
         assert_eq!(none.columns[4].values, Values::VariableWidth(text(&[])));

@@ -207,9 +207,10 @@ impl From<GuestsError> for ApiError {
     fn from(error: GuestsError) -> ApiError {
         match error {
             GuestsError::NotFound(name) => ApiError::NoGuest(name),
-            GuestsError::BuiltIn(_) | GuestsError::InUse(_) | GuestsError::NothingBefore(_) => {
-                ApiError::GuestConflict(error.to_string())
-            }
+            GuestsError::BuiltIn(_)
+            | GuestsError::InUse(_)
+            | GuestsError::TooMany
+            | GuestsError::NothingBefore(_) => ApiError::GuestConflict(error.to_string()),
             GuestsError::Store(_)
             | GuestsError::Stopped(_)
             | GuestsError::Refused(SandboxError::Setup(_) | SandboxError::Cache { .. }) => {

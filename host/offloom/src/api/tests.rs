@@ -11,9 +11,9 @@ use offloom_authz::{
     Action, Authenticator, Authorizer, Credentials, Policy, Principal, PrincipalKind,
     Unauthenticated,
 };
-use offloom_export::NamedExporter;
 use offloom_export::Workers;
 use offloom_fixtures::{Fixture, unpack};
+use offloom_sandbox::Sandbox;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -28,8 +28,13 @@ use super::{ApiState, router};
 use crate::backend::BackendConfig;
 use crate::export_index::ExportIndex;
 use crate::guest::{self, GuestConfig};
+use crate::guests::Guests;
+use crate::guests::config::TenantLimits;
+use crate::guests::signature::TrustedKeys;
+use crate::guests::store::GuestStore;
 use crate::scheduler::Scheduler;
 use crate::scheduler_config::SchedulerConfig;
+use crate::state_database::StateDatabase;
 
 /// The token is the principal. `everybody` and `another` read all, `notes` what begins with Not, also the
 /// class NotThere, which does not exist; `tenants` the tenants t1 and t2 of Shelf, and one that does not
@@ -135,19 +140,23 @@ impl Service {
         ];
         let client_text = ClientText::new(&config.sources, named);
         let workers = Workers::new(1, tokio::runtime::Handle::current());
-        let index = ExportIndex::new(StateDatabase::open(work.path()).unwrap()).unwrap();
+        let database = StateDatabase::open(work.path()).unwrap();
+        let index = ExportIndex::new(database.clone()).unwrap();
         let directories = Arc::new(config.directories());
-        let exporter = exporter(&work).await;
-        let scheduler =
-            Scheduler::new(config, directories, exporter, Vec::new(), authorizer, index, workers)
-                .await
-                .unwrap();
+        let scheduler = Scheduler::new(config, directories, Vec::new(), authorizer, index, workers);
+        let scheduler = scheduler.await.unwrap();
+        let store = GuestStore::open(work.path(), database).unwrap();
+        let (keys, limits) = (TrustedKeys::default(), TenantLimits::default());
+        let guests = Guests::new(sandbox(&work), store, keys, limits);
         let backend = BackendConfig {
             filesystem_root: Some(work.path().join("out")),
             ..BackendConfig::default()
         };
         let state = ApiState {
             scheduler,
+            guests,
+            default_exporter: DefaultExporter::Name("parquet".to_owned()),
+            guest_admins: GuestAdmins::Users([].into()),
             backend: Arc::new(backend),
             quarantine_raw: false,
             request_timeout,
@@ -217,10 +226,9 @@ impl Service {
     }
 }
 
-async fn exporter(work: &TempDir) -> NamedExporter {
+fn sandbox(work: &TempDir) -> Sandbox {
     let cache_dir = Some(work.path().join("cache"));
-    let config = GuestConfig { cache_dir, ..GuestConfig::default() };
-    guest::load(&guest::sandbox(&config).unwrap(), None).await.unwrap()
+    guest::sandbox(&GuestConfig { cache_dir, ..GuestConfig::default() }).unwrap()
 }
 
 fn message(body: &Value) -> &str {

@@ -17,8 +17,12 @@ use super::signature::{SignatureError, TrustedKeys};
 use super::store::{GuestEntry, GuestStore, GuestStoreError, GuestVersion};
 use crate::built_in;
 
-/// Versions of one name that are kept; one more removes the oldest that is not in use.
+/// Versions of one name that are kept; one more removes the oldest that is neither active nor next in a
+/// roll back. Exports that run have theirs in memory.
 const MAX_VERSIONS: usize = 20;
+
+/// Names that one owner may have: each takes up to 20 times 64 MiB.
+const MAX_NAMES: usize = 100;
 
 /// Loaded guests that stay in memory besides those that exports use.
 const MAX_LOADED: usize = 64;
@@ -43,6 +47,9 @@ pub enum GuestsError {
     /// There was none before.
     #[error("no other version of the guest {0} was active before")]
     NothingBefore(GuestName),
+    /// The owner has as many guests as it may have.
+    #[error("there are {MAX_NAMES} guests already: delete one that is not needed any more")]
+    TooMany,
     /// An export uses it.
     #[error("the guest {0} is in use: wait until the exports that use it have ended")]
     InUse(GuestName),
@@ -104,6 +111,8 @@ struct Inner {
     compiling: Semaphore,
     /// Changes of the store, one at a time.
     changing: Mutex<()>,
+    /// Loads of guests that are not in memory, one at a time.
+    loading: Mutex<()>,
 }
 
 /// What a push did.
@@ -134,6 +143,7 @@ impl Guests {
             quotas: Mutex::default(),
             compiling: Semaphore::new(1),
             changing: Mutex::default(),
+            loading: Mutex::default(),
         };
         Guests { inner: Arc::new(inner) }
     }
@@ -160,13 +170,14 @@ impl Guests {
             return self.built_in(&name, component, digest);
         }
         let shown = shown(&owner, &name);
+        // Before the entry is read, so that it is not deleted in between.
+        let lease = self.lease(&owner, &name);
         let entry = self.inner.store.entry(&owner, &name)?;
         let entry = entry.ok_or_else(|| GuestsError::NotFound(shown.clone()))?;
         let digest = digest.unwrap_or_else(|| entry.active.clone());
         let Some(version) = entry.version(&digest) else {
             return Err(GuestsError::NoVersion { name: shown, digest });
         };
-        let lease = self.lease(&owner, &name);
         let guest = self.loaded(&owner, version)?;
         let name = format!("{shown}@sha256:{digest}");
         Ok(Resolved { name, digest, guest, lease: Some(lease) })
@@ -196,10 +207,14 @@ impl Guests {
         let known = self.lock(&self.inner.loaded).get(&key).cloned();
         let guest = match known {
             Some(guest) => guest,
-            // It takes as long as the rows need.
-            None => self.inner.sandbox.without_time_limit().load(component)?,
+            None => {
+                let _loading = self.lock(&self.inner.loading);
+                // It takes as long as the rows need.
+                let guest = self.inner.sandbox.without_time_limit().load(component)?;
+                self.keep(key, &guest);
+                guest
+            }
         };
-        self.keep(key, &guest);
         let own = guest.digest().to_owned();
         if let Some(digest) = digest.filter(|digest| *digest != own) {
             return Err(GuestsError::NoVersion { name: name.to_string(), digest });
@@ -211,6 +226,12 @@ impl Guests {
     fn loaded(&self, owner: &Owner, version: &GuestVersion) -> Result<Guest, GuestsError> {
         let inner = &self.inner;
         let key = (owner.clone(), version.digest.clone());
+        let known = self.lock(&inner.loaded).get(&key).cloned();
+        if let Some(guest) = known {
+            return Ok(guest);
+        }
+        // One at a time: without its compiled code, each would start a compiler.
+        let _loading = self.lock(&inner.loading);
         let known = self.lock(&inner.loaded).get(&key).cloned();
         if let Some(guest) = known {
             return Ok(guest);
@@ -297,6 +318,12 @@ impl Guests {
             let kind = inner.sandbox.declared(&component)?.kind.to_string();
             let guest = guests.within_limits(&owner, inner.sandbox.load(&component)?);
             let _changing = guests.lock(&inner.changing);
+            if inner.store.entry(&owner, &name)?.is_none() {
+                let entries = inner.store.entries()?;
+                if entries.iter().filter(|(of, _, _)| *of == owner).count() >= MAX_NAMES {
+                    return Err(GuestsError::TooMany);
+                }
+            }
             let digest = inner.store.write(&component)?;
             let version = GuestVersion {
                 digest: digest.clone(),
@@ -328,8 +355,12 @@ impl Guests {
                 removed = forget_oldest(&mut entry);
                 Ok(Some(entry))
             };
-            let entry = inner.store.change::<GuestsError>(&owner, &name, change)?;
+            let entry = inner.store.change::<GuestsError>(&owner, &name, change);
+            if entry.is_err() {
+                removed.push(digest.clone());
+            }
             inner.store.remove_unused(&removed)?;
+            let entry = entry?;
             let entry = entry.ok_or_else(|| GuestsError::NotFound(name.to_string()))?;
             guests.keep((owner.clone(), digest.clone()), &guest);
             tracing::info!(guest = %shown(&owner, &name), digest, "a guest was pushed");

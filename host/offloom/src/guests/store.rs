@@ -180,6 +180,14 @@ impl GuestStore {
     /// # Errors
     /// As [`GuestStore::entry`].
     pub fn entries(&self) -> Result<Vec<(Owner, GuestName, GuestEntry)>, GuestStoreError> {
+        Ok(self.readable_entries()?.0)
+    }
+
+    /// All entries that can be read, and whether these are all.
+    #[expect(clippy::type_complexity)]
+    fn readable_entries(
+        &self,
+    ) -> Result<(Vec<(Owner, GuestName, GuestEntry)>, bool), GuestStoreError> {
         let all = self.database.read(GUESTS, |table| {
             let mut all = Vec::new();
             for entry in table.iter()? {
@@ -188,13 +196,19 @@ impl GuestStore {
             }
             Ok(all)
         })?;
-        let mut entries = Vec::new();
+        let (mut entries, mut are_all) = (Vec::new(), true);
         for (key, json) in all {
             let Some((owner, name)) = parse_key(&key) else { continue };
-            let entry = self.decoded(&name, &key, &json)?;
-            entries.push((owner, name, entry));
+            match self.decoded(&name, &key, &json) {
+                Ok(entry) => entries.push((owner, name, entry)),
+                // One that cannot be read does not hide the others.
+                Err(error) => {
+                    are_all = false;
+                    tracing::error!(%error, "a guest is left out of the list");
+                }
+            }
         }
-        Ok(entries)
+        Ok((entries, are_all))
     }
 
     /// Replaces the entry of a name by what `change` makes of it: nothing and something, both ways. Other
@@ -239,8 +253,9 @@ impl GuestStore {
     /// # Errors
     /// As [`GuestStore::entry`]; [`GuestStoreError::File`].
     pub fn remove_unused(&self, digests: &[String]) -> Result<(), GuestStoreError> {
-        let entries = self.entries()?;
-        for digest in digests {
+        let (entries, are_all) = self.readable_entries()?;
+        // One that cannot be read may have them.
+        for digest in digests.iter().filter(|_| are_all) {
             if entries.iter().any(|(_, _, entry)| entry.version(digest).is_some()) {
                 continue;
             }
