@@ -97,6 +97,7 @@ fn filter_keeps_the_rows_for_which_an_expression_is_true() {
     );
     filtered(&to, "id", "id.startsWith('0') || id.startsWith('f')", "row['id'][0] in '0f'");
     filtered(&to, "time", "creation_time > timestamp('1970-01-01T00:00:00Z')", "True");
+    filtered(&to, "macro", "txts.exists(t, t != '')", "any(p.get('txts') or [])");
     filtered(&to, "list", "'a' in txts || size(is) > 2", "LIST");
 }
 
@@ -107,6 +108,7 @@ fn filter_says_what_is_wrong_with_an_expression() {
         ("filter", "no expression"),
         ("filter?where=i >", "Syntax error"),
         ("filter?where=nothing > 1", "has no property `nothing`"),
+        ("filter?where=[1].exists(t, t > 0) || t == 1", "has no property `t`"),
         ("filter?where=tenant == 'a'", "has no column `tenant`"),
         ("filter?where=b&on-error=maybe", "does not take `maybe`"),
         // Neither true nor false.

@@ -200,7 +200,10 @@ async fn check(file: &Path, cache_dir: Option<PathBuf>) -> anyhow::Result<()> {
 }
 
 fn print(answer: &Value) -> anyhow::Result<()> {
-    outln!("{}", serde_json::to_string_pretty(answer)?);
+    // Line by line: what is printed has its control characters escaped.
+    for line in serde_json::to_string_pretty(answer)?.lines() {
+        outln!("{line}");
+    }
     Ok(())
 }
 
@@ -225,6 +228,9 @@ impl ServerArgs {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
+        // There is no client without a provider, not even for plain HTTP. An error says that one is
+        // installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().timeout(TIMEOUT).build()?;
         let request = client.request(method, url);
         Ok(match &self.api_key {
