@@ -25,6 +25,7 @@ use super::health::OpenIdConfiguration;
 use super::server::REQUEST_TIMEOUT;
 use super::web_pages::OwnHosts;
 use super::{ApiState, router};
+use super::{DefaultExporter, GuestAdmins};
 use crate::backend::BackendConfig;
 use crate::export_index::ExportIndex;
 use crate::guest::{self, GuestConfig};

@@ -346,7 +346,7 @@ mod tests {
         assert_eq!(store.read(&digest).unwrap(), b"component");
         fs::write(store.path(&digest), b"another").unwrap();
         assert!(matches!(store.read(&digest), Err(GuestStoreError::Changed { .. })));
-        store.remove_unused(&[digest.clone()]).unwrap();
+        store.remove_unused(std::slice::from_ref(&digest)).unwrap();
         assert!(matches!(store.read(&digest), Err(GuestStoreError::File { .. })));
     }
 
@@ -358,7 +358,7 @@ mod tests {
         let entry = GuestEntry::new("exporter".to_owned(), version(&digest));
         let name: GuestName = "a".parse().unwrap();
         store.change(&Owner::Operator, &name, |_| Ok::<_, GuestStoreError>(Some(entry))).unwrap();
-        store.remove_unused(&[digest.clone()]).unwrap();
+        store.remove_unused(std::slice::from_ref(&digest)).unwrap();
         assert!(store.read(&digest).is_ok());
     }
 }
