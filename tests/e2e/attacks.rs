@@ -1,6 +1,7 @@
 //! Attacks by guests, seen from outside: each ends in its own error on its own export, the server answers,
 //! memory comes back, and a neighbour's files are the bytes that it gets alone.
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::guests::{guest, ids_guest};
-use crate::program::{offloom, program, root};
+use crate::program::{offloom, program, root, said};
 use crate::server::Server;
 use crate::tenants::write_classes;
 
@@ -40,11 +41,45 @@ pub struct Frame {
     alone: BTreeMap<String, Vec<u8>>,
     baseline_kib: u64,
     number: AtomicU32,
+    /// The body of a request with a behaviour; empty for none.
+    order: fn(&str, &str) -> Value,
+}
+
+/// The guest of the server is the one that attacks.
+fn by_exporter(id: &str, behaviour: &str) -> Value {
+    let options = if behaviour.is_empty() { json!({}) } else { json!({ "do": behaviour }) };
+    json!({ "id": id, "guestOptions": options })
+}
+
+/// A transform of the registry does.
+fn by_transform(id: &str, behaviour: &str) -> Value {
+    let options = if behaviour.is_empty() { json!({}) } else { json!({ "do": behaviour }) };
+    json!({ "id": id, "transforms": [{ "guest": "hostile", "options": options }] })
 }
 
 impl Frame {
     /// Starts the server over 1,500 objects, which are several blocks, and warms it up.
     pub fn start(guest: &Path, workers: u32) -> Frame {
+        Frame::open(workers, &["--guest".as_ref(), guest.as_os_str()], by_exporter, |_| {})
+    }
+
+    /// The same with the default exporter and a transform that is pushed as `hostile`.
+    pub fn with_transform(package: &str) -> Frame {
+        Frame::open(8, &[], by_transform, |server| {
+            let file = guest(package);
+            let mut command = program();
+            command.args(["guest".as_ref(), "push".as_ref(), "hostile".as_ref(), file.as_os_str()]);
+            command.arg(format!("--server=http://{}", server.authority()));
+            said(&mut command).expect_success();
+        })
+    }
+
+    fn open(
+        workers: u32,
+        more: &[&OsStr],
+        order: fn(&str, &str) -> Value,
+        prepare: impl FnOnce(&Server),
+    ) -> Frame {
         let work = tempfile::tempdir().unwrap();
         write_workload(Workload::W3, 1_500, work.path()).unwrap();
         let mut command = program();
@@ -54,10 +89,12 @@ impl Frame {
             .args(["--data-dir".as_ref(), work.path().join("data").as_os_str()])
             .args(["--state-dir".as_ref(), work.path().join("state").as_os_str()])
             .args(["--filesystem-root".as_ref(), work.path().join("out").as_os_str()])
-            .args(["--guest".as_ref(), guest.as_os_str()]);
+            .args(more);
         let server = Server::start(&mut command);
+        prepare(&server);
         let mut frame = Frame {
             server,
+            order,
             work,
             alone: BTreeMap::new(),
             baseline_kib: 0,
@@ -75,8 +112,7 @@ impl Frame {
     }
 
     fn create(&self, id: &str, behaviour: &str) -> crate::server::Answer {
-        let options = if behaviour.is_empty() { json!({}) } else { json!({ "do": behaviour }) };
-        self.server.post("/v1/export/filesystem", &json!({ "id": id, "guestOptions": options }))
+        self.server.post("/v1/export/filesystem", &(self.order)(id, behaviour))
     }
 
     fn folder(&self, id: &str) -> PathBuf {
@@ -180,7 +216,7 @@ impl Frame {
     }
 
     /// Runs the attacks at the same time: those that burn processor time until a limit.
-    fn run_together(&self, attacks: &[(&str, Outcome)]) {
+    pub fn run_together(&self, attacks: &[(&str, Outcome)]) {
         std::thread::scope(|threads| {
             for (name, outcome) in attacks {
                 threads.spawn(move || self.attack(name, *outcome));

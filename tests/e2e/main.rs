@@ -59,6 +59,7 @@ mod signals;
 mod stale_node;
 mod surroundings;
 mod tenants;
+mod transform_attacks;
 mod transforms;
 mod typed;
 mod users;
