@@ -12,6 +12,7 @@ import encode
 import exports
 import first_write
 import generated
+import guests
 import latency
 import machine
 import memory
@@ -26,6 +27,7 @@ TABLES = {
     "first-write": first_write.run,
     "latency": latency.run,
     "tenants": tenants.run,
+    "guests": guests.run,
     "stages": stages.run,
 }
 

@@ -58,6 +58,7 @@ mod shipped_transforms;
 mod signals;
 mod stale_node;
 mod surroundings;
+mod tenant_guests;
 mod tenants;
 mod transform_attacks;
 mod transforms;

@@ -15,7 +15,8 @@ use crate::outcome::{Ended, ExportError, Outcome, ShardResult, shard_results, un
 use crate::plan::Planned;
 use crate::progress::{Event, Status};
 use crate::transfer::stop::Stop;
-use crate::transfer::{Transferred, Workers, transfer};
+use crate::transfer::{Transferred, transfer};
+use crate::workers::Workers;
 
 /// How long the outcome waits for uploads that are being dropped.
 const ABORT_PATIENCE: Duration = Duration::from_secs(10);

@@ -6,8 +6,8 @@
 //!
 //! Read the files in this order: `scope` (what a request covers), `authorize` (what may be
 //! read of it), `request`, `unreadable` (classes that cannot be), `plan` (which classes are exported) with
-//! `transforms` (what their rows pass), `claim` (the id is taken, and the
-//! steps from there to the end), `transfer` with `cutter`, `worker` and `transformed_rows` (units become blocks),
+//! `transforms` (what their rows pass) and `lease`, `claim` (the id is taken, and the
+//! steps from there to the end), `transfer` with `workers`, `cutter`, `worker` and `transformed_rows` (units become blocks),
 //! `file` with `quarantine` (blocks become files, bad objects are set aside, `refused` by transforms too), `outcome` (how the export and its shards ended), `definitions`
 //! (`schema.json`), `commit` (the manifest), `progress` (events, and what is shown of them). `trial` with `row_json` is the other
 //! story: guests are tried on a few rows.
@@ -16,6 +16,7 @@ mod claim;
 mod commit;
 mod definitions;
 mod file;
+mod lease;
 mod outcome;
 mod plan;
 mod progress;
@@ -28,21 +29,24 @@ mod transfer;
 mod transforms;
 mod trial;
 mod unreadable;
+mod workers;
 
 pub use authorize::{Authorized, Forbidden, authorize, may_act_on_all};
 pub use claim::{ClaimError, Claimed};
 pub use commit::CommitError;
 pub use file::FileError;
+pub use lease::Lease;
 pub use outcome::{Ended, ExportError};
 pub use plan::{PlanError, Planned, PlannedClass};
 pub use progress::{ClassView, Event, ShardView, Status, Totals};
 pub use quarantine::QuarantineError;
-pub use request::{Lease, NamedExporter, Request, RequestError};
+pub use request::{NamedExporter, Request, RequestError};
 pub use scope::{ClassSelection, Scope, ScopeError};
+pub use transfer::TransferError;
 pub use transfer::stop::{Stop, StopReason};
 pub use transfer::transformed_rows::TransformError;
 pub use transfer::worker::WorkerError;
-pub use transfer::{TransferError, Workers, default_workers};
 pub use transforms::{StepReach, TransformPlanError, TransformStep, TransformsError};
 pub use trial::{MAX_TRIAL_ROWS, Trial, TrialError, Tried, TriedFile};
 pub use unreadable::UnreadableClasses;
+pub use workers::{Workers, default_workers};

@@ -15,13 +15,13 @@ use offloom_sandbox::{
 use offloom_weaviate_disk::{Class, ClassEstimate, DataDirectory, ReadOptions, name_list};
 use tokio::task::JoinError;
 
-use crate::request::Lease;
+use crate::lease::Lease;
 use crate::scope::{ClassSelection, Scope, ScopeError};
-use crate::transfer::Workers;
 use crate::transforms::{
     ClassChain, ExportSteps, TransformStep, TransformsError, class_chain, export_steps, shown,
 };
 use crate::unreadable::{self, UnreadableClasses};
+use crate::workers::Workers;
 
 /// Why a scope does not make an export.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,6 @@
 //! What is asked for, and the checks that come before anything is written: one order for every
 //! caller.
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use offloom_protocol::access::PassedChecks;
 use offloom_protocol::digest::DigestAlgorithm;
@@ -12,10 +11,11 @@ use offloom_sandbox::{ExporterGuest, GuestOptions};
 use offloom_weaviate_disk::DataDirectory;
 
 use crate::authorize::Authorized;
+use crate::lease::Lease;
 use crate::plan::{Guests, PlanError, Planned, Readable, Selected, plan};
 use crate::scope::Scope;
-use crate::transfer::Workers;
 use crate::transforms::TransformStep;
+use crate::workers::Workers;
 
 /// What a principal asks for, besides what it was authorized for.
 pub struct Request {
@@ -35,9 +35,6 @@ pub struct Request {
     /// The name of the format that the files must have; any if it is absent.
     pub file_format: Option<String>,
 }
-
-/// Held by an export for as long as it uses a guest.
-pub type Lease = Arc<()>;
 
 /// An exporter under the name that the manifest has.
 #[derive(Clone)]

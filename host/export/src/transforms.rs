@@ -8,8 +8,8 @@ use offloom_sandbox::{About, GuestError, GuestOptions, Reach, TransformGuest, Tr
 use offloom_weaviate_disk::Class;
 use tokio::task::JoinError;
 
-use crate::request::Lease;
-use crate::transfer::Workers;
+use crate::lease::Lease;
+use crate::workers::Workers;
 
 /// What stands in manifests for the value of a secret option.
 const SECRET: &str = "(secret)";

@@ -17,9 +17,9 @@ use crate::refused::{RefusedObject, StepSums, TransformReport};
 use crate::request::NamedExporter;
 use crate::row_json::rows_as_json;
 use crate::scope::{Scope, ScopeError};
-use crate::transfer::Workers;
 use crate::transfer::transformed_rows::{OpenChain, TransformedRows};
 use crate::transforms::{ClassChain, TransformStep, TransformsError, class_chain, export_steps};
+use crate::workers::Workers;
 
 /// Most rows of a trial.
 pub const MAX_TRIAL_ROWS: u32 = 1_000;
