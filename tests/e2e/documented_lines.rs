@@ -79,10 +79,20 @@ impl Page {
                 expect_ok(&code, python("e2e/documented.py", arguments)).map(|_| ())
             }
             "json" => self.compare_answer(&block.text),
+            "toml" => self.require(&block.text),
             // Diagrams and layouts of files.
             "text" => Ok(()),
             other => Err(format!("a block of the tag {other:?}, which nothing runs")),
         }
+    }
+
+    /// A server starts with this policy of guests.
+    fn require(&mut self, policy: &str) -> Result<(), String> {
+        let file = self.current.join("policy.toml");
+        std::fs::write(&file, policy).map_err(|error| error.to_string())?;
+        self.run_line(
+            "offloom serve --data-dir /var/lib/weaviate --filesystem-root /lake --guests-policy-file policy.toml",
+        )
     }
 
     fn run_line(&mut self, line: &str) -> Result<(), String> {

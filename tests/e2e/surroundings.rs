@@ -434,7 +434,9 @@ fn the_state_belongs_to_its_user_alone() {
     let state = work.path().join("state");
     assert_eq!(mode(&state), 0o700);
     for entry in std::fs::read_dir(&state).unwrap() {
-        assert_eq!(mode(&entry.unwrap().path()), 0o600);
+        let path = entry.unwrap().path();
+        let expected = if path.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode(&path), expected, "{}", path.display());
     }
 }
 

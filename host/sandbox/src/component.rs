@@ -130,8 +130,11 @@ fn check_sections(bytes: &[u8]) -> Result<Declared, Unfit> {
         (exports_both, _) => {
             imported.iter().try_for_each(|name| check_import(GuestKind::Exporter, name))?;
             let (exporter, transform) = (linker::EXPORTER, linker::TRANSFORM);
-            let problem = if exports_both { "both" } else { "neither" };
-            let problem = format!("it exports {problem} {exporter} and {transform}");
+            let problem = if exports_both {
+                format!("it exports both {exporter} and {transform}")
+            } else {
+                format!("it does not export {exporter} or {transform}")
+            };
             return Err(SandboxError::WrongWorld(problem).into());
         }
     };

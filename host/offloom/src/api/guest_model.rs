@@ -6,7 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use offloom_export::{ClassSelection, MAX_TRIAL_ROWS, Scope, Tried};
 use offloom_weaviate_disk::schema::names::capitalised;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
@@ -54,7 +55,7 @@ pub struct TryBody {
     #[serde(default)]
     pub tenant: Option<String>,
     /// How many rows are read, 10 unless it is given.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole_number")]
     #[schema(minimum = 1, maximum = 1000)]
     pub rows: Option<u32>,
     /// Options of the guest.
@@ -63,6 +64,15 @@ pub struct TryBody {
     /// A version other than the active one.
     #[serde(default)]
     pub digest: Option<String>,
+}
+
+/// `5` and `5.0`: JSON Schema takes both for integers.
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let Some(number) = Option::<f64>::deserialize(deserializer)? else { return Ok(None) };
+    if number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number) {
+        return Ok(Some(number as u32));
+    }
+    Err(D::Error::custom(format!("rows is {number}, which is no whole number of rows")))
 }
 
 impl TryBody {

@@ -104,7 +104,7 @@ pub async fn show(
         ("Minisign-Signature" = Option<String>, Header, description = "The text of the file `.minisig` in Base64, where the server asks for signatures"),
         PushQuery,
     ),
-    request_body(content = Vec<u8>, content_type = "application/wasm", description = "The component, at most 64 MiB"),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The component, at most 64 MiB"),
     responses(
         (status = 200, description = "The server has this version already", body = GuestBody),
         (status = 201, description = "It is a new version", body = GuestBody),
