@@ -152,8 +152,10 @@ fn explain(status: ExitStatus, words: &str, limits: &SandboxLimits) -> SandboxEr
     if status.signal() == Some(Signal::XCPU.as_raw()) {
         return SandboxError::CompilerLimit(CompilerLimit::Time(limits.compile_time));
     }
-    // What Rust writes before it aborts.
-    if status.signal() == Some(Signal::ABORT.as_raw()) && words.contains("memory allocation of ") {
+    // What Rust writes before it aborts, and what the compiler's own collections write.
+    let aborted = status.signal() == Some(Signal::ABORT.as_raw());
+    let gave_up = words.contains("out of memory (failed to allocate ");
+    if (aborted && words.contains("memory allocation of ")) || gave_up {
         return no_memory(limits);
     }
     let words = escape(words.trim(), 1024);

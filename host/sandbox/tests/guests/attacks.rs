@@ -342,7 +342,7 @@ async fn the_parts_of_a_component_are_counted_together() {
     };
     for (name, items, words) in [
         ("many memories", instances("(memory 1)", 5), "memory count too high at 5"),
-        ("many instances", instances("", 17), "instance count too high at 17"),
+        ("many instances", instances("", 65), "instance count too high at 65"),
         ("many tables", instances(&"(table 1 funcref)".repeat(33), 1), "table count too high"),
         ("large tables", instances("(table 30000 funcref)", 4), "more than 100000 table elements"),
         ("large memories", instances("(memory 1600)", 3), "more than 268435456 bytes of memory"),

@@ -78,7 +78,7 @@ fn an_exporter_is_loaded_and_anything_more_or_less_is_refused() {
     );
     let wrong = refused(&component("transformer", |text| text));
     assert!(
-        wrong.contains("fits neither of the worlds exporter-guest and transform-guest"),
+        wrong.contains("guest of the kind `transform`, and `exporter` is needed here"),
         "{wrong}"
     );
 }

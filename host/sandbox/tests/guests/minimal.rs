@@ -11,7 +11,8 @@ use crate::support::{minimal_wasm, options, sandbox};
 fn it_stays_short_enough_to_copy() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest/minimal/src/lib.rs");
     let lines = std::fs::read_to_string(file).unwrap().lines().count();
-    assert!(lines <= 60, "{lines} lines");
+    // Six of them describe the guest, which the contract asks for.
+    assert!(lines <= 66, "{lines} lines");
 }
 
 #[tokio::test(flavor = "multi_thread")]
