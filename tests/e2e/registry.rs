@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::guests::{guest, ids_guest};
-use crate::program::{Said, program, said};
+use crate::program::{Said, program, python, said};
 use crate::server::{Server, serve_filesystem};
 use crate::transforms::manifest;
 
@@ -326,24 +326,18 @@ fn a_dry_run_shows_rows_and_stores_nothing() {
 #[test]
 fn an_operator_may_require_signatures() {
     let registry = Registry::new("basic");
-    let keys = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
-    let others = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
-    let public = keys.pk.to_base64();
+    let (file, digest) = registry.measure("properties_bytes");
+    let (other_file, _) = registry.measure("properties_bytez");
+    let signed = python("e2e/sign_guest.py", [registry.work.path(), &file, &other_file]);
+    let keys = signed.expect_success().out;
+    let [public, others] = *keys.lines().collect::<Vec<_>>() else { panic!("{keys}") };
     let command = || {
         let mut command = registry.command();
-        command.env("OFFLOOM_GUESTS__PUBLIC_KEYS", &public);
+        command.env("OFFLOOM_GUESTS__PUBLIC_KEYS", public);
         command
     };
     let server = Server::start(&mut command());
-    let (file, digest) = registry.measure("properties_bytes");
-    let (other_file, _) = registry.measure("properties_bytez");
-    let sign = |name: &str, keys: &minisign::KeyPair, file: &Path| {
-        let component = std::fs::read(file).unwrap();
-        let signed = minisign::sign(None, &keys.sk, component.as_slice(), None, None).unwrap();
-        let path = registry.work.path().join(name);
-        std::fs::write(&path, signed.into_string()).unwrap();
-        path
-    };
+    let signature = |name: &str| registry.work.path().join(name);
     let push = |signature: Option<&Path>| {
         let mut arguments = vec!["push", "measure", file.to_str().unwrap()];
         arguments
@@ -354,20 +348,20 @@ fn an_operator_may_require_signatures() {
     std::fs::write(&garbage, "untrusted comment: none\n").unwrap();
     for (signature, words) in [
         (None, "signed guests alone"),
-        (Some(sign("other-key", &others, &file)), "none of the keys"),
-        (Some(sign("other-file", &keys, &other_file)), "none of the keys"),
+        (Some(signature("B-0.minisig")), "none of the keys"),
+        (Some(signature("A-1.minisig")), "none of the keys"),
         (Some(garbage), "minisign's form"),
     ] {
         let error = push(signature.as_deref()).expect_error();
         assert!(error.contains(words), "{words}: {error}");
     }
-    push(Some(&sign("right", &keys, &file))).expect_success();
+    push(Some(&signature("A-0.minisig"))).expect_success();
     registry.export(&server, "one", "measure");
     drop(server);
 
     // It is checked again when the server loads the guest: here with another key.
     let mut command = registry.command();
-    let server = Server::start(command.env("OFFLOOM_GUESTS__PUBLIC_KEYS", others.pk.to_base64()));
+    let server = Server::start(command.env("OFFLOOM_GUESTS__PUBLIC_KEYS", others));
     let body = json!({ "id": "two", "include": ["Note"], "transforms": [{ "guest": "measure" }] });
     let message = server.post("/v1/export/filesystem", &body).error(422);
     assert!(message.contains("none of the keys"), "{digest}: {message}");
@@ -375,7 +369,7 @@ fn an_operator_may_require_signatures() {
 
     // Files of the settings have their signature beside them.
     let mut command = self::Registry::command(&registry);
-    command.env("OFFLOOM_GUESTS__PUBLIC_KEYS", &public).arg("--guest").arg(ids_guest());
+    command.env("OFFLOOM_GUESTS__PUBLIC_KEYS", public).arg("--guest").arg(ids_guest());
     let error = said(&mut command).expect_error();
     assert!(error.contains("signed guests alone"), "{error}");
 }
