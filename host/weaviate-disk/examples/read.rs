@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for class in directory.classes() {
         let start = Instant::now();
         let (mut rows, mut column_bytes, mut raw_bytes, mut units) = (0_u64, 0_u64, 0_u64, 0_u64);
-        let mut all = directory.units(class, UnitOptions { block_bytes });
+        let mut all = directory.units(class, UnitOptions::new(block_bytes));
         let mut cutting = std::time::Duration::ZERO;
         loop {
             let before = Instant::now();

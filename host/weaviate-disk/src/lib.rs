@@ -43,12 +43,12 @@ pub use offloom_weaviate_access::without_owners;
 pub use offloom_weaviate_lsm::{
     LogFault, Lost, LsmError, ObjectFault, Place, SegmentFault,
     check::{Check, Finding, FindingKind},
-    copies::ShardCopy,
+    copies::{PinnedShard, ShardCopy},
     descriptors::{Descriptors, raise_descriptor_limit, reserved_files},
     layout::Layout,
     leftovers::IgnoredReason,
     ruling::DifferenceCounts,
-    snapshot::{CutOff, LogLength, ShardWarning},
+    snapshot::{CutOff, ReadSource, ShardWarning},
 };
 /// The crate that reads schemas: its types are part of this crate's interface.
 pub use offloom_weaviate_schema as schema;
@@ -63,5 +63,5 @@ pub use rows::{
 pub use schema::{SchemaClass, SchemaFile};
 pub use unit::{
     Unit,
-    units::{ShardSummary, UnitOptions, Units},
+    units::{OnShard, ShardSummary, UnitOptions, Units},
 };

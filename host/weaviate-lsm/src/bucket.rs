@@ -173,7 +173,7 @@ impl Bucket {
         if !metadata.is_file() || metadata.ino() != listed.inode || metadata.len() < listed.bytes {
             return Err(LsmError::Changed { place });
         }
-        Ok(BucketFile { content: Content::File(file), place, bytes: listed.bytes })
+        Ok(BucketFile::new(file, &metadata, place, listed.bytes))
     }
 }
 
@@ -317,7 +317,7 @@ impl OpenBucket<'_> {
         if !metadata.is_file() || metadata.ino() != listed.inode || metadata.len() < listed.bytes {
             return Ok(None);
         }
-        Ok(Some(BucketFile { content: Content::File(file), place, bytes: metadata.len() }))
+        Ok(Some(BucketFile::new(file, &metadata, place, metadata.len())))
     }
 }
 
@@ -329,6 +329,10 @@ pub struct BucketFile {
     pub place: Place,
     /// Length when it was opened or listed; nothing after that is read.
     pub bytes: u64,
+    /// Its inode: another file under the same name has another one.
+    pub(crate) inode: u64,
+    /// When it was written last, by the file system's clock.
+    pub(crate) modified_at: SystemTime,
 }
 
 #[derive(Debug)]
@@ -338,6 +342,13 @@ enum Content {
 }
 
 impl BucketFile {
+    fn new(file: File, metadata: &Metadata, place: Place, bytes: u64) -> BucketFile {
+        // File systems without such times have the same one for every file.
+        let modified_at = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        let inode = metadata.ino();
+        BucketFile { content: Content::File(file), place, bytes, inode, modified_at }
+    }
+
     /// Fills `buffer` with the bytes at `offset`.
     ///
     /// # Errors
@@ -354,6 +365,22 @@ impl BucketFile {
                 LsmError::Read { place: self.place.clone(), offset: Some(offset), source }
             }
         })
+    }
+
+    /// CRC-32 of its first `bytes`.
+    ///
+    /// # Errors
+    /// As [`BucketFile::read_exact_at`].
+    pub(crate) fn crc(&self, bytes: u64) -> Result<u32, LsmError> {
+        let mut hasher = crc32fast::Hasher::new();
+        let mut reader = ForwardReader::new(self, 0..bytes);
+        loop {
+            let chunk = reader.chunk(u64::MAX)?;
+            if chunk.is_empty() {
+                return Ok(hasher.finalize());
+            }
+            hasher.update(chunk);
+        }
     }
 
     /// Reads the whole file and closes it: for small files, of which there may be many.

@@ -140,7 +140,7 @@ impl Check {
 /// read twice; `on_bytes` is called with the bytes that were read since the call before.
 pub fn check(bucket: &Bucket, descriptors: &Descriptors, on_bytes: &mut dyn FnMut(u64)) -> Check {
     let mut check = Check::default();
-    let frozen = match freeze(bucket, descriptors, None) {
+    let frozen = match freeze(bucket, descriptors, None, None) {
         Ok(Frozen::Files(frozen)) => frozen,
         Ok(Frozen::Absent(_) | Frozen::NoRoom) => return check,
         Err(error) => {

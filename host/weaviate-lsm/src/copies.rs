@@ -1,6 +1,10 @@
 //! The copies of a shard in the data directories of several nodes, read as one
 //! (`data-directory.md` 8).
-use std::{path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     bucket::Bucket,
@@ -33,8 +37,12 @@ pub struct TakenShard {
     pub broken_copy: Option<LsmError>,
 }
 
+/// The cut-offs of an earlier snapshot of a shard, by data directory.
+pub type PinnedShard = BTreeMap<PathBuf, CutOff>;
+
 /// Takes the snapshot of a shard from each of its `buckets`, one for each copy, as
 /// [`ShardSnapshot::take`] does from one; `None` if the shard needs more than `room` descriptors.
+/// A copy with a cut-off in `pinned` is read as it was then, if its files are still there.
 ///
 /// # Errors
 /// When no copy can be read, or all copies together need more descriptors than the budget has.
@@ -43,11 +51,13 @@ pub fn take(
     shard_index: u32,
     descriptors: &Descriptors,
     room: Option<usize>,
+    pinned: &PinnedShard,
 ) -> Result<Option<TakenShard>, LsmError> {
     let alone = buckets.iter().all(|bucket| !bucket.one_of_several);
     match <[Bucket; 1]>::try_from(buckets) {
         Ok([bucket]) if alone => {
-            let taken = ShardSnapshot::take(bucket, shard_index, descriptors, room)?;
+            let pinned = pinned.get(&*bucket.directory);
+            let taken = ShardSnapshot::take(bucket, shard_index, descriptors, room, pinned)?;
             Ok(taken.map(|SnapshotResult { snapshot, report }| TakenShard {
                 snapshot,
                 report,
@@ -55,8 +65,8 @@ pub fn take(
                 broken_copy: None,
             }))
         }
-        Ok([bucket]) => take_copies(vec![bucket], shard_index, descriptors, room),
-        Err(buckets) => take_copies(buckets, shard_index, descriptors, room),
+        Ok([bucket]) => take_copies(vec![bucket], shard_index, descriptors, room, pinned),
+        Err(buckets) => take_copies(buckets, shard_index, descriptors, room, pinned),
     }
 }
 
@@ -65,6 +75,7 @@ fn take_copies(
     shard_index: u32,
     descriptors: &Descriptors,
     room: Option<usize>,
+    pinned: &PinnedShard,
 ) -> Result<Option<TakenShard>, LsmError> {
     let mut snapshots = Vec::new();
     let mut joined = SnapshotReport::not_read();
@@ -77,7 +88,8 @@ fn take_copies(
         let total = room.or_else(|| (open_files > 0).then(|| descriptors.total()));
         let left = total.map(|total| total.saturating_sub(open_files));
         let (directory, place) = (bucket.directory.clone(), bucket.place(""));
-        let taken = ShardSnapshot::take(bucket, shard_index, descriptors, left);
+        let taken =
+            ShardSnapshot::take(bucket, shard_index, descriptors, left, pinned.get(&*directory));
         let SnapshotResult { snapshot, mut report } = match taken {
             Ok(Some(taken)) => taken,
             Ok(None) if room.is_some() => return Ok(None),

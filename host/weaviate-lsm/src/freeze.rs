@@ -5,9 +5,10 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     bucket::{Bucket, BucketFile, OpenBucket},
+    cut_off::{CutOff, ReadSource},
     descriptors::{Descriptors, Permits},
     error::LsmError,
-    leftovers::{self, ChosenFile, Decision, FileSet, IgnoredReason, SourceKind},
+    leftovers::{self, ChosenFile, Decision, FileSet, IgnoredReason, ListedFile, SourceKind},
 };
 
 /// A log of at most this size is read into memory, so that a small tenant needs no descriptor.
@@ -54,7 +55,8 @@ enum Attempt {
 }
 
 /// Tries to open a bucket's files until they stay the same for as long as that takes. With `room`,
-/// the bucket may need at most that many descriptors; without, this waits for as many as it needs.
+/// the bucket may need at most that many descriptors; without, this waits for as many as it needs. With
+/// `pinned`, the files of that cut-off are opened at their length then, if all of them are still there.
 ///
 /// # Errors
 /// [`LsmError::Busy`] when the files change during every attempt; when a file cannot be opened.
@@ -62,8 +64,10 @@ pub(crate) fn freeze(
     bucket: &Bucket,
     descriptors: &Descriptors,
     room: Option<usize>,
+    pinned: Option<&CutOff>,
 ) -> Result<Frozen, LsmError> {
-    let mut freezing = Freezing { bucket, descriptors, room, permits: None, leftover: None };
+    let mut freezing =
+        Freezing { bucket, descriptors, room, pinned, permits: None, leftover: None };
     let mut pause = FIRST_PAUSE;
     let mut attempts = 0_u32;
     while attempts < MAX_ATTEMPTS {
@@ -85,6 +89,7 @@ struct Freezing<'a> {
     bucket: &'a Bucket,
     descriptors: &'a Descriptors,
     room: Option<usize>,
+    pinned: Option<&'a CutOff>,
     permits: Option<Permits>,
     /// An interrupted compaction, and the number of attempts in succession that have listed it.
     leftover: Option<(FileSet, u32)>,
@@ -97,7 +102,7 @@ impl Freezing<'_> {
     /// flushed into a segment that did not exist yet. Neither may have come to a name that was gone:
     /// both may have missed the same data, under two names.
     fn attempt(&mut self) -> Result<Attempt, LsmError> {
-        let at = Utc::now();
+        let mut at = Utc::now();
         let Some(directory) = self.bucket.open_directory()? else {
             return Ok(Attempt::Done(Frozen::Absent(at)));
         };
@@ -107,8 +112,15 @@ impl Freezing<'_> {
             return Ok(Attempt::Changing);
         }
         let before = FileSet::of(&first.files);
-        let decision = leftovers::decide(first.files);
-        if !self.is_settled(&decision, &before) {
+        let pinned =
+            self.pinned.and_then(|cut_off| Some((cut_off, pinned(cut_off, &first.files)?)));
+        let is_pinned = pinned.is_some();
+        let mut decision = leftovers::decide(first.files);
+        if let Some((cut_off, chosen)) = pinned {
+            at = cut_off.at;
+            decision.chosen = chosen;
+            decision.refused = None;
+        } else if !self.is_settled(&decision, &before) {
             return Ok(Attempt::Changing);
         }
         if let Some(file) = decision.refused {
@@ -119,7 +131,7 @@ impl Freezing<'_> {
             return Ok(Attempt::Done(Frozen::NoRoom));
         }
         let Some(permits) = self.permits(needed)? else { return Ok(Attempt::Waited) };
-        let Some(files) = open_all(&directory, decision.chosen)? else {
+        let Some(files) = open_all(&directory, decision.chosen, is_pinned)? else {
             return Ok(self.changing(permits));
         };
         let second = directory.list()?;
@@ -168,20 +180,37 @@ impl Freezing<'_> {
     }
 }
 
+/// The files of an earlier snapshot at their length then; `None` if one is not there any more.
+fn pinned(cut_off: &CutOff, listed: &[ListedFile]) -> Option<Vec<ChosenFile>> {
+    let pin = |source: &ReadSource| {
+        let found = listed.iter().find(|file| source.may_be(file))?;
+        let file = ListedFile { bytes: source.size_bytes, ..found.clone() };
+        let kind = if source.is_log() { SourceKind::Log } else { SourceKind::Segment };
+        Some(ChosenFile { file, kind, leftover: false })
+    };
+    cut_off.sources.iter().map(pin).collect()
+}
+
 /// Whether a file is read into memory rather than kept open.
 fn is_small(chosen: &ChosenFile) -> bool {
     chosen.kind == SourceKind::Log && chosen.file.bytes <= SMALL_LOG_BYTES
 }
 
-/// Opens all files, oldest first; `None` if one is no longer the one that was listed.
+/// Opens all files, oldest first; `None` if one is no longer the one that was listed. Pinned ones are read
+/// up to the length of their pin.
 fn open_all(
     directory: &OpenBucket<'_>,
     chosen: Vec<ChosenFile>,
+    is_pinned: bool,
 ) -> Result<Option<Vec<(SourceKind, BucketFile)>>, LsmError> {
     let mut files = Vec::with_capacity(chosen.len());
     for chosen in chosen {
         let small = is_small(&chosen);
-        let file = match directory.open(&chosen.file)? {
+        let mut opened = directory.open(&chosen.file)?;
+        if is_pinned && let Some(file) = &mut opened {
+            file.bytes = chosen.file.bytes;
+        }
+        let file = match opened {
             Some(file) if small && file.bytes <= SMALL_LOG_BYTES => file.into_memory()?,
             Some(file) if !small => file,
             _ => return Ok(None),

@@ -10,8 +10,9 @@
 //! * [`bucket`]: listing, opening and reading those files.
 //! * [`emptiness`]: whether a shard without objects is an empty one.
 //! * [`descriptors`]: the budget of open files.
-//! * `freeze`: a consistent set of files while a server writes.
 //! * [`segment`], [`key_index`], [`wal`]: the formats of the files.
+//! * `cut_off`: which writes of a shard were read.
+//! * `freeze`: a consistent set of files while a server writes.
 //! * [`object`]: the format of a stored object.
 //! * [`ruling`]: which version of an object counts where several copies of a shard disagree.
 //! * [`snapshot`]: the frozen view of one copy of a shard, checked and indexed.
@@ -21,6 +22,7 @@
 pub mod bucket;
 pub mod check;
 pub mod copies;
+mod cut_off;
 pub mod descriptors;
 pub mod emptiness;
 mod error;

@@ -135,10 +135,10 @@ impl SegmentLayout {
         &self,
         file: &BucketFile,
         on_bytes: &mut dyn FnMut(u64),
-    ) -> Result<(), LsmError> {
+    ) -> Result<Option<u32>, LsmError> {
         if self.version == 0 {
             on_bytes(file.bytes);
-            return Ok(());
+            return Ok(None);
         }
         let mut footer = [0; FOOTER_BYTES as usize];
         file.read_exact_at(&mut footer, self.index_end)?;
@@ -159,7 +159,7 @@ impl SegmentLayout {
         }
         let computed = hasher.finalize();
         if computed == stored {
-            Ok(())
+            Ok(Some(stored))
         } else {
             Err(fault(file, self.index_end, SegmentFault::Checksum { stored, computed }))
         }

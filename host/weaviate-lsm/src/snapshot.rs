@@ -15,25 +15,7 @@ use crate::{
     wal::{LogIndex, TornTail},
 };
 
-/// Which writes of a shard are in the export.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CutOff {
-    /// When its files were listed.
-    pub at: DateTime<Utc>,
-    /// File name of the newest segment that is read.
-    pub newest_segment: Option<String>,
-    /// The logs that are read, oldest first.
-    pub logs: Vec<LogLength>,
-}
-
-/// How much of a log is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogLength {
-    /// File name.
-    pub name: String,
-    /// Bytes up to the end, or to the first bad record.
-    pub bytes: u64,
-}
+pub use crate::cut_off::{CutOff, ReadSource};
 
 /// Something about a shard's files that the operator should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,7 +148,8 @@ impl ShardSnapshot {
 
     /// Chooses, opens and checks the shard's files; the rows themselves are not read. With `room`,
     /// returns `None` if the shard needs more than that many descriptors. Without, waits until as
-    /// many as it needs are free.
+    /// many as it needs are free. `pinned` is the cut-off of an earlier snapshot: the same bytes are taken
+    /// again if all of its files are still there, and those of now otherwise.
     ///
     /// # Errors
     /// When a file cannot be read or violates its format, or no consistent set can be opened; when the
@@ -176,8 +159,9 @@ impl ShardSnapshot {
         shard_index: u32,
         descriptors: &Descriptors,
         room: Option<usize>,
+        pinned: Option<&CutOff>,
     ) -> Result<Option<SnapshotResult>, LsmError> {
-        let read = || read(&bucket, shard_index, descriptors, room);
+        let read = || read(&bucket, shard_index, descriptors, room, pinned);
         let holds_objects = |taken: &Option<SnapshotResult>| {
             taken.as_ref().is_none_or(|taken| taken.snapshot.is_some())
         };
@@ -219,8 +203,10 @@ fn read(
     shard_index: u32,
     descriptors: &Descriptors,
     room: Option<usize>,
+    pinned: Option<&CutOff>,
 ) -> Result<Option<SnapshotResult>, LsmError> {
-    let FrozenFiles { at, ignored, files, permits } = match freeze(bucket, descriptors, room)? {
+    let frozen = freeze(bucket, descriptors, room, pinned)?;
+    let FrozenFiles { at, ignored, files, permits } = match frozen {
         Frozen::Files(frozen) => frozen,
         Frozen::Absent(at) => {
             return Ok(Some(SnapshotResult { snapshot: None, report: SnapshotReport::at(at) }));
@@ -281,7 +267,7 @@ impl SnapshotReport {
     }
 
     fn at(at: DateTime<Utc>) -> SnapshotReport {
-        let cut_off = CutOff { at, newest_segment: None, logs: Vec::new() };
+        let cut_off = CutOff { at, newest_segment: None, sources: Vec::new() };
         SnapshotReport { cut_off, warnings: Vec::new(), skip_reason: None }
     }
 
@@ -289,8 +275,9 @@ impl SnapshotReport {
     fn check_segment(&mut self, file: &BucketFile) -> Result<Content, LsmError> {
         self.cut_off.newest_segment = Some(file.place.file.to_string());
         let layout = SegmentLayout::read(file)?;
-        layout.verify_checksum(file, &mut |_| {})?;
+        let crc = layout.verify_checksum(file, &mut |_| {})?;
         key_index::check_trees(file, &layout)?;
+        self.cut_off.sources.push(ReadSource::of(file, file.bytes, crc)?);
         Ok(Content::Segment(layout))
     }
 
@@ -303,7 +290,8 @@ impl SnapshotReport {
             let place = file.place.clone();
             self.warnings.push(ShardWarning::TornLog { place, offset, dropped_bytes, fault });
         }
-        self.cut_off.logs.push(LogLength { name: file.place.file.to_string(), bytes });
+        let crc = file.crc(bytes)?;
+        self.cut_off.sources.push(ReadSource::of(file, bytes, Some(crc))?);
         Ok(Content::Log(index))
     }
 }

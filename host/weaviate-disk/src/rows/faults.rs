@@ -7,7 +7,7 @@ use offloom_weaviate_lsm::{
     bucket::BucketFile,
     merge::{Merge, StoredRow},
 };
-use serde::{Serialize, Serializer, ser::SerializeStruct};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 use uuid::Uuid;
 
 use super::filter::RowFilter;
@@ -17,7 +17,8 @@ use crate::{error::DiskError, unit::Unit};
 pub const MAX_LISTED_OBJECTS: usize = 10_000;
 
 /// What happens to an object that violates its format.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum OnBadObject {
     /// Reading ends with an error.
     #[default]

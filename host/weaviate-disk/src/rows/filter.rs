@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{Error as _, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
@@ -26,7 +26,8 @@ use crate::catalog::{class::Class, name_list::name_list};
 pub const UNNAMED_VECTOR: &str = "default";
 
 /// Which top-level properties of the objects are exported. Names are exact.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum PropertySelection {
     /// All of them, byte for byte.
     #[default]
@@ -38,7 +39,8 @@ pub enum PropertySelection {
 }
 
 /// Which vectors of the objects are exported, multi vectors included.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum VectorSelection {
     /// All of them.
     #[default]

@@ -4,7 +4,7 @@
 mod cutter;
 pub(crate) mod units;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use offloom_rows::Schema;
 use offloom_weaviate_lsm::{ObjectFault, merge::ShardRange};
@@ -46,6 +46,11 @@ impl Unit {
     /// The columns of its rows.
     pub fn schema(&self) -> &Schema {
         &self.0.schema
+    }
+
+    /// Its shards, by index in the class, each with a range of keys; an absent bound is none.
+    pub fn keys(&self) -> impl Iterator<Item = (u32, Range<Option<u128>>)> {
+        self.0.ranges.iter().map(|range| (range.snapshot.shard_index, range.keys.clone()))
     }
 
     /// The same unit without the rows of these shards, by index. Key ranges of theirs in other units

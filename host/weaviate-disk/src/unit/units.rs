@@ -1,10 +1,13 @@
 //! The units of a class, cut shard by shard.
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use offloom_rows::Schema;
 use offloom_weaviate_lsm::{
     LsmError,
-    copies::{self, ShardCopy, TakenShard},
+    copies::{self, PinnedShard, ShardCopy, TakenShard},
     descriptors::Descriptors,
     merge::ShardRange,
     snapshot::{CutOff, ShardWarning, SnapshotReport},
@@ -17,10 +20,32 @@ use crate::catalog::{
 };
 
 /// How a class is cut.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct UnitOptions {
     /// Bytes of stored rows that fill about one block.
     pub block_bytes: u64,
+    /// Cut-offs of an earlier snapshot, by shard name. Such a shard is read as it was then, if all of
+    /// its files are still there, and its units are the same.
+    pub pinned: Arc<BTreeMap<String, PinnedShard>>,
+    /// Called with each shard whose snapshot is taken, before its first unit is returned.
+    pub on_shard: Option<OnShard>,
+}
+
+/// Is called with each shard whose snapshot is taken.
+#[derive(Clone)]
+pub struct OnShard(pub Arc<dyn Fn(&ShardSummary) + Send + Sync>);
+
+impl fmt::Debug for OnShard {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("OnShard")
+    }
+}
+
+impl UnitOptions {
+    /// Units of about this size, of snapshots of now.
+    pub fn new(block_bytes: u64) -> UnitOptions {
+        UnitOptions { block_bytes, pinned: Arc::default(), on_shard: None }
+    }
 }
 
 /// Most shards in one unit: their snapshots are in memory together.
@@ -54,6 +79,28 @@ pub struct ShardSummary {
 }
 
 impl ShardSummary {
+    /// Its cut-off in each data directory; `alone` is the one that a shard without copies lies in.
+    pub fn pinned(&self, alone: &Path) -> PinnedShard {
+        match (&self.copies, &self.cut_off) {
+            (Some(copies), _) => {
+                let pin = |copy: &ShardCopy| (copy.directory.to_path_buf(), copy.cut_off.clone());
+                copies.iter().map(pin).collect()
+            }
+            (None, Some(cut_off)) => [(alone.to_owned(), cut_off.clone())].into(),
+            (None, None) => PinnedShard::new(),
+        }
+    }
+
+    /// Whether it was read with the cut-offs of `before`.
+    pub fn is_as_in(&self, before: &PinnedShard, alone: &Path) -> bool {
+        let now = self.pinned(alone);
+        now.len() == before.len()
+            && now
+                .iter()
+                .zip(before)
+                .all(|(now, before)| now.0 == before.0 && now.1.is_same(before.1))
+    }
+
     /// A shard whose files cannot be found.
     fn unread(shard: &str, index: u32, error: Arc<LsmError>) -> ShardSummary {
         ShardSummary {
@@ -81,6 +128,8 @@ pub struct Units {
     class: Class,
     schema: Arc<Schema>,
     block_bytes: u64,
+    pinned: Arc<BTreeMap<String, PinnedShard>>,
+    on_shard: Option<OnShard>,
     next_shard: usize,
     cutter: Option<ShardCutter>,
     ranges: Vec<ShardRange>,
@@ -105,6 +154,8 @@ impl Units {
             descriptors,
             class,
             block_bytes: options.block_bytes.max(1),
+            pinned: options.pinned,
+            on_shard: options.on_shard,
             next_shard: 0,
             cutter: None,
             ranges: Vec::new(),
@@ -149,7 +200,9 @@ impl Units {
                 let room = self.descriptors.unit_files().saturating_sub(self.open_files);
                 let room = (!self.ranges.is_empty()).then_some(room);
                 let buckets = self.class.buckets(shard, &self.nodes).collect();
-                copies::take(buckets, index, &self.descriptors, room)
+                let none = PinnedShard::new();
+                let pinned = self.pinned.get(&*shard.name).unwrap_or(&none);
+                copies::take(buckets, index, &self.descriptors, room, pinned)
             }
         };
         let mut summary = ShardSummary {
@@ -178,6 +231,9 @@ impl Units {
             }
         };
         self.next_shard = self.next_shard.saturating_add(1);
+        if let Some(OnShard(call)) = &self.on_shard {
+            call(&summary);
+        }
         self.shards.push(summary);
         ShardStart::Started(snapshot.map(|snapshot| {
             self.open_files = self.open_files.saturating_add(snapshot.open_files());

@@ -208,7 +208,7 @@ impl Tenants {
     fn unit(&self) -> Unit {
         let directory = self.open();
         let class = rows::class(&directory, CLASS);
-        let mut units = directory.units(class, UnitOptions { block_bytes: 1 << 20 });
+        let mut units = directory.units(class, UnitOptions::new(1 << 20));
         let unit = units.next().unwrap();
         assert!(units.next().is_none());
         unit
@@ -235,7 +235,7 @@ fn a_shard_that_cannot_be_trusted_has_its_error_and_the_others_go_on() {
     std::fs::write(torn, b"never opened").unwrap();
     let directory = tenants.open();
     let class = rows::class(&directory, CLASS);
-    let mut units = directory.units(class, UnitOptions { block_bytes: 1 << 20 });
+    let mut units = directory.units(class, UnitOptions::new(1 << 20));
     let mut found = Vec::new();
     for unit in units.by_ref() {
         found.extend(tenants_of(&rows::read_unit(&unit, LIMITS).unwrap()));
@@ -320,7 +320,7 @@ fn of_a_shard_that_breaks_in_one_key_range_the_others_remain() {
     std::fs::write(path, bytes).unwrap();
     let directory = shard.open();
     let class = rows::class(&directory, CLASS);
-    let mut units = directory.units(class, UnitOptions { block_bytes: 32 << 10 });
+    let mut units = directory.units(class, UnitOptions::new(32 << 10));
     let (mut read, mut failed) = (Vec::new(), 0);
     for unit in units.by_ref() {
         match rows::read_unit(&unit, LIMITS) {
@@ -344,7 +344,7 @@ fn a_shard_whose_tree_breaks_while_it_is_cut_fails_and_the_next_one_is_cut() {
     tenants.change(1, index_start + 8 + 36, &0_i64.to_le_bytes());
     let directory = tenants.open();
     let class = rows::class(&directory, CLASS);
-    let mut units = directory.units(class, UnitOptions { block_bytes: 1 });
+    let mut units = directory.units(class, UnitOptions::new(1));
     let mut found = Vec::new();
     for unit in units.by_ref() {
         found.extend(tenants_of(&rows::read_unit(&unit, LIMITS).unwrap()));

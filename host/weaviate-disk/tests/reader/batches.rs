@@ -28,7 +28,7 @@ fn batches(tenants: &[u32], bytes: usize) -> Vec<u32> {
     }
     let directory = DataDirectory::open(root.path(), None).unwrap();
     let class = rows::class(&directory, CLASS);
-    let units = directory.units(class, UnitOptions { block_bytes: u64::MAX });
+    let units = directory.units(class, UnitOptions::new(u64::MAX));
     let [unit] = <[_; 1]>::try_from(units.collect::<Vec<_>>()).unwrap();
     let found = rows::read_unit(&unit, LIMITS).unwrap();
     let found: Vec<(u32, [u8; 16])> = found.iter().map(|row| (row.shard, row.id)).collect();

@@ -12,7 +12,7 @@ use crate::{
 /// Units of a class without reading their rows: raw bytes of each.
 fn raw_bytes(directory: &DataDirectory, class: &str, block_bytes: u64) -> Vec<u64> {
     let class = rows::class(directory, class);
-    let units = directory.units(class, UnitOptions { block_bytes });
+    let units = directory.units(class, UnitOptions::new(block_bytes));
     units.map(|unit| unit.raw_bytes()).collect()
 }
 
@@ -83,7 +83,7 @@ fn many_tenants_share_units_and_hold_no_descriptors() {
     let start = Instant::now();
     let directory = DataDirectory::open(root.path(), None).unwrap();
     let class = rows::class(&directory, "Shelf");
-    let mut units = directory.units(class, UnitOptions { block_bytes: 32 << 20 });
+    let mut units = directory.units(class, UnitOptions::new(32 << 20));
     let before = open_descriptors();
     let mut kept = Vec::new();
     for unit in units.by_ref() {

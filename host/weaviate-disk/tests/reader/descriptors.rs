@@ -61,7 +61,7 @@ fn files_are_open_until_the_last_unit_of_their_shard_is_dropped() {
     }
     let directory = open(shard.root(), 100);
     let class = rows::class(&directory, CLASS);
-    let units = directory.units(class, UnitOptions { block_bytes: 1 });
+    let units = directory.units(class, UnitOptions::new(1));
     let mut units: Vec<Unit> = units.collect();
     assert!(units.len() > 2);
     assert_eq!(open_files(shard.root()), 3);
@@ -89,7 +89,7 @@ fn a_small_log_is_held_in_memory_and_a_large_one_open() {
     let directory = open(shard.root(), 1);
     let class = rows::class(&directory, CLASS);
     let take = || {
-        let mut units = directory.units(class, UnitOptions { block_bytes: 1 << 20 });
+        let mut units = directory.units(class, UnitOptions::new(1 << 20));
         units.next().unwrap()
     };
     let logs = || {
@@ -120,7 +120,7 @@ fn shards_are_taken_in_waves_when_there_are_not_enough_files() {
         let (sender, receiver) = mpsc::sync_channel::<Unit>(2);
         let receiver = Arc::new(Mutex::new(receiver));
         let cutter = thread::spawn(move || {
-            let mut units = directory.units(&class, UnitOptions { block_bytes });
+            let mut units = directory.units(&class, UnitOptions::new(block_bytes));
             for unit in units.by_ref() {
                 sender.send(unit).unwrap();
             }

@@ -196,8 +196,7 @@ fn links_out_of_the_directory_are_not_followed() {
     let note = rows::class(&directory, "Note");
     let faults: Vec<_> = note.shards.iter().map(|shard| shard.fault.is_some()).collect();
     assert_eq!(faults, [false, true]);
-    let mut units =
-        directory.units(note, offloom_weaviate_disk::UnitOptions { block_bytes: 1 << 20 });
+    let mut units = directory.units(note, offloom_weaviate_disk::UnitOptions::new(1 << 20));
     assert_eq!(units.by_ref().count(), 1);
     let error = units.shards()[1].error.as_ref().unwrap().to_string();
     assert!(error.contains("cannot list note/bbbbbbbbbbbb"), "{error}");
@@ -270,7 +269,7 @@ fn the_cut_off_of_a_shard_names_what_was_read() {
     let cut_off = read.shards[0].cut_off.as_ref().unwrap();
     assert!(cut_off.at >= before && cut_off.at <= chrono::Utc::now());
     assert_eq!(cut_off.newest_segment.as_deref(), Some("segment-0000000000000000002.db"));
-    let logs: Vec<_> = cut_off.logs.iter().map(|log| (log.name.as_str(), log.bytes)).collect();
+    let logs: Vec<_> = cut_off.logs().map(|log| (log.name.as_str(), log.bytes_read)).collect();
     assert_eq!(logs, [("segment-0000000000000000003.wal", whole)]);
 }
 
@@ -346,7 +345,7 @@ fn a_file_that_is_replaced_while_it_is_exported_is_read_as_it_was() {
     let path = shard.segment(1, SegmentOptions::default(), &[put(1, "{}")]);
     let directory = shard.open();
     let class = rows::class(&directory, CLASS);
-    let options = offloom_weaviate_disk::UnitOptions { block_bytes: 1 << 20 };
+    let options = offloom_weaviate_disk::UnitOptions::new(1 << 20);
     let unit = directory.units(class, options).next().unwrap();
     let before = rows::read_unit(&unit, LIMITS).unwrap();
     assert_eq!(before.len(), 1);

@@ -139,8 +139,7 @@ fn every_property_of_the_real_objects_can_be_taken_alone_or_left_out() {
         let directory = DataDirectory::open(&fixture.data_dir(), Some(schema)).unwrap();
         let mut compared = 0;
         for class in directory.classes() {
-            let units: Vec<_> =
-                directory.units(class, UnitOptions { block_bytes: 32 << 20 }).collect();
+            let units: Vec<_> = directory.units(class, UnitOptions::new(32 << 20)).collect();
             let read = |options: &ReadOptions| -> Vec<Row> {
                 let read = |unit: &offloom_weaviate_disk::Unit| {
                     rows::read_cursor(UnitCursor::open(unit, options), LIMITS).unwrap()

@@ -22,7 +22,7 @@ fn found_while(shard: &Shard, mut server: impl FnMut(u32, &str)) -> Vec<(u8, Str
     let mut reads = 0_u32;
     let read = || {
         let class = rows::class(&directory, CLASS);
-        let mut units = directory.units(class, UnitOptions { block_bytes: 1 << 20 });
+        let mut units = directory.units(class, UnitOptions::new(1 << 20));
         let read = units.by_ref().flat_map(|unit| rows::read_unit(&unit, LIMITS).unwrap());
         let rows: Vec<rows::Row> = read.collect();
         assert!(units.shards().iter().all(|shard| shard.error.is_none()), "{:?}", units.shards());

@@ -226,7 +226,7 @@ fn a_large_log_is_indexed_and_not_held() {
     let (rows, largest) = largest_bytes(|| {
         let directory = shard.open();
         let class = rows::class(&directory, CLASS);
-        let units = directory.units(class, UnitOptions { block_bytes: 1 << 20 });
+        let units = directory.units(class, UnitOptions::new(1 << 20));
         units
             .map(|unit| {
                 let mut cursor = UnitCursor::open(&unit, &ReadOptions::default());

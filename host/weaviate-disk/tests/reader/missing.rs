@@ -303,7 +303,7 @@ fn a_copy_that_lost_its_files_does_not_hide_behind_the_others() {
         let directory = DataDirectory::open_nodes(&data_dirs, None).unwrap();
         let mut count = 0;
         for class in directory.classes() {
-            let mut units = directory.units(class, UnitOptions { block_bytes: 1 << 20 });
+            let mut units = directory.units(class, UnitOptions::new(1 << 20));
             for unit in units.by_ref() {
                 count += rows::read_unit(&unit, LIMITS).unwrap().len();
             }
@@ -345,7 +345,7 @@ fn a_shard_of_the_schema_without_a_directory_is_lost_unless_it_is_a_tenant() {
         let survey = directory.survey(class);
         let surveyed = survey.shards.iter().filter(|shard| shard.fault().is_some());
         let surveyed: Vec<&str> = surveyed.map(|shard| &*shard.shard).collect();
-        let mut units = directory.units(class, UnitOptions { block_bytes: 1 << 20 });
+        let mut units = directory.units(class, UnitOptions::new(1 << 20));
         units.by_ref().for_each(drop);
         let mut lost = Vec::new();
         for ShardSummary { shard, error, skip_reason, .. } in units.shards() {

@@ -181,7 +181,7 @@ fn every_reading_of_a_unit_counts_its_own_differences() {
     let copies = [left, right];
     let directory = open(&copies);
     let class = rows::class(&directory, CLASS);
-    let mut units = directory.units(class, UnitOptions { block_bytes: 1 });
+    let mut units = directory.units(class, UnitOptions::new(1));
     let all: Vec<_> = units.by_ref().collect();
     assert_eq!(all.len(), 2);
     let differing = |unit| {
@@ -279,7 +279,9 @@ fn the_nodes_of_a_real_cluster_are_one_export() {
                 assert_eq!(held.len(), copies, "{name}, {}", shard.shard);
                 for copy in held {
                     assert!(copy.directory.join(name.to_lowercase()).join(&shard.shard).is_dir());
-                    assert!(copy.cut_off.newest_segment.is_some() || !copy.cut_off.logs.is_empty());
+                    assert!(
+                        copy.cut_off.newest_segment.is_some() || !copy.cut_off.sources.is_empty()
+                    );
                     assert!(copy.cut_off.at >= shard.cut_off.as_ref().unwrap().at);
                 }
             }
@@ -441,7 +443,7 @@ fn of_a_shard_with_a_broken_copy_the_others_are_read_and_it_is_reported() {
     let copies = [left, right];
     let directory = open(&copies);
     let class = rows::class(&directory, CLASS);
-    let mut units = directory.units(class, UnitOptions { block_bytes: 1 << 20 });
+    let mut units = directory.units(class, UnitOptions::new(1 << 20));
     let read: Vec<_> =
         units.by_ref().flat_map(|unit| rows::read_unit(&unit, LIMITS).unwrap()).collect();
     assert_eq!(read.iter().map(|row| row.id[15]).collect::<Vec<_>>(), [1]);

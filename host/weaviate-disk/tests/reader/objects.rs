@@ -188,7 +188,7 @@ fn bytes_behind_the_last_field_are_left_out_and_counted() {
     assert_eq!(shard.rows().len(), 1);
     let directory = shard.open();
     let class = rows::class(&directory, CLASS);
-    let options = UnitOptions { block_bytes: 1 << 20 };
+    let options = UnitOptions::new(1 << 20);
     let unit = directory.units(class, options).next().unwrap();
     let mut cursor = UnitCursor::open(&unit, &ReadOptions::default());
     cursor.read_batch(rows::LIMITS).unwrap();
@@ -267,7 +267,7 @@ fn the_limit_of_an_export_decides_which_objects_are_too_large() {
             let options = ReadOptions { object_limit, ..ReadOptions::default() };
             let directory = shard.open();
             let class = rows::class(&directory, CLASS);
-            let units = directory.units(class, UnitOptions { block_bytes: 1 << 20 });
+            let units = directory.units(class, UnitOptions::new(1 << 20));
             let read = |unit| rows::read_cursor(UnitCursor::open(&unit, &options), rows::LIMITS);
             units.map(read).collect::<Result<Vec<_>, _>>().map(|units| units.concat())
         };

@@ -54,7 +54,7 @@ pub fn read(
     block_bytes: u64,
     limits: BatchLimits,
 ) -> Result<ClassRows, DiskError> {
-    let mut units = directory.units(class, UnitOptions { block_bytes });
+    let mut units = directory.units(class, UnitOptions::new(block_bytes));
     let mut rows = ClassRows {
         units: Vec::new(),
         raw_bytes: Vec::new(),

@@ -69,7 +69,7 @@ impl Shard {
     pub fn unit(&self) -> Unit {
         let directory = self.open();
         let class = rows::class(&directory, CLASS);
-        directory.units(class, UnitOptions { block_bytes: 1 << 20 }).next().unwrap()
+        directory.units(class, UnitOptions::new(1 << 20)).next().unwrap()
     }
 
     pub fn read(&self) -> Result<ClassRows, DiskError> {

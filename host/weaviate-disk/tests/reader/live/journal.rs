@@ -112,7 +112,7 @@ fn file_id(name: &str) -> u64 {
 pub fn expected(writes: &[Write], cut_off: &CutOff, acknowledged: u64) -> BTreeMap<[u8; 16], u64> {
     let segments_to = cut_off.newest_segment.as_deref().map_or(0, file_id);
     let logs: BTreeMap<u64, u64> =
-        cut_off.logs.iter().map(|log| (file_id(&log.name), log.bytes)).collect();
+        cut_off.logs().map(|log| (file_id(&log.name), log.bytes_read)).collect();
     for (log, bytes) in &logs {
         let border = writes.iter().any(|write| write.log == *log && write.end == *bytes);
         assert!(border || *bytes == 0, "log {log} was read to {bytes}, which ends no write");

@@ -33,7 +33,7 @@ fn check_snapshot(directory: &DataDirectory, root: &Path, number: u64) -> bool {
     let acknowledged = journal::acknowledged(root);
     let block_bytes = [1 << 30, 20_000, 100_000][(number % 3) as usize];
     let class = rows::class(directory, CLASS);
-    let mut units = directory.units(class, UnitOptions { block_bytes });
+    let mut units = directory.units(class, UnitOptions::new(block_bytes));
     let taken: Vec<Unit> = units.by_ref().collect();
     let [shard] = units.shards() else { panic!("{:?}", units.shards()) };
     match shard.error.as_deref() {
