@@ -17,6 +17,8 @@
 //!   for the read-only identity, and 403 for wrong keys.
 //! * Signatures cover the Host header as it was sent, so a proxy that passes it on unchanged is
 //!   accepted.
+//! * It does not compare a body with the digest that its signature covers, but with the header
+//!   `x-amz-checksum-sha256`.
 //!
 //! # How Azurite 3.35 behaves
 //! * It is ready 1.5 s after its start. Its telemetry is off.
@@ -51,6 +53,6 @@ mod weaviate;
 
 pub use azurite::{AzureKeys, Azurite};
 pub use gcs::{Gcs, GcsKeys};
-pub use proxy::{Fault, Proxy, Requests};
+pub use proxy::{Fault, Proxy, Requests, Script};
 pub use seaweedfs::{Keys, SeaweedFs};
 pub use weaviate::{WEAVIATE_VERSION, Weaviate, WeaviateSettings};

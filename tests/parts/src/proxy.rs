@@ -4,6 +4,8 @@ mod control;
 mod fault;
 mod forward;
 mod metered;
+mod refusal;
+mod script;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use crate::ports::free_ports;
 use crate::runtime::{runtime, wait};
 use control::Control;
 pub use fault::{Fault, Requests};
+pub use script::Script;
 
 /// Small, so that a throttled client is held back by the proxy's pace and not by megabytes that
 /// the kernel takes in.
@@ -61,7 +64,7 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// Forgets every fault, throttle and delay, and accepts connections again.
+    /// Forgets every fault, script, throttle and delay, and accepts connections again.
     pub fn pass(&self) {
         self.control.clear();
         self.set_accept(true);
@@ -85,6 +88,17 @@ impl Proxy {
     /// Spoils the requests that match; where several faults match one, the first set happens.
     pub fn fault(&self, requests: Requests, fault: Fault) {
         self.control.fault(requests, fault);
+    }
+
+    /// Spoils requests at random from now on, beside the faults that are set.
+    pub fn script(&self, script: Script) {
+        self.control.script(script);
+    }
+
+    /// What the script has drawn so far, oldest first: a request and its fault in one text. Nothing after
+    /// [`Proxy::pass`].
+    pub fn scripted(&self) -> Vec<String> {
+        self.control.scripted()
     }
 
     /// How many requests of this method arrived, spoiled ones too.

@@ -16,6 +16,12 @@ pub enum Call {
     Rename,
     /// `link`, `linkat`.
     Link,
+    /// `unlink`, `unlinkat`.
+    Unlink,
+    /// `sendto`, `sendmsg`, `writev`: sends to a socket, mostly.
+    Send,
+    /// `recvfrom`, `recvmsg`: receives from a socket.
+    Receive,
 }
 
 /// Where a call has its paths: the numbers of its arguments.
@@ -24,6 +30,8 @@ pub(crate) enum Paths {
     /// A descriptor.
     Descriptor(usize),
     /// A path from the working directory.
+    Alone(usize),
+    /// Two paths from the working directory.
     Plain(usize, usize),
     /// A path from a folder's descriptor.
     Below(usize, usize),
@@ -57,12 +65,36 @@ impl Call {
                 (libc::SYS_link, Paths::Plain(0, 1)),
                 (libc::SYS_linkat, TWO),
             ],
+            Call::Unlink => vec![
+                #[cfg(target_arch = "x86_64")]
+                (libc::SYS_unlink, Paths::Alone(0)),
+                (libc::SYS_unlinkat, Paths::Below(0, 1)),
+            ],
+            Call::Send => vec![
+                (libc::SYS_sendto, Paths::Descriptor(0)),
+                (libc::SYS_sendmsg, Paths::Descriptor(0)),
+                (libc::SYS_writev, Paths::Descriptor(0)),
+            ],
+            Call::Receive => vec![
+                (libc::SYS_recvfrom, Paths::Descriptor(0)),
+                (libc::SYS_recvmsg, Paths::Descriptor(0)),
+            ],
         }
     }
 
     /// The call with this number, and its paths.
     pub(crate) fn of_number(number: libc::c_long) -> (Call, Paths) {
-        let all = [Call::Read, Call::ReadFolder, Call::Look, Call::Sync, Call::Rename, Call::Link];
+        let all = [
+            Call::Read,
+            Call::ReadFolder,
+            Call::Look,
+            Call::Sync,
+            Call::Rename,
+            Call::Link,
+            Call::Unlink,
+            Call::Send,
+            Call::Receive,
+        ];
         let found = all.iter().find_map(|call| {
             let numbers = call.numbers();
             numbers.into_iter().find(|(known, _)| *known == number).map(|(_, paths)| (*call, paths))

@@ -1,4 +1,5 @@
-//! Stops a program at chosen system calls, so that a test sees their order or acts between two of them.
+//! Stops a program at chosen system calls, so that a test sees their order, acts between two of them, or
+//! lets one fail.
 //!
 //! The kernel does it: a seccomp filter with user notification (Linux 5.5). It needs no rights, and
 //! nothing in the watched program. Not every file operation is known here, only what tests ask for.
@@ -46,6 +47,34 @@ pub fn watch_and_hold<T: Send>(
     work: impl FnOnce() -> T + Send,
     mut holds: impl FnMut(&Event) -> bool,
 ) -> T {
+    watch_and_answer(calls, work, |event| if holds(event) { Answer::Hold } else { Answer::Make })
+}
+
+/// As [`watch`], but a call for which `error` returns the number of an error, such as `EIO`, is not made
+/// and fails with it.
+///
+/// # Panics
+/// As [`watch`].
+pub fn watch_and_fail<T: Send>(
+    calls: &[Call],
+    work: impl FnOnce() -> T + Send,
+    mut error: impl FnMut(&Event) -> Option<i32>,
+) -> T {
+    watch_and_answer(calls, work, |event| error(event).map_or(Answer::Make, Answer::Fail))
+}
+
+/// What becomes of a call.
+enum Answer {
+    Make,
+    Hold,
+    Fail(i32),
+}
+
+fn watch_and_answer<T: Send>(
+    calls: &[Call],
+    work: impl FnOnce() -> T + Send,
+    mut answer: impl FnMut(&Event) -> Answer,
+) -> T {
     thread::scope(|scope| {
         let (to_watcher, from_work) = mpsc::channel();
         let work = scope.spawn(move || {
@@ -54,8 +83,10 @@ pub fn watch_and_hold<T: Send>(
         });
         if let Ok(listener) = from_work.recv() {
             while let Some(notification) = notification::next(&listener) {
-                if !holds(&notification.event()) {
-                    notification.resume(&listener);
+                match answer(&notification.event()) {
+                    Answer::Make => notification.resume(&listener),
+                    Answer::Fail(error) => notification.fail(&listener, error),
+                    Answer::Hold => {}
                 }
             }
         }

@@ -48,6 +48,7 @@ impl Notification {
         let (call, paths) = Call::of_number(self.0.data.nr.into());
         let (path, to) = match paths {
             Paths::Descriptor(at) => (self.descriptor(at), None),
+            Paths::Alone(path) => (self.path(path), None),
             Paths::Plain(from, to) => (self.path(from), Some(self.path(to))),
             Paths::Below(folder, path) => (self.below(folder, path), None),
             Paths::TwoBelow([folder, path], [to_folder, to]) => {
@@ -58,14 +59,19 @@ impl Notification {
     }
 
     /// Lets the kernel make the call.
-    #[expect(unsafe_code)]
     pub(crate) fn resume(self, listener: &OwnedFd) {
-        let mut answer = libc::seccomp_notif_resp {
-            id: self.0.id,
-            val: 0,
-            error: 0,
-            flags: u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).expect("one bit"),
-        };
+        let flags = u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).expect("one bit");
+        self.answer(listener, 0, flags);
+    }
+
+    /// The call is not made; its caller gets this error.
+    pub(crate) fn fail(self, listener: &OwnedFd, error: i32) {
+        self.answer(listener, -error, 0);
+    }
+
+    #[expect(unsafe_code)]
+    fn answer(self, listener: &OwnedFd, error: i32, flags: u32) {
+        let mut answer = libc::seccomp_notif_resp { id: self.0.id, val: 0, error, flags };
         // SAFETY: the kernel reads a struct that is as large as it expects.
         let status = unsafe {
             let answer = &raw mut answer;

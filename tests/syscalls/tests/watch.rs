@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use offloom_test_syscalls::{Call, Event, watch};
+use offloom_test_syscalls::{Call, Event, watch, watch_and_fail};
 
 fn event(call: Call, path: &Path, to: Option<&Path>) -> Event {
     Event { call, path: path.to_owned(), to: to.map(Path::to_owned) }
@@ -67,4 +67,21 @@ fn a_failure_of_the_work_is_passed_on() {
     });
     let panic = panicked.unwrap_err();
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"of the work"));
+}
+
+#[test]
+fn a_call_that_is_to_fail_is_not_made_and_the_others_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second, third] = ["first", "second", "third"].map(|name| folder.path().join(name));
+    File::create(&first).unwrap();
+    let error = watch_and_fail(
+        &[Call::Link],
+        || {
+            fs::hard_link(&first, &third).unwrap();
+            fs::hard_link(&first, &second).unwrap_err()
+        },
+        |event| (event.to.as_ref() == Some(&second)).then_some(5),
+    );
+    assert_eq!(error.raw_os_error(), Some(5));
+    assert!(third.exists() && !second.exists());
 }

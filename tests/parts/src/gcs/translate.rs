@@ -1,13 +1,17 @@
 //! One request in Google's words becomes one in S3's, and its answer one in Google's.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, ETAG, HOST, IF_NONE_MATCH};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_LENGTH, ETAG, HOST, HeaderValue, IF_MATCH, IF_NONE_MATCH,
+};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::{
@@ -30,6 +34,8 @@ type Answer = Response<Full<Bytes>>;
 pub struct Translator {
     upstream: String,
     client: HttpClient,
+    /// The ETag of each generation that an answer had.
+    etags: Mutex<HashMap<String, HeaderValue>>,
 }
 
 impl Translator {
@@ -37,7 +43,7 @@ impl Translator {
         install_tls();
         let options = ClientOptions::new().with_allow_http(true);
         let client = ReqwestConnector::default().connect(&options).expect("a client");
-        Self { upstream: upstream.to_owned(), client }
+        Self { upstream: upstream.to_owned(), client, etags: Mutex::default() }
     }
 
     /// What the client hears; on an error its connection is cut.
@@ -65,11 +71,22 @@ impl Translator {
             Ok(headers) => headers,
             Err(unknown) => return Ok(refusal(501, "NotImplemented", &unknown)),
         };
+        let generation_asked = head.headers.get(IF_GENERATION).filter(|asked| *asked != "0");
+        if let Some(asked_for) = generation_asked.and_then(|asked| asked.to_str().ok()) {
+            let known = self.etags.lock().expect("no test panics here").get(asked_for).cloned();
+            let Some(etag) = known else {
+                return Ok(refusal(412, "PreconditionFailed", "no such generation"));
+            };
+            asked.headers_mut().insert(IF_MATCH, etag);
+        }
         sign(keys, &mut asked)?;
         let found = self.client.execute(asked).await.map_err(io::Error::other)?;
         let (mut head, body) = found.into_parts();
         let body = body.bytes().await.map_err(io::Error::other)?;
-        if let Some(generation) = head.headers.get(ETAG).map(generation) {
+        if let Some(etag) = head.headers.get(ETAG).cloned() {
+            let generation = generation(&etag);
+            let mut etags = self.etags.lock().expect("no test panics here");
+            etags.insert(generation.to_string(), etag);
             head.headers.insert("x-goog-generation", generation.into());
         }
         Ok(Response::from_parts(head, Full::new(body)))
@@ -116,7 +133,9 @@ fn s3_headers(headers: &HeaderMap) -> Result<HeaderMap, String> {
         match name.as_str() {
             name if [HOST.as_str(), AUTHORIZATION.as_str(), CONTENT_LENGTH.as_str()]
                 .contains(&name) => {}
-            IF_GENERATION if value == "0" => {
+            // That of another generation depends on what was answered before.
+            IF_GENERATION if value != "0" => {}
+            IF_GENERATION => {
                 translated.insert(IF_NONE_MATCH, "*".parse().expect("a header"));
             }
             name if name.starts_with("x-goog-") => {

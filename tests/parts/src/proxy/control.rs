@@ -7,6 +7,7 @@ use hyper::{HeaderMap, Method, Uri};
 use tokio::time::Instant;
 
 use super::fault::{Fault, Requests};
+use super::script::Script;
 
 /// A throttled body moves in steps of this long at most, so that a changed pace is felt soon.
 const STEPS_PER_SECOND: u64 = 20;
@@ -22,6 +23,7 @@ struct State {
     paid_until: Option<Instant>,
     delay: Duration,
     faults: Vec<(Requests, Fault)>,
+    script: Option<Script>,
     seen: Vec<String>,
     /// The headers of each.
     headers: Vec<HeaderMap>,
@@ -35,6 +37,18 @@ impl Control {
         state.paid_until = None;
         state.delay = Duration::ZERO;
         state.faults.clear();
+        state.script = None;
+    }
+
+    pub fn script(&self, script: Script) {
+        if let Some(pace) = script.pace() {
+            self.throttle(pace);
+        }
+        self.state().script = Some(script);
+    }
+
+    pub fn scripted(&self) -> Vec<String> {
+        self.state().script.as_ref().map(Script::made).unwrap_or_default()
     }
 
     pub fn throttle(&self, bytes_per_second: u64) {
@@ -82,7 +96,10 @@ impl Control {
             .faults
             .iter_mut()
             .find_map(|(requests, fault)| requests.take(method, uri).then(|| fault.clone()));
-        (state.delay, fault)
+        let script = state.script.as_mut();
+        let acted = script.map(|script| script.act(method, uri, headers));
+        let (late, scripted) = acted.unwrap_or_default();
+        (state.delay + late, fault.or(scripted))
     }
 
     /// Counts a request that was spoiled.

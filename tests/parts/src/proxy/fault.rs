@@ -13,12 +13,28 @@ pub enum Fault {
     },
     /// The server gets the whole request and answers; the client's connection is cut instead.
     DropReply,
-    /// The server never hears of it; the client gets this status with an S3 error body.
+    /// The server never hears of it; the client gets this status with an error body in the form of the
+    /// cloud that it speaks to.
     Answer {
         /// HTTP status; with 200 it is the error inside a success that S3 knows.
         status: u16,
-        /// S3's error code.
+        /// The cloud's error code.
         code: &'static str,
+    },
+    /// The server answers, and the client's connection is cut in its body; an empty one passes.
+    CutAnswer {
+        /// How much of the body the client still gets.
+        per_mille: u16,
+    },
+    /// One bit of the request's body changes on its way to the server; an empty one passes.
+    FlipRequest {
+        /// Where in the body.
+        per_mille: u16,
+    },
+    /// One bit of the answer's body changes on its way to the client; an empty one passes.
+    FlipAnswer {
+        /// Where in the body.
+        per_mille: u16,
     },
 }
 

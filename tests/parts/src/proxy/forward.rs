@@ -4,8 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -14,7 +13,8 @@ use tokio::net::TcpStream;
 
 use super::control::Control;
 use super::fault::Fault;
-use super::metered::{ProxyBody, metered};
+use super::metered::{ProxyBody, Spoil, byte_at, metered};
+use super::refusal::Language;
 
 /// Serves a client's connection until one of both ends it.
 pub async fn serve(stream: TcpStream, server: SocketAddr, control: Arc<Control>) {
@@ -35,16 +35,19 @@ async fn answer(
     let (delay, fault) = control.arrived(request.method(), request.uri(), request.headers());
     tokio::time::sleep(delay).await;
     let (head, body) = request.into_parts();
-    let cut_after = match fault {
-        Some(Fault::CutAfter { body_bytes }) => Some(body_bytes),
+    let spoil = match fault {
+        Some(Fault::CutAfter { body_bytes }) => Some((Spoil::Cut, body_bytes)),
+        Some(Fault::FlipRequest { per_mille }) => {
+            byte_at(&body, per_mille).map(|at| (Spoil::Flip, at))
+        }
         _ => None,
     };
-    let body = metered(body, Arc::clone(&control), cut_after);
+    let body = metered(body, Arc::clone(&control), spoil);
     if let Some(Fault::Answer { status, code }) = fault {
         // Taken in whole, as S3 does: an early answer would read as a broken pipe.
         body.collect().await?;
         control.count_spoiled();
-        return Ok(refusal(status, code));
+        return Ok(Language::of(&head.headers).refusal(status, code));
     }
     let answer = pass_on(Request::from_parts(head, body), server).await?;
     if fault == Some(Fault::DropReply) {
@@ -52,7 +55,16 @@ async fn answer(
         control.count_spoiled();
         return Err(io::Error::other("reply dropped, as the test asked"));
     }
-    Ok(answer.map(|body| metered(body, control, None)))
+    let spoil = match fault {
+        Some(Fault::CutAnswer { per_mille }) => {
+            byte_at(answer.body(), per_mille).map(|at| (Spoil::Cut, at))
+        }
+        Some(Fault::FlipAnswer { per_mille }) => {
+            byte_at(answer.body(), per_mille).map(|at| (Spoil::Flip, at))
+        }
+        _ => None,
+    };
+    Ok(answer.map(|body| metered(body, control, spoil)))
 }
 
 async fn pass_on(
@@ -67,17 +79,4 @@ async fn pass_on(
     // It ends with the answer's body, or when the client's connection is cut.
     tokio::spawn(connection);
     sender.send_request(request).await.map_err(io::Error::other)
-}
-
-/// An answer as S3 gives it.
-fn refusal(status: u16, code: &str) -> Response<ProxyBody> {
-    let body = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-         <Error><Code>{code}</Code><Message>made by the test's proxy</Message></Error>"
-    );
-    let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed();
-    let mut response = Response::new(body);
-    *response.status_mut() = status.try_into().expect("an HTTP status");
-    response.headers_mut().insert("content-type", "application/xml".parse().expect("a header"));
-    response
 }

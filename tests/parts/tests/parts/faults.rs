@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
+use object_store::aws::Checksum;
 use object_store::{Error, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
 use offloom_test_parts::{Fault, Keys, Proxy, Requests, SeaweedFs};
 
@@ -237,4 +238,44 @@ async fn credentials_may_expire_in_mid_upload() {
     proxy.pass();
     upload.abort().await.unwrap();
     assert!(server.open_uploads(bucket).is_empty());
+}
+
+#[tokio::test]
+async fn a_cut_answer_gives_a_part_of_the_body_and_an_error() {
+    let (server, proxy) = proxy();
+    let bucket = bucket("half-answer");
+    server.write(bucket, "half", bytes(1_000));
+    let store = once(Keys::ReadWrite, &proxy.endpoint(), bucket);
+    proxy.fault(Requests::method("GET").first(1), Fault::CutAnswer { per_mille: 500 });
+    let found = store.get(&path("half")).await.unwrap();
+    assert_eq!(found.meta.size, 1_000);
+    found.bytes().await.unwrap_err();
+    assert_eq!(proxy.spoiled(), 1);
+}
+
+#[tokio::test]
+async fn a_flipped_bit_changes_one_byte_of_the_body() {
+    let (server, proxy) = proxy();
+    let bucket = bucket("flipped");
+    let store = once(Keys::ReadWrite, &proxy.endpoint(), bucket);
+    let whole = bytes(100_000);
+    let flipped = |at: usize| {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1;
+        flipped
+    };
+    proxy.fault(Requests::method("PUT").first(2), Fault::FlipRequest { per_mille: 999 });
+    // The signature covers a digest of the body, which SeaweedFS does not compare.
+    store.put(&path("up"), whole.clone().into()).await.unwrap();
+    assert!(server.read(bucket, "up") == flipped(99_900));
+    let store = Keys::ReadWrite.client(&proxy.endpoint(), bucket);
+    let store = store.with_checksum_algorithm(Checksum::SHA256).build().unwrap();
+    store.put(&path("with-checksum"), whole.clone().into()).await.unwrap_err();
+    assert_eq!(server.objects(bucket, "").len(), 1);
+
+    server.write(bucket, "down", whole.clone());
+    proxy.fault(Requests::method("GET").first(1), Fault::FlipAnswer { per_mille: 250 });
+    let found = store.get(&path("down")).await.unwrap().bytes().await.unwrap();
+    assert!(found == flipped(25_000));
+    assert_eq!(proxy.spoiled(), 3);
 }
