@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use uuid::Uuid;
 
 use crate::error::{Cause, Operation, StoreError};
-use crate::names::ObjectKey;
+use crate::names::{Attempt, ObjectKey};
 use crate::store::{Created, Destination, ExportFolder, Patience, filesystem};
 
 /// The probe has fewer bytes.
@@ -86,7 +86,7 @@ impl Destination {
     async fn refuse_exports(&self) -> Result<(), StoreError> {
         let folders = self.open_ancestors(Patience::Check)?;
         let found = folders.iter().map(async |folder| {
-            for key in [ObjectKey::claim(), ObjectKey::manifest()] {
+            for key in [ObjectKey::claim(Attempt::FIRST), ObjectKey::manifest()] {
                 match folder.size_bytes(&key).await {
                     Ok(Some(_)) => return Ok(Some(folder.url().to_owned())),
                     Ok(None) => {}

@@ -5,14 +5,17 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::claim::Claim;
 use crate::digest::Digest;
 use crate::error::{Cause, StoreError};
-use crate::names::{ExportId, ObjectKey};
+use crate::names::{Attempt, ExportId, ObjectKey};
+pub use crate::source::{
+    CoveredTenants, CutOff, Missing, Shard, ShardCopies, ShardCopy, Source, SourceCutOff,
+};
 use crate::store::{Created, ExportFolder};
 use crate::timestamp;
 
-/// Shards beyond this number are listed in `shards.jsonl`, so that the manifest stays short.
-pub const MAX_SHARDS_IN_MANIFEST: usize = 1_000;
+pub use crate::source::MAX_SHARDS_IN_MANIFEST;
 
 /// A manifest of a thousand full files has about 400 MB of blocks; more is refused.
 const MAX_MANIFEST_BYTES: u64 = 512 * 1024 * 1024;
@@ -20,7 +23,7 @@ const MAX_MANIFEST_BYTES: u64 = 512 * 1024 * 1024;
 /// A million shards at 500 bytes a line.
 const MAX_SHARDS_BYTES: u64 = 512 * 1024 * 1024;
 
-/// How an export ended. A terminal state never changes.
+/// How an export ended. SUCCESS and CANCELED never change; an export that failed may be carried on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Outcome {
@@ -30,6 +33,17 @@ pub enum Outcome {
     Failed,
     /// A tombstone: as `Failed`, on request.
     Canceled,
+}
+
+impl Outcome {
+    /// The word of manifests and of the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Success => "SUCCESS",
+            Outcome::Failed => "FAILED",
+            Outcome::Canceled => "CANCELED",
+        }
+    }
 }
 
 /// How far a class or a shard is.
@@ -181,139 +195,26 @@ pub struct AppliedTransform {
     pub counters: BTreeMap<String, u64>,
 }
 
-/// A log of a shard at the moment of its snapshot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What an export that was interrupted and carried on has kept of its earlier attempts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct LogCutOff {
-    /// File name.
-    pub name: String,
-    /// How many bytes of it were read.
-    pub bytes: u64,
-}
-
-/// Up to where a shard was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct CutOff {
-    /// When the snapshot was taken, UTC.
-    #[serde(with = "timestamp")]
-    pub at: DateTime<Utc>,
-    /// File name of the newest segment; absent when there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub newest_segment: Option<String>,
-    /// The logs that were read, oldest first.
-    pub logs: Vec<LogCutOff>,
-}
-
-/// A shard (a tenant, in a multi-tenant class) and its run of rows in the files of its class.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Shard {
-    /// Exact class name.
-    pub class: String,
-    /// Shard or tenant name.
-    pub shard: String,
-    /// Rows written.
-    pub rows: u64,
-    /// Id of its first row; absent without rows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_id: Option<String>,
-    /// Id of its last row; absent without rows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_id: Option<String>,
-    /// Up to where it was read; absent when it was not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cut_off: Option<CutOff>,
-    /// Why it was left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub skip_reason: Option<String>,
-    /// Why it could not be read, or not to its end: `rows` are then not all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// Objects that broke their format or were too large, and were left out; absent when there were none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub objects_left_out: Option<u64>,
-    /// Where it lay and how its copies differed, when it was read from several directories.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub copies: Option<ShardCopies>,
-}
-
-/// The copies of a shard in the directories of several nodes, read as one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ShardCopies {
-    /// Those that held it, with up to where each was read.
-    pub directories: Vec<ShardCopy>,
-    /// Objects that not all copies had in the same version.
-    pub differing_objects: u64,
-    /// Those of them that were exported although a copy had deleted them at a time that it had not
-    /// kept.
-    pub kept_against_deletes: u64,
-}
-
-/// The copy of a shard in one directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ShardCopy {
-    /// The data directory.
-    pub directory: String,
-    /// Up to where it was read.
-    pub cut_off: CutOff,
-}
-
-/// Where the rows came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Source {
-    /// Data directories.
-    pub directories: Vec<String>,
-    /// Where class names and multi-tenancy were taken from.
-    pub schema_from: String,
-    /// Class by class, in the order in which their rows stand in the class's files. Empty in a
-    /// stored manifest that has `shards_key`.
-    #[serde(default)]
-    pub shards: Vec<Shard>,
-    /// Key of the attachment with the shards, one a line, when there are more than
-    /// [`MAX_SHARDS_IN_MANIFEST`]. Set by [`Manifest::commit`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shards_key: Option<String>,
-}
-
-/// A part of the source that is not in the files of an export that was allowed to lack it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Missing {
-    /// Exact class name.
-    pub class: String,
-    /// Shard or tenant; absent when the whole class is missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shard: Option<String>,
-    /// How many objects; absent when it is all of the shard, or from some place on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub objects: Option<u64>,
-    /// Why.
-    pub reason: String,
-}
-
-/// The tenants that an export covers of a class of which it does not cover all.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum CoveredTenants {
-    /// Their names, sorted.
-    Names(Vec<String>),
-    /// Their number, where there are more than [`MAX_SHARDS_IN_MANIFEST`].
-    Number(u64),
-}
-
-impl CoveredTenants {
-    /// These tenants, which are sorted.
-    pub fn of(tenants: Vec<String>) -> CoveredTenants {
-        if tenants.len() <= MAX_SHARDS_IN_MANIFEST {
-            CoveredTenants::Names(tenants)
-        } else {
-            CoveredTenants::Number(tenants.len() as u64)
-        }
-    }
+pub struct Resumed {
+    /// The attempt that has ended it: 2 after one interruption.
+    pub attempt: u32,
+    /// Classes whose files were complete.
+    pub classes_kept: u64,
+    /// Bytes of those files.
+    pub bytes_kept: u64,
+    /// Parts of unfinished files that were on the store already.
+    pub parts_kept: u64,
+    /// Bytes of those parts.
+    pub part_bytes_kept: u64,
+    /// Units that were read and encoded again.
+    pub units_again: u64,
+    /// Shards that were read again as they were at first.
+    pub shards_as_before: u64,
+    /// Shards that were read again as they are now, because files of the first snapshot are gone.
+    pub shards_anew: u64,
 }
 
 /// The content of `export_metadata.json`; `docs/export_metadata.schema.json` is its JSON Schema.
@@ -354,6 +255,9 @@ pub struct Manifest {
     pub source: Source,
     /// Warnings for the reader of the export.
     pub warnings: Vec<String>,
+    /// What was kept of earlier attempts; absent if the first one ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Resumed>,
     /// True when an export that was allowed to be partial is; absent otherwise.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
@@ -399,6 +303,14 @@ pub enum ManifestError {
         /// The bound.
         max_bytes: u64,
     },
+    /// The export has ended, and not as FAILED.
+    #[error("the export at {url} has ended as {}: there is nothing to resume", outcome.name())]
+    Ended {
+        /// The address of the folder.
+        url: String,
+        /// How.
+        outcome: Outcome,
+    },
     /// An attachment was written by somebody else.
     #[error("{url} exists already with other content: another coordinator writes to this export")]
     AttachmentTaken {
@@ -410,6 +322,39 @@ pub enum ManifestError {
     Store(#[from] StoreError),
 }
 
+impl Manifest {
+    /// A manifest of an export of `id` on this kind of store that began then, without files, classes or
+    /// sources: FAILED for this reason.
+    pub fn failed(
+        id: ExportId,
+        backend: String,
+        started_at: DateTime<Utc>,
+        error: String,
+    ) -> Manifest {
+        Manifest {
+            id,
+            backend,
+            started_at,
+            completed_at: Utc::now(),
+            status: Outcome::Failed,
+            error: Some(error),
+            classes: Vec::new(),
+            progress: BTreeMap::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            files: Vec::new(),
+            attachments: Vec::new(),
+            guest: Guest { name: String::new(), digest: "0".repeat(64), options: BTreeMap::new() },
+            transforms: Vec::new(),
+            source: Source::default(),
+            warnings: Vec::new(),
+            resumed: None,
+            partial: false,
+            missing: Vec::new(),
+            tenants: BTreeMap::new(),
+        }
+    }
+}
+
 /// Which outcome an export has, after [`Manifest::commit`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Commit {
@@ -417,21 +362,38 @@ pub enum Commit {
     Won,
     /// Another one, which was there before.
     Lost(Box<Manifest>),
+    /// None by this attempt: another process has taken the export over. It says who, and since when.
+    TakenOver(String),
 }
+
+/// A manifest that says FAILED, as it is stored. A later attempt may write its outcome in its place.
+#[derive(Debug, Clone)]
+pub struct Tombstone(Bytes);
 
 impl Manifest {
     /// Ends the export: writes this manifest unless there is one already, so exactly one outcome
     /// wins. More than [`MAX_SHARDS_IN_MANIFEST`] shards go to `shards.jsonl` first; a tombstone
     /// then goes without them, so that it never competes for that object.
     ///
+    /// An attempt that was taken over by another process writes nothing. One that carries on after a
+    /// tombstone writes in its place.
+    ///
     /// # Errors
     /// [`ManifestError`]. After an error the outcome is open: commit again, or commit a tombstone.
-    pub async fn commit(mut self, folder: &ExportFolder) -> Result<Commit, ManifestError> {
+    pub async fn commit(
+        mut self,
+        folder: &ExportFolder,
+        in_place_of: Option<&Tombstone>,
+    ) -> Result<Commit, ManifestError> {
+        if let Some(successor) = Claim::successor(folder, folder.attempt()).await? {
+            return Ok(Commit::TakenOver(successor));
+        }
         if self.source.shards.len() > MAX_SHARDS_IN_MANIFEST {
             let shards = std::mem::take(&mut self.source.shards);
             if self.status == Outcome::Success {
-                self.attachments.push(write_shards(folder, &shards).await?);
-                self.source.shards_key = Some(ObjectKey::shards().as_str().to_owned());
+                let written = write_shards(folder, &shards).await?;
+                self.source.shards_key = Some(written.key.clone());
+                self.attachments.push(written);
             }
         }
         let content = serde_json::to_vec_pretty(&self).map_err(ManifestError::Encode)?;
@@ -440,11 +402,34 @@ impl Manifest {
             return Err(ManifestError::TooLarge { size_bytes, max_bytes: MAX_MANIFEST_BYTES });
         }
         let key = ObjectKey::manifest();
-        match folder.create(&key, content.into()).await? {
+        let created = match in_place_of {
+            Some(Tombstone(before)) => folder.replace(&key, before, content.into()).await?,
+            None => folder.create(&key, content.into()).await?,
+        };
+        match created {
             Created::Ours => Ok(Commit::Won),
             Created::Theirs(content) => {
                 Ok(Commit::Lost(Box::new(parse(folder.object_url(&key), &content)?)))
             }
+        }
+    }
+
+    /// Reads the tombstone of an export that failed; `None` while it has no manifest.
+    ///
+    /// # Errors
+    /// [`ManifestError::Ended`] if it ended otherwise, [`ManifestError::Malformed`] and
+    /// [`ManifestError::Store`].
+    pub async fn tombstone(folder: &ExportFolder) -> Result<Option<Tombstone>, ManifestError> {
+        let key = ObjectKey::manifest();
+        let content = match folder.read(&key, MAX_MANIFEST_BYTES).await {
+            Ok(content) => content,
+            Err(error) if error.cause() == Some(Cause::NotFound) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let manifest = parse(folder.object_url(&key), &content)?;
+        match manifest.status {
+            Outcome::Failed => Ok(Some(Tombstone(content))),
+            outcome => Err(ManifestError::Ended { url: folder.url().to_owned(), outcome }),
         }
     }
 
@@ -505,29 +490,34 @@ async fn write_shards(
         serde_json::to_writer(&mut content, shard).map_err(ManifestError::Encode)?;
         content.push(b'\n');
     }
-    Attachment::write(folder, &ObjectKey::shards(), content).await
+    Attachment::write(folder, ObjectKey::shards, content).await
 }
 
 impl Attachment {
-    /// Writes an object that the manifest will list.
+    /// Writes an object that the manifest will list. Where an earlier attempt has written its key with
+    /// other content, it gets the mark of this one.
     ///
     /// # Errors
     /// [`ManifestError::AttachmentTaken`] when it is there with other content, and
     /// [`ManifestError::Store`].
     pub async fn write(
         folder: &ExportFolder,
-        key: &ObjectKey,
+        key_of: impl Fn(Attempt) -> ObjectKey,
         content: Vec<u8>,
     ) -> Result<Attachment, ManifestError> {
-        let attachment = Attachment {
-            key: key.as_str().to_owned(),
-            size_bytes: content.len() as u64,
-            digest: Digest::of(folder.digest(), &content),
-        };
-        match folder.create(key, Bytes::from(content)).await? {
-            Created::Ours => Ok(attachment),
-            Created::Theirs(_) => {
-                Err(ManifestError::AttachmentTaken { url: folder.object_url(key) })
+        let (size_bytes, digest) = (content.len() as u64, Digest::of(folder.digest(), &content));
+        let content = Bytes::from(content);
+        let mut names = folder.names();
+        loop {
+            let key = key_of(names);
+            match folder.create(&key, content.clone()).await? {
+                Created::Ours => {
+                    return Ok(Attachment { key: key.to_string(), size_bytes, digest });
+                }
+                Created::Theirs(_) if names != folder.attempt() => names = folder.attempt(),
+                Created::Theirs(_) => {
+                    return Err(ManifestError::AttachmentTaken { url: folder.object_url(&key) });
+                }
             }
         }
     }
@@ -536,19 +526,6 @@ impl Attachment {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn more_than_a_thousand_tenants_are_counted() {
-        let tenants =
-            |count: usize| CoveredTenants::of((0..count).map(|n| n.to_string()).collect());
-        let json = |count| serde_json::to_value(tenants(count)).unwrap();
-        assert_eq!(json(1_000).as_array().unwrap().len(), 1_000);
-        assert_eq!(json(1_001), 1_001);
-        for count in [1, 1_001] {
-            let back: CoveredTenants = serde_json::from_value(json(count)).unwrap();
-            assert_eq!(back, tenants(count));
-        }
-    }
 
     #[test]
     fn name_extension_or_media_type_make_a_file_parquet() {

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+pub use crate::attempt::Attempt;
+
 /// Class names longer than this are shortened in file names: a class name may have 255 characters,
 /// and so may a whole file name.
 const MAX_CLASS_CHARS_IN_KEY: usize = 200;
@@ -184,9 +186,9 @@ pub fn check_extension(extension: &str) -> Result<(), NameError> {
 pub struct ObjectKey(String);
 
 impl ObjectKey {
-    /// `_claim.json`: written first.
-    pub fn claim() -> ObjectKey {
-        ObjectKey("_claim.json".to_owned())
+    /// `_claim.json`: written first. A later attempt has `_claim.a<N>.json`.
+    pub fn claim(attempt: Attempt) -> ObjectKey {
+        ObjectKey(format!("_claim{attempt}.json"))
     }
 
     /// `export_metadata.json`: written last.
@@ -195,21 +197,21 @@ impl ObjectKey {
     }
 
     /// `shards.jsonl`: the shards of an export that has too many for its manifest.
-    pub fn shards() -> ObjectKey {
-        ObjectKey("shards.jsonl".to_owned())
+    pub fn shards(attempt: Attempt) -> ObjectKey {
+        ObjectKey(format!("shards{attempt}.jsonl"))
     }
 
     /// `schema.json`: what is needed to create the classes again.
-    pub fn schema() -> ObjectKey {
-        ObjectKey("schema.json".to_owned())
+    pub fn schema(attempt: Attempt) -> ObjectKey {
+        ObjectKey(format!("schema{attempt}.json"))
     }
 
     /// `quarantine/<Class>.jsonl`: the objects of a class that broke their format, one a line.
     ///
     /// # Errors
     /// [`NameError::Class`].
-    pub fn quarantine(class: &str) -> Result<ObjectKey, NameError> {
-        Ok(ObjectKey(format!("quarantine/{}.jsonl", class_stem(class)?)))
+    pub fn quarantine(class: &str, attempt: Attempt) -> Result<ObjectKey, NameError> {
+        Ok(ObjectKey(format!("quarantine/{}{attempt}.jsonl", class_stem(class)?)))
     }
 
     /// `quarantine/<Class>/<id>.bin`: the stored bytes of an object that broke its format. Objects of
@@ -217,12 +219,17 @@ impl ObjectKey {
     ///
     /// # Errors
     /// [`NameError::Class`], and [`NameError::FileNumber`] for 0.
-    pub fn quarantined_object(class: &str, id: Uuid, number: u32) -> Result<ObjectKey, NameError> {
+    pub fn quarantined_object(
+        class: &str,
+        id: Uuid,
+        number: u32,
+        attempt: Attempt,
+    ) -> Result<ObjectKey, NameError> {
         let stem = class_stem(class)?;
         match number {
             0 => Err(NameError::FileNumber),
-            1 => Ok(ObjectKey(format!("quarantine/{stem}/{id}.bin"))),
-            number => Ok(ObjectKey(format!("quarantine/{stem}/{id}-{number}.bin"))),
+            1 => Ok(ObjectKey(format!("quarantine/{stem}/{id}{attempt}.bin"))),
+            number => Ok(ObjectKey(format!("quarantine/{stem}/{id}{attempt}-{number}.bin"))),
         }
     }
 
@@ -232,18 +239,24 @@ impl ObjectKey {
         ObjectKey(format!(".offloom-access-check-{nonce}"))
     }
 
-    /// The `number`th file of a class, from 1: `<Class>.<extension>`, `<Class>-2.<extension>`.
-    /// A class holds no `-`, so no two classes share a key.
+    /// The `number`th file of a class, from 1: `<Class>.<extension>`, `<Class>-2.<extension>`; of a
+    /// later attempt `<Class>.a<N>.<extension>`. A class holds no `-` and begins with a capital, a
+    /// namespace does not, so no two classes share a key.
     ///
     /// # Errors
     /// [`NameError::Class`], [`NameError::Extension`], and [`NameError::FileNumber`] for 0.
-    pub fn class_file(class: &str, number: u32, extension: &str) -> Result<ObjectKey, NameError> {
+    pub fn class_file(
+        class: &str,
+        number: u32,
+        extension: &str,
+        attempt: Attempt,
+    ) -> Result<ObjectKey, NameError> {
         let stem = class_stem(class)?;
         check_extension(extension)?;
         match number {
             0 => Err(NameError::FileNumber),
-            1 => Ok(ObjectKey(format!("{stem}.{extension}"))),
-            number => Ok(ObjectKey(format!("{stem}-{number}.{extension}"))),
+            1 => Ok(ObjectKey(format!("{stem}{attempt}.{extension}"))),
+            number => Ok(ObjectKey(format!("{stem}{attempt}-{number}.{extension}"))),
         }
     }
 
@@ -271,7 +284,7 @@ impl ObjectKey {
 /// What a class is called in keys. A namespace is divided by a dot: `acme:Note` becomes `acme.Note`.
 /// Beyond 200 characters the class is called by its first 200, `-` and 12 hex digits of the SHA-256 of
 /// its name; no file number has 12 digits, so that does not meet another class's second file either.
-fn class_stem(class: &str) -> Result<String, NameError> {
+pub(crate) fn class_stem(class: &str) -> Result<String, NameError> {
     check_class_key(class)?;
     let divided = class.replacen(':', ".", 1);
     Ok(match divided.get(..MAX_CLASS_CHARS_IN_KEY) {
@@ -377,25 +390,32 @@ mod tests {
 
     #[test]
     fn file_keys_carry_class_number_and_extension() {
-        let key = |class, number| ObjectKey::class_file(class, number, "parquet").unwrap();
+        let key = |class, number| {
+            ObjectKey::class_file(class, number, "parquet", Attempt::FIRST).unwrap()
+        };
         assert_eq!(key("Article", 1).as_str(), "Article.parquet");
         assert_eq!(key("Article", 2).as_str(), "Article-2.parquet");
         assert_eq!(key("acme-eu-1:Note", 1).as_str(), "acme-eu-1.Note.parquet");
         assert_eq!(key("acme-eu-1:Note", 2).as_str(), "acme-eu-1.Note-2.parquet");
-        let quarantined = ObjectKey::quarantine("acme:Note").unwrap();
+        let quarantined = ObjectKey::quarantine("acme:Note", Attempt::FIRST).unwrap();
         assert_eq!(quarantined.as_str(), "quarantine/acme.Note.jsonl");
         let id = Uuid::from_u128(7);
-        let object = |number| ObjectKey::quarantined_object("acme:Note", id, number);
+        let object =
+            |number| ObjectKey::quarantined_object("acme:Note", id, number, Attempt::FIRST);
         let stored = "quarantine/acme.Note/00000000-0000-0000-0000-000000000007";
         assert_eq!(object(1).unwrap().as_str(), format!("{stored}.bin"));
         assert_eq!(object(2).unwrap().as_str(), format!("{stored}-2.bin"));
         assert_eq!(object(0), Err(NameError::FileNumber));
-        let longest = ObjectKey::quarantined_object(&"A".repeat(255), id, u32::MAX).unwrap();
+        let longest =
+            ObjectKey::quarantined_object(&"A".repeat(255), id, u32::MAX, Attempt::FIRST).unwrap();
         assert_eq!(ObjectKey::parse(longest.as_str()).unwrap(), longest);
-        assert!(ObjectKey::quarantined_object("../x", id, 1).is_err());
-        assert_eq!(ObjectKey::class_file("Article", 0, "csv"), Err(NameError::FileNumber));
-        assert!(ObjectKey::class_file("../x", 1, "csv").is_err());
-        assert!(ObjectKey::class_file("Article", 1, "../csv").is_err());
+        assert!(ObjectKey::quarantined_object("../x", id, 1, Attempt::FIRST).is_err());
+        assert_eq!(
+            ObjectKey::class_file("Article", 0, "csv", Attempt::FIRST),
+            Err(NameError::FileNumber)
+        );
+        assert!(ObjectKey::class_file("../x", 1, "csv", Attempt::FIRST).is_err());
+        assert!(ObjectKey::class_file("Article", 1, "../csv", Attempt::FIRST).is_err());
     }
 
     #[test]
@@ -417,22 +437,26 @@ mod tests {
         let mut seen = HashSet::new();
         for class in &classes {
             for number in [1, 2, 3, 22, u32::MAX] {
-                let key = ObjectKey::class_file(class, number, "parquet").unwrap();
+                let key = ObjectKey::class_file(class, number, "parquet", Attempt::FIRST).unwrap();
                 assert!(key.as_str().len() <= 255, "{key}");
                 assert_eq!(ObjectKey::parse(key.as_str()).unwrap(), key);
                 assert!(seen.insert(key.clone()), "{key} is used twice");
             }
         }
-        for own in [ObjectKey::claim(), ObjectKey::manifest(), ObjectKey::shards()] {
+        for own in [
+            ObjectKey::claim(Attempt::FIRST),
+            ObjectKey::manifest(),
+            ObjectKey::shards(Attempt::FIRST),
+        ] {
             assert!(seen.insert(own));
         }
     }
 
     #[test]
     fn a_class_of_200_characters_keeps_its_name_and_one_of_201_is_shortened() {
-        let whole = ObjectKey::class_file(&"A".repeat(200), 1, "parquet").unwrap();
+        let whole = ObjectKey::class_file(&"A".repeat(200), 1, "parquet", Attempt::FIRST).unwrap();
         assert_eq!(whole.as_str(), format!("{}.parquet", "A".repeat(200)));
-        let cut = ObjectKey::class_file(&"A".repeat(201), 1, "parquet").unwrap();
+        let cut = ObjectKey::class_file(&"A".repeat(201), 1, "parquet", Attempt::FIRST).unwrap();
         // printf 'A%.0s' $(seq 201) | sha256sum
         assert_eq!(cut.as_str(), format!("{}-dea81b358bf5.parquet", "A".repeat(200)));
     }

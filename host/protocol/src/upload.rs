@@ -7,6 +7,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::digest::{Digest, Hasher, digest_of};
 use crate::error::{Cause, Operation, StoreError};
+use crate::logged_upload::LoggedUpload;
 use crate::names::ObjectKey;
 use crate::store::{Created, ExportFolder};
 
@@ -105,7 +106,10 @@ impl Upload {
     /// `estimated_bytes` fixes the size of the parts: an estimate of the whole file's size, rather
     /// too high than too low.
     pub fn start(folder: &ExportFolder, key: ObjectKey, estimated_bytes: u64) -> Upload {
-        Upload::with_part_bytes(folder, key, part_bytes(estimated_bytes))
+        let continued = folder.log().and_then(|log| log.part_bytes(&key));
+        let continued = continued.and_then(|bytes| usize::try_from(bytes).ok());
+        let part_bytes = continued.unwrap_or_else(|| part_bytes(estimated_bytes));
+        Upload::with_part_bytes(folder, key, part_bytes)
     }
 
     fn with_part_bytes(folder: &ExportFolder, key: ObjectKey, part_bytes: usize) -> Upload {
@@ -276,9 +280,10 @@ impl Upload {
         self.update_digest(part.clone()).await?;
         self.wait_for_parts(MAX_PARTS_UNDER_WAY.saturating_sub(1)).await?;
         if self.multipart.is_none() {
-            let (store, path) = (self.folder.store().clone(), self.folder.path(&self.key));
+            let (folder, key) = (self.folder.clone(), self.key.clone());
+            let part_bytes = self.part_bytes as u64;
             let beginning = self.beginning.get_or_insert_with(|| {
-                tokio::spawn(async move { store.put_multipart(&path).await })
+                tokio::spawn(async move { begin(folder, key, part_bytes).await })
             });
             let begun = beginning.await.unwrap_or_else(|error| Err(error.into()));
             self.beginning = None;
@@ -337,6 +342,22 @@ impl Drop for Upload {
     }
 }
 
+/// Begins an upload in parts of this size, or continues the one that the log of the folder names.
+async fn begin(
+    folder: ExportFolder,
+    key: ObjectKey,
+    part_bytes: u64,
+) -> object_store::Result<Multipart> {
+    let path = folder.path(&key);
+    match (folder.uploads().cloned(), folder.log().cloned()) {
+        (Some(uploads), Some(log)) => {
+            let begun = LoggedUpload::begin(uploads, log, key, path, part_bytes).await?;
+            Ok(Box::new(begun))
+        }
+        _ => folder.store().put_multipart(&path).await,
+    }
+}
+
 /// Stops the parts under way. Returns the upload whose parts have to be removed; one that was never
 /// begun left nothing.
 async fn stop(
@@ -352,10 +373,21 @@ async fn stop(
     }
 }
 
-/// Whether removal may succeed later: the store was away or had an error of its own.
+/// Whether removal may succeed later: the store was away or had an error of its own, or did not take the
+/// credentials.
 fn may_recover(folder: &ExportFolder, key: &ObjectKey, error: &object_store::Error) -> bool {
     let cause = folder.failed(Operation::Abort, key, error).cause();
-    matches!(cause, Some(Cause::Unreachable | Cause::StoreFailing))
+    // Keys that have expired may be renewed, and rights given.
+    matches!(
+        cause,
+        Some(
+            Cause::Unreachable
+                | Cause::StoreFailing
+                | Cause::NoCredentials
+                | Cause::WrongCredentials
+                | Cause::PermissionDenied
+        )
+    )
 }
 
 /// Tries to remove the parts until the store is back. An upload that the store does not know any

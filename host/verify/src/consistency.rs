@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::difference::Difference;
 use offloom_protocol::manifest::{ClassFile, Manifest, Missing, ProgressStatus, Shard};
-use offloom_protocol::names::{ObjectKey, check_class_key, check_shard_name};
+use offloom_protocol::names::{Attempt, ObjectKey, check_class_key, check_shard_name};
 
 /// Every contradiction in the manifest of a successful export.
 pub(crate) fn check(manifest: &Manifest, shards: &[Shard]) -> Vec<Difference> {
@@ -20,6 +20,9 @@ pub(crate) fn check(manifest: &Manifest, shards: &[Shard]) -> Vec<Difference> {
 struct Check {
     differences: Vec<Difference>,
 }
+
+/// Attempts whose mark a file may have.
+const MAX_ATTEMPTS: u32 = 1_000;
 
 impl Check {
     fn say(&mut self, place: impl Into<String>, problem: impl Into<String>) {
@@ -42,12 +45,19 @@ impl Check {
     fn files<'a>(&mut self, manifest: &'a Manifest) -> BTreeMap<&'a str, u64> {
         let mut rows: BTreeMap<&str, u64> = BTreeMap::new();
         let mut numbers: BTreeMap<&str, u32> = BTreeMap::new();
+        // A class that was begun again has the mark of its attempt.
+        let attempts = manifest.resumed.as_ref().map_or(1, |resumed| resumed.attempt);
+        let attempts = attempts.min(MAX_ATTEMPTS);
         for (place, file) in manifest.files.iter().enumerate() {
             let place = format!("files[{place}]");
             let number = numbers.entry(&file.class).or_insert(0);
             *number = number.saturating_add(1);
-            match ObjectKey::class_file(&file.class, *number, &file.format.extension) {
-                Ok(key) if key.as_str() == file.key => {}
+            let key_of = |attempt| {
+                ObjectKey::class_file(&file.class, *number, &file.format.extension, attempt)
+            };
+            let is_of = |attempt| key_of(attempt).is_ok_and(|key| key.as_str() == file.key);
+            match key_of(Attempt::FIRST) {
+                Ok(_) if (1..=attempts).map(Attempt::new).any(is_of) => {}
                 Ok(key) => {
                     self.say(format!("{place}.key"), format!("'{}', not '{key}'", shown(&file.key)))
                 }

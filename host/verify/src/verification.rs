@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use offloom_protocol::digest::{DigestError, digest_of};
 use offloom_protocol::error::StoreError;
 use offloom_protocol::manifest::{ClassFile, Manifest, ManifestError, Outcome, Shard};
-use offloom_protocol::names::ObjectKey;
+use offloom_protocol::names::{Attempt, ObjectKey};
 use offloom_protocol::store::ExportFolder;
 
 use crate::column::ParquetFile;
@@ -98,6 +98,9 @@ struct Verification<'a> {
     report: Report,
 }
 
+/// Attempts whose claims are looked for.
+const MAX_ATTEMPTS: u32 = 100_000;
+
 impl Verification<'_> {
     async fn run(mut self, depth: Depth) -> Result<Report, VerifyError> {
         let sound = self.compare_objects().await?;
@@ -132,10 +135,10 @@ impl Verification<'_> {
         let files = manifest.files.iter().map(|file| (&file.key, file.size_bytes));
         let attachments =
             manifest.attachments.iter().map(|object| (&object.key, object.size_bytes));
-        let mut listed = BTreeSet::from([
-            ObjectKey::claim().as_str().to_owned(),
-            ObjectKey::manifest().as_str().to_owned(),
-        ]);
+        let attempts = manifest.resumed.as_ref().map_or(1, |resumed| resumed.attempt);
+        let claims = (1..=attempts.min(MAX_ATTEMPTS)).map(|n| ObjectKey::claim(Attempt::new(n)));
+        let mut listed: BTreeSet<String> =
+            claims.chain([ObjectKey::manifest()]).map(|key| key.to_string()).collect();
         let mut sound = BTreeSet::new();
         for (key, expected) in files.chain(attachments) {
             match found.get(key) {

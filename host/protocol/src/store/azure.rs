@@ -1,9 +1,10 @@
 //! The client of Azure Blob Storage, made of the `AZURE_*` variables, which are checked first.
 use std::sync::Arc;
 
+use object_store::ClientConfigKey;
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
-use object_store::{ClientConfigKey, ObjectStore};
 
+use crate::store::OpenStore;
 use crate::store::answer::reasons;
 use crate::store::http_client::HttpClients;
 use crate::store::options::{StoreOptions, check_token_file, endpoint_url};
@@ -26,7 +27,7 @@ pub(super) fn build(
     container: &str,
     options: &StoreOptions,
     patience: Patience,
-) -> Result<Arc<dyn ObjectStore>, String> {
+) -> Result<OpenStore, String> {
     check(options)?;
     let connection = Connection::of(options)?;
     let builder = MicrosoftAzureBuilder::new().with_client_options(patience.client_options());
@@ -50,7 +51,8 @@ pub(super) fn build(
         let url = endpoint_url(&text, "AZURE_STORAGE_ENDPOINT", allow_http, "AZURE_ALLOW_HTTP")?;
         builder = builder.with_endpoint(url.as_str().trim_end_matches('/').to_owned());
     }
-    Ok(Arc::new(builder.build().map_err(|error| reasons(&error))?))
+    let objects = Arc::new(builder.build().map_err(|error| reasons(&error))?);
+    Ok(OpenStore { objects, uploads: None })
 }
 
 fn check(options: &StoreOptions) -> Result<(), String> {

@@ -1,8 +1,7 @@
 //! Buckets and containers as destinations: the rules for names, and clients that are used again.
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use object_store::ObjectStore;
 use object_store::path::Path as StorePath;
 use tokio::runtime::{self, Handle};
 
@@ -10,7 +9,7 @@ use crate::cloud::Cloud;
 use crate::error::StoreError;
 use crate::store::options::StoreOptions;
 use crate::store::patience::Patience;
-use crate::store::{azure, gcs, s3};
+use crate::store::{OpenStore, azure, gcs, s3};
 
 /// The stores take keys of 1,024 bytes; an id has 128, a key in its folder 512, and two are slashes.
 const MAX_PREFIX_BYTES: usize = 1_024 - 512 - 128 - 2;
@@ -59,7 +58,7 @@ impl BucketPlace {
     ///
     /// # Errors
     /// [`StoreError::BadOptions`].
-    pub(crate) fn open(&self, patience: Patience) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    pub(crate) fn open(&self, patience: Patience) -> Result<OpenStore, StoreError> {
         // The connections of a client end with the runtime that opened them.
         let Ok(runtime) = Handle::try_current() else { return self.open_anew(patience) };
         let runtime = runtime.id();
@@ -73,7 +72,7 @@ impl BucketPlace {
                 && client.options == self.options
         };
         if let Some(client) = opened.iter().find(is_same) {
-            return Ok(Arc::clone(&client.store));
+            return Ok(client.store.clone());
         }
         let store = self.open_anew(patience)?;
         if opened.len() >= MAX_CLIENTS {
@@ -86,12 +85,12 @@ impl BucketPlace {
             patience,
             runtime,
             at: Instant::now(),
-            store: Arc::clone(&store),
+            store: store.clone(),
         });
         Ok(store)
     }
 
-    fn open_anew(&self, patience: Patience) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    fn open_anew(&self, patience: Patience) -> Result<OpenStore, StoreError> {
         let build = match self.cloud {
             Cloud::S3 => s3::build,
             Cloud::Gcs => gcs::build,
@@ -122,7 +121,7 @@ struct Opened {
     patience: Patience,
     runtime: runtime::Id,
     at: Instant,
-    store: Arc<dyn ObjectStore>,
+    store: OpenStore,
 }
 
 /// The rules of S3 ("General purpose bucket naming rules"), which other stores share; Google's are the
@@ -193,6 +192,8 @@ fn parse_prefix(cloud: Cloud, prefix: &str) -> Result<StorePath, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -212,7 +213,7 @@ mod tests {
         let (first, second) = (runtime(), runtime());
         let open = |runtime: &tokio::runtime::Runtime, place: BucketPlace, patience| {
             let _inside = runtime.enter();
-            place.open(patience).unwrap()
+            place.open(patience).unwrap().objects
         };
         let s3 = Cloud::S3;
         let ours = open(&first, place(s3, "abc", "", "key"), Patience::Export);

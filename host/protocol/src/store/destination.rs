@@ -11,6 +11,7 @@ use super::{ExportFolder, Patience, StoreOptions, filesystem};
 use crate::cloud::Cloud;
 use crate::error::{Cause, StoreError};
 use crate::names::ExportId;
+use crate::store::OpenStore;
 
 /// A place for exports, parsed but not opened: `s3://bucket/prefix/`, `gs://bucket/prefix/`,
 /// `az://container/prefix/`, `file:///absolute/path/`, or a path, which may be relative to the working
@@ -214,11 +215,12 @@ impl Destination {
     }
 
     pub(crate) fn open(&self, patience: Patience) -> Result<ExportFolder, StoreError> {
-        let (store, prefix) = match &self.place {
+        let (OpenStore { objects, uploads }, prefix) = match &self.place {
             Place::Filesystem(path) => (filesystem::open(path)?, StorePath::default()),
             Place::Bucket(place) => (place.open(patience)?, place.prefix.clone()),
         };
-        let folder = ExportFolder::new(store, prefix, self.url());
+        let folder = ExportFolder::new(objects, prefix, self.url());
+        let folder = ExportFolder { uploads, ..folder };
         Ok(match &self.place {
             // `LocalFileSystem` panics where an object exists and its path is not UTF-8.
             Place::Filesystem(path) => {

@@ -4,13 +4,12 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use url::Url;
 use uuid::Uuid;
 
 use crate::error::{Operation, StoreError};
-use crate::store::answer;
+use crate::store::{OpenStore, answer};
 
 /// `file:///absolute/path/`; a path that no URL can carry is shown as it is.
 pub(crate) fn folder_url(path: &Path) -> String {
@@ -21,7 +20,7 @@ pub(crate) fn folder_url(path: &Path) -> String {
 ///
 /// # Errors
 /// [`StoreError::Failed`] with [`Operation::Open`].
-pub(crate) fn open(path: &Path) -> Result<Arc<dyn ObjectStore>, StoreError> {
+pub(crate) fn open(path: &Path) -> Result<OpenStore, StoreError> {
     let failed = |error: &io::Error| answer::failed_io(Operation::Open, folder_url(path), error);
     let metadata = std::fs::metadata(path).map_err(|error| failed(&error))?;
     if !metadata.is_dir() {
@@ -29,7 +28,7 @@ pub(crate) fn open(path: &Path) -> Result<Arc<dyn ObjectStore>, StoreError> {
     }
     let store = LocalFileSystem::new_with_prefix(path)
         .map_err(|error| answer::failed(Operation::Open, folder_url(path), &error))?;
-    Ok(Arc::new(store.with_fsync(true)))
+    Ok(OpenStore { objects: Arc::new(store.with_fsync(true)), uploads: None })
 }
 
 /// The nearest of `path` and the folders above it that is there.
@@ -47,6 +46,42 @@ pub(crate) fn nearest_existing(path: &Path) -> Result<&Path, StoreError> {
         }
     }
     Err(failed(&io::ErrorKind::NotFound.into()))
+}
+
+/// Files below `folder` that an upload has begun and not completed, relative to it: their names end with
+/// `#` and a number. None where there is no such folder. Blocking.
+pub(crate) fn leftovers(folder: &Path) -> io::Result<Vec<String>> {
+    let is_leftover = |name: &str| {
+        let number = name.rsplit_once('#').map(|(_, number)| number);
+        number.is_some_and(|n| !n.is_empty() && n.bytes().all(|c| c.is_ascii_digit()))
+    };
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(next) = folders.pop() {
+        let entries = match std::fs::read_dir(&next) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let path = entry.path();
+            if entry.file_type()?.is_dir() {
+                folders.push(path);
+            } else if let Some(name) = path.strip_prefix(folder).ok().and_then(Path::to_str)
+                && is_leftover(name)
+            {
+                found.push(name.to_owned());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Locks a file until the answer is dropped. A process that ends lets go of its locks. Blocking.
+pub(crate) fn lock(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    file.lock()?;
+    Ok(file)
 }
 
 /// Refuses what is there and is neither file nor folder: opening a pipe waits for its writer, for ever.

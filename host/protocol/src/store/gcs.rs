@@ -2,15 +2,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use object_store::ClientConfigKey;
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
-use object_store::{ClientConfigKey, ObjectStore};
 use serde_json::Value;
 
 use crate::named_file;
+use crate::store::OpenStore;
 use crate::store::answer::reasons;
 use crate::store::http_client::HttpClients;
 use crate::store::options::{StoreOptions, endpoint_url};
 use crate::store::patience::Patience;
+use crate::store::uploads::BucketUploads;
 
 const PREFIX: &str = "GOOGLE_";
 
@@ -28,7 +30,7 @@ pub(super) fn build(
     bucket: &str,
     options: &StoreOptions,
     patience: Patience,
-) -> Result<Arc<dyn ObjectStore>, String> {
+) -> Result<OpenStore, String> {
     check(options)?;
     let builder = GoogleCloudStorageBuilder::new().with_client_options(patience.client_options());
     let mut builder = options
@@ -44,7 +46,10 @@ pub(super) fn build(
         // Without a token the client would ask the machine's identity service for one all the same.
         builder = builder.with_bearer_token("").with_skip_signature(true);
     }
-    Ok(Arc::new(builder.build().map_err(|error| reasons(&error))?))
+    let objects = Arc::new(builder.build().map_err(|error| reasons(&error))?);
+    // Google lists them to service accounts alone.
+    let uploads = Arc::new(BucketUploads { store: Arc::clone(&objects), listing: None });
+    Ok(OpenStore { objects, uploads: Some(uploads) })
 }
 
 fn is_anonymous(options: &StoreOptions) -> bool {

@@ -12,6 +12,7 @@ mod options;
 mod patience;
 mod refusal;
 mod s3;
+pub mod uploads;
 
 use std::io;
 use std::ops::Range;
@@ -22,16 +23,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future};
 use object_store::path::Path as StorePath;
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::digest::DigestAlgorithm;
 use crate::error::{Cause, Operation, StoreError};
-use crate::names::ObjectKey;
+use crate::names::{Attempt, ExportId, ObjectKey};
+use crate::upload_log::UploadLog;
 pub use destination::Destination;
 pub use options::StoreOptions;
 pub(crate) use patience::Patience;
+use uploads::{ListedUpload, UploadStore};
 
 /// The largest object that is created whole, and therefore read back, when in doubt.
 const MAX_READ_BACK_BYTES: u64 = 512 * 1024 * 1024;
@@ -74,8 +77,24 @@ pub struct ExportFolder {
     looks_first: bool,
     /// How the objects that are written are digested.
     digest: DigestAlgorithm,
+    /// The attempt that owns the export.
+    attempt: Attempt,
+    /// The attempt whose mark the keys of new objects have.
+    names: Attempt,
+    /// Uploads by their ids, where the store has them.
+    uploads: Option<Arc<dyn UploadStore>>,
+    /// Where notes of uploads are kept.
+    log: Option<Arc<dyn UploadLog>>,
     /// Aborts of uploads that were dropped.
     aborts: TaskTracker,
+}
+
+/// A store as it was opened.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenStore {
+    pub objects: Arc<dyn ObjectStore>,
+    /// Uploads by their ids, where the store has them.
+    pub uploads: Option<Arc<dyn UploadStore>>,
 }
 
 impl ExportFolder {
@@ -89,8 +108,58 @@ impl ExportFolder {
             local_root: None,
             looks_first: false,
             digest: DigestAlgorithm::default(),
+            attempt: Attempt::FIRST,
+            names: Attempt::FIRST,
+            uploads: None,
+            log: None,
             aborts: TaskTracker::new(),
         }
+    }
+
+    /// The same folder of a store whose uploads have ids.
+    #[must_use]
+    pub fn with_uploads(self, uploads: Arc<dyn UploadStore>) -> ExportFolder {
+        ExportFolder { uploads: Some(uploads), ..self }
+    }
+
+    /// The same folder; notes of its uploads are kept in `log`.
+    #[must_use]
+    pub fn with_log(self, log: Arc<dyn UploadLog>) -> ExportFolder {
+        ExportFolder { log: Some(log), ..self }
+    }
+
+    /// The same folder, owned by `attempt`; the keys of new objects have the mark of `names`.
+    #[must_use]
+    pub fn with_attempt(self, attempt: Attempt, names: Attempt) -> ExportFolder {
+        ExportFolder { attempt, names, ..self }
+    }
+
+    /// The attempt that owns the export.
+    pub fn attempt(&self) -> Attempt {
+        self.attempt
+    }
+
+    /// The attempt whose mark the keys of new objects have: that of an earlier attempt where this one
+    /// continues its files.
+    pub fn names(&self) -> Attempt {
+        self.names
+    }
+
+    /// Uploads by their ids, where the store has them.
+    pub fn uploads(&self) -> Option<&Arc<dyn UploadStore>> {
+        self.uploads.as_ref()
+    }
+
+    /// Where notes of uploads are kept.
+    pub(crate) fn log(&self) -> Option<&Arc<dyn UploadLog>> {
+        self.log.as_ref()
+    }
+
+    /// The folder of the export `id` in this one.
+    #[must_use]
+    pub fn of_export(&self, id: &ExportId) -> ExportFolder {
+        let url = format!("{}{id}/", self.url);
+        ExportFolder { prefix: self.prefix.clone().join(id.as_str()), url, ..self.clone() }
     }
 
     /// The same folder; what is written to it is digested with `digest`.
@@ -147,7 +216,7 @@ impl ExportFolder {
         self.failed_at(operation, self.object_url(key), error)
     }
 
-    fn failed_at(
+    pub(crate) fn failed_at(
         &self,
         operation: Operation,
         url: String,
@@ -191,6 +260,52 @@ impl ExportFolder {
                 (Some(Cause::AlreadyExists), Err(unreadable)) => return Err(unreadable),
                 _ => return Err(failure),
             }
+        }
+    }
+
+    /// Writes an object in the place of one that is there with the content `before`, unless it has
+    /// another content by then. When the store gives no clear answer, what is there is read back and
+    /// compared, as in [`ExportFolder::create`].
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] when the object could not be written, or not be read back.
+    pub async fn replace(
+        &self,
+        key: &ObjectKey,
+        before: &Bytes,
+        content: Bytes,
+    ) -> Result<Created, StoreError> {
+        // The lock holds up whoever would replace it too; a file system has no other condition.
+        let _lock = match &self.local_root {
+            Some(root) => {
+                let file = root.join(self.path(key).as_ref());
+                let locked = tokio::task::spawn_blocking(move || filesystem::lock(&file)).await;
+                let locked = locked.map_err(io::Error::other).flatten();
+                Some(locked.map_err(|error| {
+                    answer::failed_io(Operation::Write, self.object_url(key), &error)
+                })?)
+            }
+            None => None,
+        };
+        let path = self.path(key);
+        let failed = |error| self.failed(Operation::Read, key, &error);
+        let found = self.store.get_opts(&path, GetOptions::default()).await.map_err(failed)?;
+        let version =
+            UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
+        let there = found.bytes().await.map_err(failed)?;
+        if there != *before {
+            return Ok(if there == content { Created::Ours } else { Created::Theirs(there) });
+        }
+        let mode =
+            if self.local_root.is_some() { PutMode::Overwrite } else { PutMode::Update(version) };
+        let payload = PutPayload::from_bytes(content.clone());
+        match self.store.put_opts(&path, payload, mode.into()).await {
+            Ok(_) => Ok(Created::Ours),
+            Err(error) => match self.read(key, MAX_READ_BACK_BYTES).await {
+                Ok(found) if found == content => Ok(Created::Ours),
+                Ok(found) if found != *before => Ok(Created::Theirs(found)),
+                _ => Err(self.failed(Operation::Write, key, &error)),
+            },
         }
     }
 
@@ -262,9 +377,8 @@ impl ExportFolder {
     /// # Errors
     /// [`StoreError::Failed`].
     pub async fn list(&self, max_objects: usize) -> Result<Vec<ListedObject>, StoreError> {
-        let prefix = (!self.prefix.as_ref().is_empty()).then_some(&self.prefix);
-        let objects = self.store.list(prefix).map_ok(|meta| ListedObject {
-            key: self.relative(&meta.location),
+        let objects = self.store.list(self.prefix()).map_ok(|meta| ListedObject {
+            key: self.relative_path(&meta.location),
             size_bytes: meta.size,
         });
         let objects = objects.try_filter(|object| future::ready(!markers::is_marker(object)));
@@ -275,6 +389,66 @@ impl ExportFolder {
             .map_err(|error| self.failed_at(Operation::List, self.url.clone(), &error))?;
         objects.sort();
         Ok(objects)
+    }
+
+    /// The uploads in parts below the folder; `None` if the store cannot be asked for them.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`].
+    pub async fn list_uploads(&self) -> Result<Option<Vec<ListedUpload>>, StoreError> {
+        let Some(uploads) = &self.uploads else { return Ok(None) };
+        let listed = uploads.list(&self.prefix).await;
+        listed.map_err(|error| self.failed_at(Operation::List, self.url.clone(), &error))
+    }
+
+    /// Aborts an upload; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] with [`Operation::Abort`].
+    pub async fn abort_upload(&self, path: &StorePath, upload_id: &str) -> Result<(), StoreError> {
+        let Some(uploads) = &self.uploads else { return Ok(()) };
+        match uploads.abort(path, &upload_id.to_owned()).await {
+            Err(object_store::Error::NotFound { .. }) | Ok(()) => Ok(()),
+            Err(error) => {
+                let url = format!("{}{}", self.url, self.relative_path(path));
+                Err(self.failed_at(Operation::Abort, url, &error))
+            }
+        }
+    }
+
+    /// The parts of uploads on a file system that were never completed (`<key>#<number>`), by name; none
+    /// elsewhere.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] with [`Operation::List`].
+    pub async fn list_leftovers(&self) -> Result<Vec<String>, StoreError> {
+        let Some(root) = &self.local_root else { return Ok(Vec::new()) };
+        let folder = root.join(self.prefix.as_ref());
+        let listed = tokio::task::spawn_blocking(move || filesystem::leftovers(&folder)).await;
+        let listed = listed.map_err(io::Error::other).flatten();
+        listed.map_err(|error| answer::failed_io(Operation::List, self.url.clone(), &error))
+    }
+
+    /// Removes one of [`ExportFolder::list_leftovers`].
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] with [`Operation::Delete`].
+    pub async fn remove_leftover(&self, name: &str) -> Result<(), StoreError> {
+        let Some(root) = &self.local_root else { return Ok(()) };
+        let file = root.join(self.prefix.as_ref()).join(name);
+        let removed = tokio::task::spawn_blocking(move || std::fs::remove_file(file)).await;
+        match removed.map_err(io::Error::other).flatten() {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let url = format!("{}{name}", self.url);
+                Err(answer::failed_io(Operation::Delete, url, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The path of an object in the store.
+    pub fn store_path(&self, key: &ObjectKey) -> StorePath {
+        self.path(key)
     }
 
     /// Asks for objects below `key`, of which there are none.
@@ -295,7 +469,13 @@ impl ExportFolder {
         deleted.map_err(|error| self.failed(Operation::Delete, key, &error))
     }
 
-    fn relative(&self, location: &StorePath) -> String {
+    /// Where its objects begin in the store; `None` for the whole store.
+    pub(crate) fn prefix(&self) -> Option<&StorePath> {
+        (!self.prefix.as_ref().is_empty()).then_some(&self.prefix)
+    }
+
+    /// A path of the store relative to the folder.
+    pub fn relative_path(&self, location: &StorePath) -> String {
         match location.prefix_match(&self.prefix) {
             Some(parts) => parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/"),
             None => location.to_string(),

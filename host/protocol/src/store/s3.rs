@@ -2,16 +2,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use object_store::ClientConfigKey;
-use object_store::ObjectStore;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum, S3ConditionalPut};
+use object_store::client::HttpConnector;
+use object_store::{ClientConfigKey, ClientOptions};
 use url::Url;
 
 use crate::named_file;
+use crate::store::OpenStore;
 use crate::store::answer::reasons;
 use crate::store::http_client::HttpClients;
 use crate::store::options::{StoreOptions, check_token_file, endpoint_url};
 use crate::store::patience::Patience;
+use crate::store::uploads::{BucketUploads, S3Listing};
 
 const PREFIX: &str = "AWS_";
 
@@ -41,12 +43,13 @@ pub(super) fn build(
     bucket: &str,
     options: &StoreOptions,
     patience: Patience,
-) -> Result<Arc<dyn ObjectStore>, String> {
+) -> Result<OpenStore, String> {
     check(options)?;
+    let ca_bundle = ca_bundle(options)?;
     let mut builder =
         apply(options, AmazonS3Builder::new().with_client_options(patience.client_options()))
             .with_bucket_name(bucket)
-            .with_http_connector(HttpClients { ca_bundle: ca_bundle(options)? })
+            .with_http_connector(HttpClients { ca_bundle: ca_bundle.clone() })
             .with_retry(patience.retry())
             .with_conditional_put(S3ConditionalPut::ETagMatch)
             // Not every store has it, and only one object is ever removed.
@@ -59,7 +62,32 @@ pub(super) fn build(
         builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
     }
     // The last source has the reason, for example that there are no CA certificates.
-    Ok(Arc::new(builder.build().map_err(|error| reasons(&error))?))
+    let of_client = client_options(&builder);
+    let s3 = Arc::new(builder.build().map_err(|error| reasons(&error))?);
+    let http = HttpClients { ca_bundle }.connect(&of_client);
+    let http = http.map_err(|error| reasons(&error))?;
+    let listing = Some(S3Listing { s3: Arc::clone(&s3), http });
+    let uploads = Arc::new(BucketUploads { store: Arc::clone(&s3), listing });
+    Ok(OpenStore { objects: s3, uploads: Some(uploads) })
+}
+
+/// The options of the client that `builder` makes.
+fn client_options(builder: &AmazonS3Builder) -> ClientOptions {
+    let keys = [
+        ClientConfigKey::AllowHttp,
+        ClientConfigKey::AllowInvalidCertificates,
+        ClientConfigKey::ConnectTimeout,
+        ClientConfigKey::ProxyCaCertificate,
+        ClientConfigKey::ProxyExcludes,
+        ClientConfigKey::ProxyUrl,
+        ClientConfigKey::Timeout,
+    ];
+    keys.into_iter().fold(ClientOptions::new(), |options, key| {
+        match builder.get_config_value(&AmazonS3ConfigKey::Client(key)) {
+            Some(value) => options.with_config(key, value),
+            None => options,
+        }
+    })
 }
 
 /// Puts the variables into `builder`, with a checksum on each object and part if none is named: a

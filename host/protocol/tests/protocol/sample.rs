@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use offloom_protocol::digest::{Digest, DigestAlgorithm};
 use offloom_protocol::manifest::{
     AppliedTransform, Block, ClassFile, ClassProgress, CoveredTenants, CutOff, FileFormat, Guest,
-    LogCutOff, Manifest, Outcome, ProgressStatus, Shard, Source,
+    Manifest, Outcome, ProgressStatus, Resumed, Shard, Source, SourceCutOff,
 };
 use offloom_protocol::names::ExportId;
 
@@ -20,7 +20,14 @@ pub fn shard(class: &str, name: &str, rows: u64) -> Shard {
         cut_off: Some(CutOff {
             at: "2026-11-23T06:30:01Z".parse().unwrap(),
             newest_segment: Some("segment-1732343400000000000.db".to_owned()),
-            logs: vec![LogCutOff { name: "segment-1732343401000000000.wal".to_owned(), bytes: 17 }],
+            sources: vec![SourceCutOff {
+                name: "segment-1732343401000000000.wal".to_owned(),
+                size_bytes: 19,
+                modified_at: "2024-11-23T06:30:02Z".parse().unwrap(),
+                header_crc: "0a1b2c3d".to_owned(),
+                bytes_read: 17,
+                crc: Some("01234567".to_owned()),
+            }],
         }),
         skip_reason: None,
         error: None,
@@ -90,6 +97,7 @@ pub fn manifest(id: &str) -> Manifest {
             shards_key: None,
         },
         warnings: vec!["Article, shard s1: 3 bytes dropped from a log".to_owned()],
+        resumed: Some(Resumed { attempt: 2, classes_kept: 1, ..Resumed::default() }),
         partial: false,
         missing: Vec::new(),
         tenants: BTreeMap::from([("Shelf".to_owned(), CoveredTenants::of(vec!["a".to_owned()]))]),

@@ -9,7 +9,7 @@ use offloom_protocol::claim::{Claim, ClaimError};
 use offloom_protocol::cloud::Cloud;
 use offloom_protocol::error::{Cause, StoreError};
 use offloom_protocol::manifest::{Commit, Manifest, ManifestError, Missing, Outcome};
-use offloom_protocol::names::{ExportId, ObjectKey};
+use offloom_protocol::names::{Attempt, ExportId, ObjectKey};
 use offloom_protocol::store::{Created, Destination, ExportFolder, StoreOptions};
 
 fn id(text: &str) -> ExportId {
@@ -98,7 +98,7 @@ fn folders_in_a_bucket_lie_below_its_prefix() {
     };
     assert_eq!(folder("s3://abc").url(), "s3://abc/my-export/");
     assert_eq!(folder("s3://abc/a/b").url(), "s3://abc/a/b/my-export/");
-    let key = ObjectKey::claim();
+    let key = ObjectKey::claim(Attempt::FIRST);
     assert_eq!(folder("s3://abc/a/").object_url(&key), "s3://abc/a/my-export/_claim.json");
     let read = Destination::parse("s3://abc/a/my-export/").unwrap().with_options(no_variables());
     assert_eq!(read.as_export_folder().unwrap().url(), "s3://abc/a/my-export/");
@@ -179,7 +179,7 @@ async fn objects_are_created_once_and_listed_relative_to_the_folder() {
     assert_eq!(listed.len(), 1);
     assert_eq!((listed[0].key.as_str(), listed[0].size_bytes), ("quarantine/Article.jsonl", 4));
     assert_eq!(folder.size_bytes(&key).await.unwrap(), Some(4));
-    assert_eq!(folder.size_bytes(&ObjectKey::claim()).await.unwrap(), None);
+    assert_eq!(folder.size_bytes(&ObjectKey::claim(Attempt::FIRST)).await.unwrap(), None);
     assert!(matches!(
         folder.read(&key, 3).await,
         Err(StoreError::TooLarge { size_bytes: 4, max_bytes: 3, .. })
@@ -264,7 +264,7 @@ async fn a_manifest_reads_back_as_it_was_committed() {
     let folder = folder(root.path());
     assert!(matches!(Manifest::read(&folder).await, Err(ManifestError::Missing { .. })));
     let committed = manifest("e1");
-    assert_eq!(committed.clone().commit(&folder).await.unwrap(), Commit::Won);
+    assert_eq!(committed.clone().commit(&folder, None).await.unwrap(), Commit::Won);
     let read = Manifest::read(&folder).await.unwrap();
     assert_eq!(read, committed);
     assert_eq!(read.shards(&folder).await.unwrap(), committed.source.shards);
@@ -279,9 +279,9 @@ async fn one_outcome_wins() {
     let mut canceled = manifest("e1");
     canceled.status = Outcome::Canceled;
     canceled.error = Some("canceled by alice".to_owned());
-    assert_eq!(canceled.clone().commit(&folder).await.unwrap(), Commit::Won);
-    assert_eq!(canceled.clone().commit(&folder).await.unwrap(), Commit::Won, "a lost answer");
-    let lost = manifest("e1").commit(&folder).await.unwrap();
+    assert_eq!(canceled.clone().commit(&folder, None).await.unwrap(), Commit::Won);
+    assert_eq!(canceled.clone().commit(&folder, None).await.unwrap(), Commit::Won, "a lost answer");
+    let lost = manifest("e1").commit(&folder, None).await.unwrap();
     assert_eq!(lost, Commit::Lost(Box::new(canceled.clone())));
     assert_eq!(Manifest::read(&folder).await.unwrap(), canceled);
 }
@@ -295,7 +295,7 @@ async fn of_success_and_cancel_at_once_one_wins_and_the_other_learns_it() {
         canceled.status = Outcome::Canceled;
         let commit = |manifest: Manifest| {
             let folder = folder.clone();
-            tokio::spawn(async move { manifest.commit(&folder).await.unwrap() })
+            tokio::spawn(async move { manifest.commit(&folder, None).await.unwrap() })
         };
         let (success, cancel) = (commit(manifest("e1")), commit(canceled));
         let stored = match (success.await.unwrap(), cancel.await.unwrap()) {
@@ -314,7 +314,7 @@ async fn many_shards_go_to_a_file_of_their_own() {
     let mut large = manifest("e1");
     large.source.shards = (0..1_001).map(|n| shard("Article", &format!("t{n}"), 0)).collect();
     let shards = large.source.shards.clone();
-    assert_eq!(large.commit(&folder).await.unwrap(), Commit::Won);
+    assert_eq!(large.commit(&folder, None).await.unwrap(), Commit::Won);
     let read = Manifest::read(&folder).await.unwrap();
     assert_eq!(read.source.shards, []);
     assert_eq!(read.source.shards_key.as_deref(), Some("shards.jsonl"));
@@ -334,7 +334,7 @@ async fn a_thousand_shards_stay_in_the_manifest_and_a_tombstone_writes_no_shards
     let root = tempfile::tempdir().unwrap();
     let mut largest = manifest("e1");
     largest.source.shards = (0..1_000).map(|n| shard("Article", &format!("t{n}"), 0)).collect();
-    largest.commit(&folder(root.path())).await.unwrap();
+    largest.commit(&folder(root.path()), None).await.unwrap();
     assert_eq!(Manifest::read(&folder(root.path())).await.unwrap().source.shards.len(), 1_000);
     assert!(!root.path().join("e1/shards.jsonl").exists());
 
@@ -342,7 +342,7 @@ async fn a_thousand_shards_stay_in_the_manifest_and_a_tombstone_writes_no_shards
     let mut failed = manifest("e1");
     failed.status = Outcome::Failed;
     failed.source.shards = (0..1_001).map(|n| shard("Article", &format!("t{n}"), 0)).collect();
-    failed.commit(&folder(root.path())).await.unwrap();
+    failed.commit(&folder(root.path()), None).await.unwrap();
     assert_eq!(Manifest::read(&folder(root.path())).await.unwrap().status, Outcome::Failed);
     assert!(!root.path().join("e1/shards.jsonl").exists());
 }
@@ -398,8 +398,9 @@ fn manifests_follow_the_json_schema() {
     assert_eq!(problems(&earlier), Vec::<String>::new());
     // Every field that the protocol names is required, and nothing else may appear.
     let good = serde_json::to_value(manifest("e1")).unwrap();
-    // But for those that exports of whole classes, and those without transforms, lack.
-    let optional = ["tenants", "transforms"];
+    // But for those that exports of whole classes, those without transforms, and those that were never
+    // interrupted lack.
+    let optional = ["tenants", "transforms", "resumed"];
     for field in good.as_object().unwrap().keys().filter(|field| !optional.contains(&&***field)) {
         let mut lacking = good.clone();
         lacking.as_object_mut().unwrap().remove(field);
@@ -413,6 +414,9 @@ fn manifests_follow_the_json_schema() {
         "/transforms/0",
         "/source",
         "/source/shards/0",
+        "/source/shards/0/cutOff",
+        "/source/shards/0/cutOff/sources/0",
+        "/resumed",
         "/guest",
     ] {
         let mut more = good.clone();

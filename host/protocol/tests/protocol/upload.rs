@@ -8,14 +8,14 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path as StorePath;
 use offloom_protocol::digest::{Digest, DigestAlgorithm};
 use offloom_protocol::error::{Cause, Operation, StoreError};
-use offloom_protocol::names::{ExportId, ObjectKey};
+use offloom_protocol::names::{Attempt, ExportId, ObjectKey};
 use offloom_protocol::store::{Destination, ExportFolder};
 use offloom_protocol::upload::Upload;
 
 const PART_BYTES: usize = 8 * 1024 * 1024;
 
 fn key() -> ObjectKey {
-    ObjectKey::class_file("Article", 1, "parquet").unwrap()
+    ObjectKey::class_file("Article", 1, "parquet", Attempt::FIRST).unwrap()
 }
 
 /// Bytes that repeat at no part's border.

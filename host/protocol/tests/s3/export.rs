@@ -1,6 +1,6 @@
 //! Objects in a bucket: writes that are cut off, encryption.
 use offloom_protocol::error::Cause;
-use offloom_protocol::names::ObjectKey;
+use offloom_protocol::names::{Attempt, ObjectKey};
 use offloom_protocol::store::Created;
 use offloom_protocol::upload::Upload;
 use offloom_test_parts::{Fault, Keys, Requests, SeaweedFs};
@@ -39,7 +39,7 @@ async fn encrypted_objects_are_written_and_read() {
         destination.check_access().await.unwrap_or_else(|error| panic!("{encryption:?}: {error}"));
         let folder = destination.export_folder(&id(&format!("e{number}"))).unwrap();
         for (file, len) in [(1, 1_000), (2, 20_000_000)] {
-            let key = ObjectKey::class_file("Article", file, "parquet").unwrap();
+            let key = ObjectKey::class_file("Article", file, "parquet", Attempt::FIRST).unwrap();
             let mut upload = Upload::start(&folder, key.clone(), 0);
             upload.append(content(len)).await.unwrap();
             upload.finish().await.unwrap_or_else(|error| panic!("{encryption:?}: {error}"));

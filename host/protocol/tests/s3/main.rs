@@ -9,7 +9,7 @@ use std::sync::Once;
 
 use bytes::Bytes;
 use offloom_protocol::cloud::Cloud;
-use offloom_protocol::names::{ExportId, ObjectKey};
+use offloom_protocol::names::{Attempt, ExportId, ObjectKey};
 use offloom_protocol::store::{Destination, ExportFolder};
 use offloom_test_parts::{Keys, Proxy, SeaweedFs};
 
@@ -55,7 +55,7 @@ fn folder_at(endpoint: &str, bucket: &str) -> ExportFolder {
 }
 
 fn key() -> ObjectKey {
-    ObjectKey::class_file("Article", 1, "parquet").unwrap()
+    ObjectKey::class_file("Article", 1, "parquet", Attempt::FIRST).unwrap()
 }
 
 /// Bytes that repeat at no part's border.

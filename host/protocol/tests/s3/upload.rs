@@ -48,7 +48,13 @@ async fn each_object_and_part_has_a_checksum_unless_it_is_unwanted() {
             Destination::bucket(Cloud::S3, bucket, &format!("to-{has_checksums}")).unwrap();
         let destination = destination.with_options(variables.into_iter().collect());
         let folder = destination.export_folder(&id("e1")).unwrap();
-        folder.create(&offloom_protocol::names::ObjectKey::claim(), content(2)).await.unwrap();
+        folder
+            .create(
+                &offloom_protocol::names::ObjectKey::claim(offloom_protocol::names::Attempt::FIRST),
+                content(2),
+            )
+            .await
+            .unwrap();
         started(&folder, 3 * PART_BYTES).await.finish().await.unwrap();
         let without = proxy.lacking("x-amz-checksum-sha256");
         let without = without.iter().filter(|line| line.starts_with("PUT ")).count();

@@ -3,7 +3,7 @@ use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
 use offloom_protocol::claim::{Claim, ClaimError};
 use offloom_protocol::manifest::{Commit, Manifest, Outcome};
-use offloom_protocol::names::ObjectKey;
+use offloom_protocol::names::{Attempt, ObjectKey};
 use offloom_protocol::upload::Upload;
 use offloom_test_parts::Azurite;
 
@@ -49,7 +49,7 @@ async fn who_does_not_own_the_id_writes_no_file() {
     let mut upload = Upload::start(&place.folder(), key(), 0);
     upload.append(content(10)).await.unwrap();
     upload.finish().await.unwrap();
-    place.folder().delete(&ObjectKey::claim()).await.unwrap();
+    place.folder().delete(&ObjectKey::claim(Attempt::FIRST)).await.unwrap();
     claim("c").take(&place.folder()).await.unwrap_err();
 }
 
@@ -61,10 +61,10 @@ async fn a_file_that_comes_after_the_end_changes_no_outcome() {
     let mut canceled = sample::manifest("e1");
     canceled.status = Outcome::Canceled;
     canceled.files = Vec::new();
-    assert_eq!(canceled.commit(&place.folder()).await.unwrap(), Commit::Won);
+    assert_eq!(canceled.commit(&place.folder(), None).await.unwrap(), Commit::Won);
     late.complete().await.unwrap();
     let read = Manifest::read(&place.folder()).await.unwrap();
     assert_eq!((read.status, read.files.len()), (Outcome::Canceled, 0));
     let success = sample::manifest("e1");
-    assert!(matches!(success.commit(&place.folder()).await.unwrap(), Commit::Lost(_)));
+    assert!(matches!(success.commit(&place.folder(), None).await.unwrap(), Commit::Lost(_)));
 }

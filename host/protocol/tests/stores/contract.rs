@@ -2,7 +2,7 @@
 use offloom_protocol::claim::{Claim, ClaimError};
 use offloom_protocol::digest::{Digest, DigestAlgorithm};
 use offloom_protocol::error::{Cause, Operation, StoreError};
-use offloom_protocol::names::ObjectKey;
+use offloom_protocol::names::{Attempt, ObjectKey};
 use offloom_protocol::store::{Created, ExportFolder};
 use offloom_protocol::upload::Upload;
 
@@ -35,7 +35,7 @@ async fn objects_are_created_once_and_listed_relative_to_the_folder(kind: Kind) 
     let theirs = folder.create(&key, content(5)).await.unwrap();
     assert_eq!(theirs, Created::Theirs(ours.clone()));
     assert_eq!(place.read("exports/e1/quarantine/Article.jsonl"), ours);
-    folder.create(&ObjectKey::claim(), content(7)).await.unwrap();
+    folder.create(&ObjectKey::claim(Attempt::FIRST), content(7)).await.unwrap();
     let listed = folder.list(10).await.unwrap();
     let listed: Vec<_> = listed.iter().map(|object| (&*object.key, object.size_bytes)).collect();
     assert_eq!(listed, [("_claim.json", 7), ("quarantine/Article.jsonl", 4)]);
@@ -79,7 +79,7 @@ async fn files_of_any_size_arrive_whole_with_their_digest(kind: Kind) {
     let folder = place.folder();
     let lens = [0, 1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES + 7];
     for (number, len) in (1..).zip(lens) {
-        let key = ObjectKey::class_file("A", number, "csv").unwrap();
+        let key = ObjectKey::class_file("A", number, "csv", Attempt::FIRST).unwrap();
         let digest = uploaded(&folder, key.clone(), len).await.unwrap();
         assert_eq!(digest, Digest::of(DigestAlgorithm::Blake3, &content(len)));
         let stored = place.read(&format!("exports/e1/{key}"));

@@ -3,23 +3,26 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod access;
 mod azure;
+mod continued_uploads;
 mod contract;
 mod faults;
 mod machine;
+mod notes;
 mod place;
 mod races;
 #[path = "../protocol/sample.rs"]
 mod sample;
+mod take_over;
 
 use bytes::Bytes;
-use offloom_protocol::names::{ExportId, ObjectKey};
+use offloom_protocol::names::{Attempt, ExportId, ObjectKey};
 
 fn id(text: &str) -> ExportId {
     ExportId::parse(text).unwrap()
 }
 
 fn key() -> ObjectKey {
-    ObjectKey::class_file("Article", 1, "parquet").unwrap()
+    ObjectKey::class_file("Article", 1, "parquet", Attempt::FIRST).unwrap()
 }
 
 /// Bytes that repeat at no part's border.

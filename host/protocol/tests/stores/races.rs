@@ -76,7 +76,7 @@ async fn of_success_and_cancel_at_once_one_wins_and_the_other_learns_it(kind: Ki
             let mut cancel = success.clone();
             cancel.status = Outcome::Canceled;
             let commit = |manifest: Manifest, folder: ExportFolder| {
-                tokio::spawn(async move { manifest.commit(&folder).await.unwrap() })
+                tokio::spawn(async move { manifest.commit(&folder, None).await.unwrap() })
             };
             let (success, cancel) = tokio::join!(commit(success, a.clone()), commit(cancel, b));
             let stored = match (success.unwrap(), cancel.unwrap()) {

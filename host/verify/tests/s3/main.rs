@@ -34,7 +34,7 @@ async fn export_to(bucket: &str, exported: &Exported) {
     }
     let mut manifest = exported.manifest.clone();
     manifest.backend = "s3".to_owned();
-    assert_eq!(manifest.commit(&folder).await.unwrap(), Commit::Won);
+    assert_eq!(manifest.commit(&folder, None).await.unwrap(), Commit::Won);
 }
 
 async fn report(bucket: &str, keys: Keys, depth: Depth) -> Report {

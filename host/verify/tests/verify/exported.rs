@@ -6,7 +6,7 @@ use offloom_protocol::digest::{Digest, DigestAlgorithm};
 use offloom_protocol::manifest::{
     Block, ClassFile, ClassProgress, Commit, Manifest, ProgressStatus, Shard,
 };
-use offloom_protocol::names::{ExportId, ObjectKey};
+use offloom_protocol::names::{Attempt, ExportId, ObjectKey};
 use offloom_protocol::store::{Destination, ExportFolder};
 use offloom_verify::{Depth, Difference, Report, verify};
 use parquet::basic::{Compression, ZstdLevel};
@@ -93,7 +93,8 @@ impl Exported {
             files.push(&[]);
         }
         for (number, groups) in files.into_iter().enumerate() {
-            let key = ObjectKey::class_file(class, number as u32 + 1, "parquet").unwrap();
+            let key =
+                ObjectKey::class_file(class, number as u32 + 1, "parquet", Attempt::FIRST).unwrap();
             let path = self.path(key.as_str());
             let blocks = write_parquet(&path, groups, multi_tenant, self.tune);
             self.manifest.files.push(ClassFile {
@@ -144,7 +145,7 @@ impl Exported {
     /// Writes the manifest, whatever was there, and verifies.
     pub async fn report(&self, depth: Depth) -> Report {
         let _ = std::fs::remove_file(self.path("export_metadata.json"));
-        let committed = self.manifest.clone().commit(&self.folder()).await.unwrap();
+        let committed = self.manifest.clone().commit(&self.folder(), None).await.unwrap();
         assert_eq!(committed, Commit::Won);
         verify(&self.folder(), depth, Arc::new(|_| {})).await.unwrap()
     }

@@ -5,7 +5,7 @@ use offloom_protocol::digest::{Digest, DigestAlgorithm};
 use offloom_protocol::manifest::{
     Attachment, Manifest, ManifestError, Missing, Outcome, ProgressStatus,
 };
-use offloom_protocol::names::ObjectKey;
+use offloom_protocol::names::{Attempt, ObjectKey};
 use offloom_protocol::store::Destination;
 use offloom_verify::{Depth, Difference, FooterError, Progress, VerifyError, verify};
 
@@ -433,7 +433,7 @@ async fn shards_of_their_own_file_are_used_and_its_damage_is_found() {
     });
     match &full().await[..] {
         [Difference::Digest { key, .. }, Difference::Tenant { tenant, found, row: 500, .. }] => {
-            assert_eq!(key, ObjectKey::shards().as_str());
+            assert_eq!(key, ObjectKey::shards(Attempt::FIRST).as_str());
             assert_eq!((tenant.as_str(), found.as_str()), ("t050x", "t0500"));
         }
         other => panic!("{other:?}"),
