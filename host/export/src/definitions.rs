@@ -7,10 +7,27 @@ use offloom_protocol::names::ObjectKey;
 use offloom_protocol::store::ExportFolder;
 use offloom_weaviate_disk::schema::ShardStatus;
 use offloom_weaviate_disk::{Class, Shard, SkipReason};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::plan::PlannedClass;
+/// The definition of one class, as it was when the class was exported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClassDefinition {
+    name: String,
+    /// JSON as the server wrote it: numbers and the order of members stay.
+    definition: String,
+    /// `None` if the class has no tenants of its own.
+    tenants: Option<Vec<Tenant>>,
+}
+
+impl ClassDefinition {
+    /// That of a class whose definition is known.
+    pub fn of(class: &Class) -> Option<ClassDefinition> {
+        let definition = class.definition.as_deref()?.to_owned();
+        let tenants = class.multi_tenant.then(|| tenants(class));
+        Some(ClassDefinition { name: class.name.to_string(), definition, tenants })
+    }
+}
 
 /// The document. `classes` are as `GET /v1/schema` has them, `tenants` as
 /// `GET /v1/schema/{class}/tenants` has those of each class.
@@ -18,13 +35,13 @@ use crate::plan::PlannedClass;
 struct Document<'a> {
     classes: Vec<&'a RawValue>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    tenants: BTreeMap<&'a str, Vec<Tenant<'a>>>,
+    tenants: BTreeMap<&'a str, &'a [Tenant]>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Tenant<'a> {
-    name: &'a str,
+struct Tenant {
+    name: String,
     activity_status: String,
 }
 
@@ -32,25 +49,22 @@ struct Tenant<'a> {
 ///
 /// # Errors
 /// [`ManifestError`].
-pub async fn write(
+pub(crate) async fn write(
     folder: &ExportFolder,
-    classes: &[PlannedClass],
+    classes: impl Iterator<Item = &ClassDefinition>,
 ) -> Result<Option<Attachment>, ManifestError> {
-    let document = document(classes.iter().map(|planned| &planned.class))?;
-    let Some(content) = document else { return Ok(None) };
-    Attachment::write(folder, &ObjectKey::schema(), content).await.map(Some)
+    let Some(content) = document(classes)? else { return Ok(None) };
+    Attachment::write(folder, ObjectKey::schema, content).await.map(Some)
 }
 
 fn document<'a>(
-    classes: impl Iterator<Item = &'a Class>,
+    classes: impl Iterator<Item = &'a ClassDefinition>,
 ) -> Result<Option<Vec<u8>>, ManifestError> {
     let mut document = Document { classes: Vec::new(), tenants: BTreeMap::new() };
-    for class in classes {
-        let Some(definition) = class.definition.as_deref() else { continue };
-        // As the server wrote it: numbers and the order of members stay.
+    for ClassDefinition { name, definition, tenants } in classes {
         document.classes.push(serde_json::from_str(definition).map_err(ManifestError::Encode)?);
-        if class.multi_tenant {
-            document.tenants.insert(&class.name, tenants(class));
+        if let Some(tenants) = tenants {
+            document.tenants.insert(name, tenants);
         }
     }
     if document.classes.is_empty() {
@@ -60,11 +74,13 @@ fn document<'a>(
 }
 
 /// Those that the schema knows, or, without one, those on disk, as active ones.
-fn tenants(class: &Class) -> Vec<Tenant<'_>> {
+fn tenants(class: &Class) -> Vec<Tenant> {
     let known = |shard: &&Shard| !matches!(shard.skip_reason, Some(SkipReason::NotInSchema));
-    let tenant = |shard: &Shard| shard.status.as_ref().unwrap_or(&ShardStatus::Hot).to_string();
+    let status = |shard: &Shard| shard.status.as_ref().unwrap_or(&ShardStatus::Hot).to_string();
     let shards = class.shards.iter().filter(known);
-    shards.map(|shard| Tenant { name: &shard.name, activity_status: tenant(shard) }).collect()
+    let tenant =
+        |shard: &Shard| Tenant { name: shard.name.to_string(), activity_status: status(shard) };
+    shards.map(tenant).collect()
 }
 
 #[cfg(test)]
@@ -78,7 +94,9 @@ mod tests {
     fn of(fixture: &str) -> (Value, Value, Value) {
         let fixture = unpack(fixture).unwrap();
         let directory = DataDirectory::open(&fixture.data_dir(), None).unwrap();
-        let document = document(directory.classes().iter()).unwrap().unwrap();
+        let definitions: Vec<_> =
+            directory.classes().iter().filter_map(ClassDefinition::of).collect();
+        let document = document(definitions.iter()).unwrap().unwrap();
         let read = |path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         (
             serde_json::from_slice(&document).unwrap(),

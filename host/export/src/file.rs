@@ -289,7 +289,12 @@ impl ClassFiles {
 
     async fn begin(&self, closed: usize, encoder: &mut FileEncoder) -> Result<OpenFile, FileError> {
         let number = u32::try_from(closed).unwrap_or(u32::MAX).saturating_add(1);
-        let key = ObjectKey::class_file(&self.class, number, &self.format.extension)?;
+        let key = ObjectKey::class_file(
+            &self.class,
+            number,
+            &self.format.extension,
+            self.folder.names(),
+        )?;
         let prologue = encoder.prologue().await.map_err(|source| guest_failed(&key, source))?;
         if self.format.claims_parquet() && prologue.as_ref() != PARQUET_MAGIC {
             return Err(FileError::Prologue { key: key.to_string() });

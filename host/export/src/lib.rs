@@ -9,13 +9,16 @@
 //! `transforms` (what their rows pass) and `lease`, `claim` (the id is taken, and the
 //! steps from there to the end), `transfer` with `workers`, `cutter`, `worker` and `transformed_rows` (units become blocks),
 //! `file` with `quarantine` (blocks become files, bad objects are set aside, `refused` by transforms too), `outcome` (how the export and its shards ended), `definitions`
-//! (`schema.json`), `commit` (the manifest), `progress` (events, and what is shown of them). `trial` with `row_json` is the other
+//! (`schema.json`), `commit` (the manifest), `journal` with `ended_class` (what is written down meanwhile),
+//! `resume` (an interrupted export is carried on), `progress` (events, and what is shown of them). `trial` with `row_json` is the other
 //! story: guests are tried on a few rows.
 mod authorize;
 mod claim;
 mod commit;
 mod definitions;
+mod ended_class;
 mod file;
+mod journal;
 mod lease;
 mod outcome;
 mod plan;
@@ -23,6 +26,7 @@ mod progress;
 mod quarantine;
 mod refused;
 mod request;
+mod resume;
 mod row_json;
 mod scope;
 mod transfer;
@@ -35,12 +39,14 @@ pub use authorize::{Authorized, Forbidden, authorize, may_act_on_all};
 pub use claim::{ClaimError, Claimed};
 pub use commit::CommitError;
 pub use file::FileError;
+pub use journal::{Change, JOURNAL_FORMAT, JournalError, JournalPlan, JournalStore, PlannedGuest};
 pub use lease::Lease;
 pub use outcome::{Ended, ExportError};
 pub use plan::{PlanError, Planned, PlannedClass};
 pub use progress::{ClassView, Event, ShardView, Status, Totals};
 pub use quarantine::QuarantineError;
 pub use request::{NamedExporter, Request, RequestError};
+pub use resume::{Interrupted, Means, ResumeError};
 pub use scope::{ClassSelection, Scope, ScopeError};
 pub use transfer::TransferError;
 pub use transfer::stop::{Stop, StopReason};

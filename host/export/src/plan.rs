@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use offloom_authz::Principal;
 use offloom_protocol::digest::DigestAlgorithm;
 use offloom_protocol::manifest::{CoveredTenants, Missing};
 use offloom_protocol::names::ExportId;
@@ -96,14 +95,18 @@ pub struct PlannedClass {
 pub struct Planned {
     /// Id of the export, also the name of its folder.
     pub id: ExportId,
-    /// The one who asked for it.
-    pub principal: Principal,
+    /// The one who asked for it, such as `db:alice`.
+    pub principal: Option<String>,
     /// Where the folder is created.
     pub destination: Destination,
     /// How the files are digested.
     pub digest: DigestAlgorithm,
     /// What is read.
     pub directory: DataDirectory,
+    /// What it covers.
+    pub(crate) scope: Scope,
+    /// Of those classes of which the one who asked may read some tenants alone, those tenants.
+    pub(crate) narrowed: BTreeMap<String, BTreeSet<String>>,
     /// The classes to export, in byte order of their names.
     pub classes: Vec<PlannedClass>,
     /// What a partial export leaves out of them, and the classes that it leaves out.
@@ -155,6 +158,15 @@ pub(crate) struct Readable {
     pub narrowed: BTreeSet<String>,
 }
 
+/// How many classes an export must have to be one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AtLeast {
+    /// One.
+    OneClass,
+    /// None: the others are complete already.
+    NoClass,
+}
+
 /// The guests of an export.
 pub(crate) struct Guests<'a> {
     pub exporter: &'a GuestRun,
@@ -175,12 +187,18 @@ pub(crate) async fn plan(
     guests: Guests<'_>,
     scope: Scope,
     workers: &Workers,
+    at_least: AtLeast,
 ) -> Result<Selected, PlanError> {
     let Guests { exporter: guest, options, transforms } = guests;
     let allow_partial = scope.allow_partial;
     let (directory, limit) = (directory.clone(), guest.object_limit());
     let steps = export_steps(transforms, workers).await?;
     check_quota(guest, &steps)?;
+    if at_least == AtLeast::NoClass && readable.classes.is_empty() {
+        let (classes, missing) = (Vec::new(), Vec::new());
+        let (tenants, shown_options) = (BTreeMap::new(), BTreeMap::new());
+        return Ok(Selected { classes, missing, tenants, steps, shown_options });
+    }
     let of_request: Vec<String> = steps
         .iter()
         .filter(|step| !step.required)

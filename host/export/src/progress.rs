@@ -19,6 +19,15 @@ pub enum Event<'a> {
         /// Estimated bytes of its rows as they are stored.
         raw_bytes: u64,
     },
+    /// An earlier attempt has completed the class.
+    ClassKept {
+        /// The class.
+        class: &'a str,
+        /// Its shards.
+        shards: &'a [Shard],
+        /// Bytes of its files together.
+        file_bytes: u64,
+    },
     /// The export has its turn.
     TransferStarted,
     /// A unit was appended to a file as one block.
@@ -158,6 +167,16 @@ impl Status {
             Event::ClassAnnounced { class, shards, objects_estimate, raw_bytes } => {
                 let announced = ClassState::announced(shards, objects_estimate, raw_bytes);
                 state.classes.insert(class.to_owned(), announced);
+            }
+            Event::ClassKept { class, shards, file_bytes } => {
+                let mut kept = ClassState::announced(&[], 0, 0);
+                kept.shards = shards.iter().map(ShardView::of).collect();
+                kept.progress.objects_exported =
+                    shards.iter().map(|shard| shard.rows).fold(0, u64::saturating_add);
+                kept.progress.status = ProgressStatus::Success;
+                kept.progress.objects_total = Some(kept.progress.objects_exported);
+                kept.progress.file_size_bytes = Some(file_bytes);
+                state.classes.insert(class.to_owned(), kept);
             }
             Event::TransferStarted => state.transferring = true,
             Event::BlockAppended { class, runs, file_bytes, raw_bytes } => {

@@ -117,7 +117,7 @@ impl Quarantine {
     ) -> Result<String, QuarantineError> {
         let number = self.files_of_id.entry(id).or_default();
         *number = number.saturating_add(1);
-        let key = ObjectKey::quarantined_object(class, id, *number)?;
+        let key = ObjectKey::quarantined_object(class, id, *number, folder.attempt())?;
         let mut upload = Upload::start(folder, key.clone(), stored.bytes());
         while upload.size_bytes() < stored.bytes() {
             let start = upload.size_bytes();
@@ -158,10 +158,12 @@ impl Quarantine {
         if self.lines.is_empty() {
             return Ok(Vec::new());
         }
-        let key = ObjectKey::quarantine(class)?;
+        // An earlier attempt may have written its list, and this one finds other objects.
+        let key = ObjectKey::quarantine(class, folder.attempt())?;
         let (lines, folder) = (std::mem::take(&mut self.lines), folder.clone());
-        self.finishing =
-            Some(tokio::spawn(async move { Ok(Attachment::write(&folder, &key, lines).await?) }));
+        self.finishing = Some(tokio::spawn(async move {
+            Ok(Attachment::write(&folder, |_| key.clone(), lines).await?)
+        }));
         self.finished().await?;
         let mut written = std::mem::take(&mut self.files);
         written.rotate_right(1);

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use offloom_weaviate_disk::MAX_LISTED_OBJECTS;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// A row that a transform refused, as the quarantine lists it.
@@ -21,7 +21,7 @@ pub(crate) struct RefusedObject {
 }
 
 /// What one transform did to the rows of a unit, or of all units of a class so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StepSums {
     /// Rows that it got.
     pub rows_in: u64,

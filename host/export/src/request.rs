@@ -1,5 +1,6 @@
 //! What is asked for, and the checks that come before anything is written: one order for every
 //! caller.
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use offloom_protocol::access::PassedChecks;
@@ -8,11 +9,11 @@ use offloom_protocol::error::StoreError;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 use offloom_sandbox::{ExporterGuest, GuestOptions};
-use offloom_weaviate_disk::DataDirectory;
+use offloom_weaviate_disk::{Class, DataDirectory};
 
 use crate::authorize::Authorized;
 use crate::lease::Lease;
-use crate::plan::{Guests, PlanError, Planned, Readable, Selected, plan};
+use crate::plan::{AtLeast, Guests, PlanError, Planned, Readable, Selected, plan};
 use crate::scope::Scope;
 use crate::transforms::TransformStep;
 use crate::workers::Workers;
@@ -82,7 +83,30 @@ impl Request {
         passed: &PassedChecks,
         workers: &Workers,
     ) -> Result<Planned, RequestError> {
+        self.plan_classes(authorized, exporter, passed, workers, AtLeast::OneClass).await
+    }
+
+    /// As [`Request::plan`], of the classes that an interrupted export lacks: there may be none.
+    pub(crate) async fn plan_rest(
+        self,
+        authorized: Authorized,
+        exporter: &NamedExporter,
+        passed: &PassedChecks,
+        workers: &Workers,
+    ) -> Result<Planned, RequestError> {
+        self.plan_classes(authorized, exporter, passed, workers, AtLeast::NoClass).await
+    }
+
+    async fn plan_classes(
+        self,
+        authorized: Authorized,
+        exporter: &NamedExporter,
+        passed: &PassedChecks,
+        workers: &Workers,
+        at_least: AtLeast,
+    ) -> Result<Planned, RequestError> {
         let Authorized { principal, directory, readable, narrowed } = authorized;
+        let narrowed_tenants = narrowed_tenants(&readable, &narrowed);
         refuse_data_directory(&self.destination, &directory)?;
         self.destination.check_access_unless_passed(passed).await?;
         let guest = exporter.guest.for_export();
@@ -95,7 +119,8 @@ impl Request {
         let leases = self.transforms.iter().filter_map(|step| step.lease.clone());
         let leases: Vec<Lease> = leases.chain(exporter.lease.clone()).collect();
         let guests = Guests { exporter: &guest, options, transforms: self.transforms };
-        let selected = plan(&directory, readable, guests, scope, workers).await?;
+        let planned_scope = scope.clone();
+        let selected = plan(&directory, readable, guests, scope, workers, at_least).await?;
         let Selected { classes, missing, tenants, steps, shown_options } = selected;
         let (describing, options) = (guest.clone(), self.options.clone());
         let format = workers.call(async move { describing.describe(&options).await });
@@ -108,7 +133,9 @@ impl Request {
             format,
             _leases: leases,
             id: self.id,
-            principal,
+            principal: Some(principal.to_string()),
+            scope: planned_scope,
+            narrowed: narrowed_tenants,
             destination: self.destination,
             digest: self.digest,
             directory,
@@ -123,6 +150,16 @@ impl Request {
             allow_partial,
         })
     }
+}
+
+/// The tenants that may be read of each class of which not all may be.
+fn narrowed_tenants(
+    readable: &[Class],
+    narrowed: &BTreeSet<String>,
+) -> BTreeMap<String, BTreeSet<String>> {
+    let classes = readable.iter().filter(|class| narrowed.contains(&*class.name));
+    let tenants = |class: &Class| class.shards.iter().map(|shard| shard.name.to_string()).collect();
+    classes.map(|class| (class.name.to_string(), tenants(class))).collect()
 }
 
 fn refuse_data_directory(

@@ -8,9 +8,11 @@ use offloom_weaviate_disk::{
     Class, FilterError, OnBadObject, PropertySelection, ReadOptions, RowFilter, TenantError,
     VectorSelection,
 };
+use serde::{Deserialize, Serialize};
 
 /// The scope of a request. Class names are exact, see [`capitalised`].
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Scope {
     /// The classes to export.
     pub classes: ClassSelection,
@@ -29,7 +31,8 @@ pub struct Scope {
 }
 
 /// Which classes a request names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ClassSelection {
     /// It names none: all classes.
     #[default]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use offloom_rows::Schema;
 use offloom_sandbox::{About, GuestError, GuestOptions, Reach, TransformGuest, TransformRun};
 use offloom_weaviate_disk::Class;
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinError;
 
 use crate::lease::Lease;
@@ -32,7 +33,7 @@ pub struct TransformStep {
 }
 
 /// The rows that a step is applied to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepReach {
     /// All rows of these classes.
     pub classes: BTreeSet<String>,
@@ -100,13 +101,6 @@ pub(crate) struct ClassChain {
     pub steps: Arc<[ClassStep]>,
     /// The columns that the exporter gets.
     pub schema: Schema,
-}
-
-impl ClassChain {
-    /// Whether a step of the export is applied to rows of the class.
-    pub fn has_step(&self, index: usize) -> bool {
-        self.steps.iter().any(|step| step.index == index)
-    }
 }
 
 /// A transform of one class.

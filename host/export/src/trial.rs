@@ -240,7 +240,7 @@ impl FirstRows {
     fn new(directory: &DataDirectory, class: &Class, reading: ReadOptions, rows: u32) -> FirstRows {
         FirstRows {
             schema: class.row_schema(),
-            units: directory.units(class, UnitOptions { block_bytes: MAX_BATCH_BYTES.into() }),
+            units: directory.units(class, UnitOptions::new(MAX_BATCH_BYTES.into())),
             reading,
             current: None,
             left: rows,

@@ -22,6 +22,8 @@ use crate::guests::policy;
 use crate::guests::signature::TrustedKeys;
 use crate::guests::store::GuestStore;
 use crate::guests::{Guests, ordered};
+use crate::journal_database::JournalDatabase;
+use crate::planned_guests::PlannedGuests;
 use crate::scheduler::Scheduler;
 use crate::signals::{StopSignal, stop_signal};
 use crate::state_database::{StateDatabase, StateError};
@@ -55,10 +57,11 @@ pub async fn serve(
         let database = StateDatabase::open(&opening)?;
         Ok::<_, StateError>((
             ExportIndex::new(database.clone())?,
+            JournalDatabase::new(database.clone())?,
             GuestStore::open(&opening, database)?,
         ))
     });
-    let (index, store) = opened.await??;
+    let (index, journals, store) = opened.await??;
     for destination in config.backend.defaults()? {
         let checked = destination.check_access().await;
         checked.with_context(|| format!("the backend {}", destination.backend()))?;
@@ -88,12 +91,17 @@ pub async fn serve(
         .await
         .with_context(|| format!("cannot listen on {}", config.api.listen))?;
     let grpc = api::grpc::listen(config.api.grpc_listen, users.has_users).await?;
+    let file = match &default_exporter {
+        DefaultExporter::File(exporter) => Some(exporter.clone()),
+        DefaultExporter::Name(_) => None,
+    };
     let scheduler = Scheduler::new(
         config.scheduler,
         directories,
-        required,
+        PlannedGuests { guests: guests.clone(), file, required },
         users.opened.authorizer,
         index,
+        journals,
         workers,
     )
     .await?;

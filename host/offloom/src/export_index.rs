@@ -19,7 +19,7 @@ use crate::state_database::{StateDatabase, StateError, StateTable};
 pub struct IndexConfig {
     /// Where the server remembers its exports [default: $XDG_STATE_HOME/offloom]
     #[arg(long, env = "OFFLOOM_STATE_DIR", value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    pub state_dir: Option<PathBuf>,
 }
 
 impl IndexConfig {

@@ -25,6 +25,9 @@ pub enum LookupError {
     /// It has ended.
     #[error("export '{0}' ended as {1:?}")]
     Finished(ExportId, Outcome),
+    /// It is being canceled, and its store does not answer.
+    #[error("export '{0}' is being canceled; its store does not answer yet: ask for its status")]
+    Canceling(ExportId),
     /// Another process runs it.
     #[error("export '{0}' is not run by this server: cancel it where it was started")]
     OfAnotherServer(ExportId),
@@ -132,27 +135,6 @@ impl ExportState {
     pub fn ended(end: ExportEnd) -> ExportState {
         ExportState::Ended { end, missing: Vec::new() }
     }
-}
-
-/// The end of an export that the last process left unfinished: what its manifest states, or FAILED if
-/// there is none.
-///
-/// # Errors
-/// [`LookupError::Manifest`] if the store does not say whether there is one. The end is unknown then.
-pub async fn unfinished_end(entry: &IndexEntry) -> Result<ExportEnd, LookupError> {
-    let manifest = match entry.folder().map_err(ManifestError::from)? {
-        Some(folder) => match Manifest::read(&folder).await {
-            Ok(manifest) => Some(manifest),
-            Err(ManifestError::Missing { .. }) => None,
-            Err(error) => return Err(error.into()),
-        },
-        None => None,
-    };
-    let stopped =
-        "the server stopped while the export was running: start it again under another id";
-    Ok(manifest
-        .as_ref()
-        .map_or_else(|| ExportEnd::failed(Some(stopped.to_owned())), ExportEnd::of_manifest))
 }
 
 /// An export that this process does not run: what its manifest states, or what the index does if the

@@ -5,7 +5,8 @@
 //! `guest` with `built_in` and `max_object_bytes`, `schema_file` and `signals` (used by both), then the server: `config`
 //! (its settings) with `users`, `guests` (rules for guests) and `setting_sources` (where each comes from), `app` (how it is composed), `api` (REST),
 //! `backend` (where exports may be created), `scheduler` (the longer caller) with `scheduler_config`, `directory_cache` (what it
-//! reads), `export_index` (the exports of this server, on disk, in `state_database`), `lookup` (what is known of an export).
+//! reads), `planned_guests` (guests of exports that are carried on), `export_index` and `journal_database` (the exports of
+//! this server and what carries them on, on disk, in `state_database`), `lookup` (what is known of an export).
 #![warn(clippy::print_stdout, clippy::print_stderr)] // `terminal` prints
 mod api;
 mod app;
@@ -18,8 +19,10 @@ mod directory_cache;
 mod export_index;
 mod guest;
 mod guests;
+mod journal_database;
 mod lookup;
 mod max_object_bytes;
+mod planned_guests;
 mod scheduler;
 mod scheduler_config;
 mod schema_file;
@@ -93,6 +96,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config(args) => block_on(cli::config::run(args)),
         Command::Serve(args) => cli::serve::run(args),
         Command::Guest(args) => block_on(cli::guest::run(args)),
+        Command::Gc(args) => block_on(cli::gc::run(args)),
         Command::Verify(args) => block_on(cli::verify::run(args)),
         Command::CompileGuest { limits } => {
             offloom_sandbox::compile_guest(&limits)?;

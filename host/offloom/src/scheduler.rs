@@ -1,21 +1,24 @@
-//! Runs exports for the API: accepts requests, lets a few run at once, shows and cancels them.
-use std::collections::{BTreeMap, HashMap, HashSet};
+//! Runs exports for the API: accepts requests, lets a few run at once, shows and cancels them. Read on
+//! with `carried_on`: those that the last process left unfinished.
+mod carried_on;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures::StreamExt;
 use offloom_authz::{Action, Authorizer, Principal};
 use offloom_export::{
-    Authorized, ClaimError, Claimed, ClassSelection, Ended, ExportError, Forbidden, NamedExporter,
-    Planned, Request, RequestError, Scope, Status, Stop, StopReason, TransferError, TransformStep,
-    Trial, TrialError, Tried, Workers, authorize, may_act_on_all,
+    Authorized, ClaimError, Claimed, ClassSelection, ClassView, Ended, ExportError, Forbidden,
+    NamedExporter, Planned, Request, RequestError, Scope, Status, Stop, StopReason, TransferError,
+    TransformStep, Trial, TrialError, Tried, Workers, authorize, may_act_on_all,
 };
 use offloom_protocol::access::PassedChecks;
 use offloom_protocol::claim::ClaimError as IdClaimError;
 use offloom_protocol::manifest::{CoveredTenants, Outcome};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
+use offloom_protocol::upload_log::LogError;
 use offloom_sandbox::GuestOptions;
 use offloom_weaviate_disk::DiskError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -24,18 +27,18 @@ use tokio_util::task::TaskTracker;
 
 use crate::directory_cache::DirectoryCache;
 use crate::export_index::{ExportEnd, ExportIndex, IndexEntry};
-use crate::lookup::{
-    ExportState, ExportView, LookupError, unfinished_end, view_of_entry, view_of_store,
-};
+use crate::journal_database::JournalDatabase;
+use crate::lookup::{ExportState, ExportView, LookupError, view_of_entry, view_of_store};
+use crate::planned_guests::PlannedGuests;
 use crate::scheduler_config::SchedulerConfig;
 use crate::state_database::StateError;
-
-/// Unfinished exports that are looked up at the same time.
-const MAX_LOOKUPS: usize = 16;
 
 /// How long exports that are asked to stop may take. A store that cannot be reached is tried for a
 /// minute.
 const STOP_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long the answer to a cancel waits for the end, which needs the store.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Failed shards of one export that are logged one by one.
 const MAX_SHARDS_LOGGED: usize = 100;
@@ -67,6 +70,9 @@ pub enum StartError {
     /// The index failed.
     #[error(transparent)]
     Index(#[from] StateError),
+    /// The journal failed.
+    #[error(transparent)]
+    Journal(#[from] LogError),
     /// A task panicked or its runtime stopped.
     #[error("interrupted")]
     Stopped(#[from] tokio::task::JoinError),
@@ -124,8 +130,10 @@ pub struct Ordered {
 struct RunningExport {
     path: String,
     started_at: DateTime<Utc>,
-    principal: String,
+    principal: Option<String>,
     tenants: BTreeMap<String, CoveredTenants>,
+    /// Exact names of its classes.
+    classes: Vec<String>,
     status: Arc<Status>,
     stop: Stop,
     ended: watch::Receiver<Option<ExportEnd>>,
@@ -144,75 +152,58 @@ struct Inner {
     config: SchedulerConfig,
     directories: Arc<DirectoryCache>,
     passed_checks: PassedChecks,
-    /// What rows of every export pass.
-    required: Vec<TransformStep>,
+    /// Finds the guests of exports that are carried on; it has what rows of every export pass.
+    guests: PlannedGuests,
     authorizer: Arc<dyn Authorizer>,
     index: ExportIndex,
+    journals: JournalDatabase,
     workers: Workers,
     /// One permit for each export that may run or wait.
     places: Arc<Semaphore>,
     /// One permit for each export that may run.
     turns: Arc<Semaphore>,
     running: Mutex<HashMap<Key, RunningExport>>,
-    /// Exports of the last process whose store could not say at the start how they ended.
-    unknown_ends: HashSet<Key>,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Scheduler {
-    /// First records the end of exports that the last process left unfinished. `directories` is that
-    /// of `config`.
+    /// Carries the exports on that the last process left unfinished. `directories` is that of `config`.
     ///
     /// # Errors
     /// [`StateError`].
     pub async fn new(
         config: SchedulerConfig,
         directories: Arc<DirectoryCache>,
-        required: Vec<TransformStep>,
+        guests: PlannedGuests,
         authorizer: Arc<dyn Authorizer>,
         index: ExportIndex,
+        journals: JournalDatabase,
         workers: Workers,
     ) -> Result<Scheduler, StateError> {
-        let reading = index.clone();
-        let unfinished = tokio::task::spawn_blocking(move || reading.unfinished())
-            .await
-            .map_err(|_stopped| StateError::Interrupted)??;
-        let mut unknown_ends = HashSet::new();
-        // A store that does not answer takes a minute, for each of them.
-        let mut ends = futures::stream::iter(unfinished)
-            .map(async |entry| (unfinished_end(&entry).await, entry))
-            .buffer_unordered(MAX_LOOKUPS);
-        while let Some((ended, entry)) = ends.next().await {
-            match ended {
-                Ok(ended) => index.end(entry, ended).await?,
-                Err(error) => {
-                    tracing::warn!(id = %entry.id, %error, "how an export ended is not known yet");
-                    unknown_ends.insert((entry.backend, entry.id));
-                }
-            }
-        }
         let running = usize::from(config.max_exports);
         let waiting = usize::try_from(config.max_waiting).unwrap_or(usize::MAX);
         let places = running.saturating_add(waiting).min(Semaphore::MAX_PERMITS);
         let (turns, places) = (Semaphore::new(running).into(), Semaphore::new(places).into());
-        Ok(Scheduler {
+        let scheduler = Scheduler {
             inner: Arc::new(Inner {
                 config,
                 directories,
                 passed_checks: PassedChecks::default(),
-                required,
+                guests,
                 authorizer,
                 index,
+                journals,
                 workers,
                 places,
                 turns,
                 running: Mutex::default(),
-                unknown_ends,
                 stopping: CancellationToken::new(),
                 tasks: TaskTracker::new(),
             }),
-        })
+        };
+        scheduler.carry_on().await?;
+        Ok(scheduler)
     }
 
     /// Lets a request in: there is a place for its export, and its principal may read what `scope`
@@ -284,7 +275,8 @@ impl Scheduler {
             Ok::<_, TryError>(authorize(&*policy, &principal, directory, &scope)?)
         };
         let authorized = tokio::task::spawn_blocking(authorizing).await??;
-        let transforms = self.inner.required.iter().cloned().chain(trial.transforms).collect();
+        let transforms =
+            self.inner.guests.required.iter().cloned().chain(trial.transforms).collect();
         Ok(Trial { transforms, ..trial }.run(authorized, &self.inner.workers).await?)
     }
 
@@ -309,7 +301,7 @@ impl Scheduler {
             tracing::info!(%id, %warning, "the data directory");
         }
         let digest = inner.config.digest;
-        let transforms = inner.required.iter().cloned().chain(transforms).collect();
+        let transforms = inner.guests.required.iter().cloned().chain(transforms).collect();
         let request = Request { id, destination, scope, options, transforms, digest, file_format };
         let passed = &inner.passed_checks;
         let planned = request.plan(authorized, &exporter, passed, &inner.workers).await?;
@@ -335,7 +327,7 @@ impl Scheduler {
             id: id.clone(),
             destination: planned.destination.url(),
             started_at: Utc::now(),
-            principal: Some(planned.principal.to_string()),
+            principal: planned.principal.clone(),
             classes: planned.class_names(),
             tenants: planned.tenants.clone(),
             ended: None,
@@ -343,12 +335,14 @@ impl Scheduler {
         if !inner.index.insert(entry.clone()).await? {
             return Err(StartError::IdInUse(id));
         }
-        let (principal, tenants) = (planned.principal.to_string(), planned.tenants.clone());
+        let (principal, tenants) = (planned.principal.clone(), planned.tenants.clone());
+        let journal = inner.journals.of(&backend, &id);
         let status = Arc::new(Status::default());
-        let claimed = match planned.claim(&status).await {
+        let claimed = match planned.claim(&status, Some(Arc::clone(&journal))).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 inner.index.remove(&backend, &id).await?;
+                journal.remove_all().await?;
                 return Err(match error {
                     ClaimError::Id(IdClaimError::IdInUse { .. }) => StartError::IdInUse(id),
                     error => error.into(),
@@ -361,11 +355,12 @@ impl Scheduler {
             started_at: claimed.started_at(),
             principal,
             tenants,
+            classes: entry.classes.clone(),
             status: Arc::clone(&status),
             stop: Stop::default(),
             ended,
         };
-        let principal = &running.principal;
+        let principal = running.principal.as_deref();
         tracing::info!(%id, backend, principal, classes = entry.classes.len(), "an export begins");
         let key = (backend, id);
         self.running().insert(key.clone(), running.clone());
@@ -374,19 +369,41 @@ impl Scheduler {
         inner.tasks.spawn(async move {
             let ended = scheduler.run(claimed, status, running.stop).await;
             drop(place);
-            match scheduler.inner.index.end(entry, ended.clone()).await {
-                // From now on its manifest answers.
-                Ok(()) => drop(scheduler.running().remove(&key)),
-                Err(error) => {
-                    tracing::error!(%error, id = %key.1, "the end of an export was not recorded");
-                }
-            }
-            end.send_replace(Some(ended));
+            scheduler.record_end(entry, ended, &end).await;
         });
         Ok(view)
     }
 
-    async fn run(&self, mut claimed: Claimed, status: Arc<Status>, stop: Stop) -> ExportEnd {
+    /// Records how an export ended, and removes its journal; nothing of one that the next process carries
+    /// on.
+    async fn record_end(
+        &self,
+        entry: IndexEntry,
+        ended: Option<ExportEnd>,
+        end: &watch::Sender<Option<ExportEnd>>,
+    ) {
+        let Some(ended) = ended else { return };
+        let key = (entry.backend.clone(), entry.id.clone());
+        let recorded = self.inner.index.end(entry, ended.clone()).await;
+        if let Err(error) = recorded {
+            tracing::error!(%error, id = %key.1, "the end of an export was not recorded");
+        } else {
+            // From now on its manifest answers.
+            self.running().remove(&key);
+            if let Err(error) = self.inner.journals.of(&key.0, &key.1).remove_all().await {
+                tracing::error!(%error, id = %key.1, "the journal of an export was not removed");
+            }
+        }
+        end.send_replace(Some(ended));
+    }
+
+    /// `None` if the next process carries it on.
+    async fn run(
+        &self,
+        mut claimed: Claimed,
+        status: Arc<Status>,
+        stop: Stop,
+    ) -> Option<ExportEnd> {
         let id = claimed.id().clone();
         let turn = async {
             // A tenant that waits for its own guests takes no turn from others.
@@ -402,8 +419,9 @@ impl Scheduler {
         drop(turn);
         log_end(&id, &ended);
         match (ended.manifest, ended.error) {
-            (Some(manifest), _) => ExportEnd::of_manifest(&manifest),
-            (None, error) => ExportEnd::failed(error.map(|error| error.to_string())),
+            (Some(manifest), _) => Some(ExportEnd::of_manifest(&manifest)),
+            (None, Some(ExportError::Suspended)) => None,
+            (None, error) => Some(ExportEnd::failed(error.map(|error| error.to_string()))),
         }
     }
 
@@ -440,24 +458,10 @@ impl Scheduler {
     ) -> Result<ExportView, LookupError> {
         let (backend, id) = key;
         match (self.inner.index.get(backend, id).await?, elsewhere) {
-            (Some(entry), _) => {
-                let entry = self.with_end(key, entry).await?;
-                Ok(view_of_entry(&entry, all_shards).await)
-            }
+            (Some(entry), _) => Ok(view_of_entry(&entry, all_shards).await),
             (None, Some(destination)) => view_of_store(id, &destination, all_shards).await,
             (None, None) => Err(LookupError::NotFound(id.clone())),
         }
-    }
-
-    /// The entry of an export that this process does not run. One that the last process left is
-    /// looked up again while its end is unknown, and recorded when it is known.
-    async fn with_end(&self, key: &Key, mut entry: IndexEntry) -> Result<IndexEntry, LookupError> {
-        if entry.ended.is_none() && self.inner.unknown_ends.contains(key) {
-            let ended = unfinished_end(&entry).await?;
-            self.inner.index.end(entry.clone(), ended.clone()).await?;
-            entry.ended = Some(ended);
-        }
-        Ok(entry)
     }
 
     /// Cancels an export and waits until it has ended. One that this server does not know is looked
@@ -465,7 +469,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// [`LookupError::NotFound`]; [`LookupError::Finished`] when it ended otherwise;
-    /// [`LookupError::OfAnotherServer`].
+    /// [`LookupError::OfAnotherServer`]; [`LookupError::Canceling`] while the store does not answer.
     pub async fn cancel(
         &self,
         principal: &Principal,
@@ -492,7 +496,10 @@ impl Scheduler {
         }
         tracing::info!(%id, backend, %principal, "an export is canceled");
         running.stop.ask(StopReason::Canceled);
-        let ended = running.ended.wait_for(Option::is_some).await;
+        let waiting = running.ended.wait_for(Option::is_some);
+        let Ok(ended) = tokio::time::timeout(CANCEL_PATIENCE, waiting).await else {
+            return Err(LookupError::Canceling(id.clone()));
+        };
         let outcome = ended.ok().and_then(|ended| ended.as_ref().map(|ended| ended.outcome));
         match outcome {
             Some(Outcome::Canceled) => Ok(()),
@@ -500,8 +507,8 @@ impl Scheduler {
         }
     }
 
-    /// Refuses further requests, lets running exports continue for the grace time, then ends them
-    /// as FAILED, and waits for their manifests, as far as they can be written.
+    /// Refuses further requests, lets running exports continue for the grace time, then stops them: the
+    /// next process carries them on.
     pub async fn shut_down(&self) {
         self.inner.stopping.cancel();
         self.inner.tasks.close();
@@ -576,9 +583,14 @@ impl RunningExport {
             None if self.status.is_transferring() => ExportState::Transferring,
             None => ExportState::Started,
         };
+        // Before one that is carried on has its classes announced, their names decide who may see it.
+        let mut classes = self.status.classes();
+        if classes.is_empty() {
+            classes = self.classes.iter().map(|class| ClassView::unknown(class)).collect();
+        }
         ExportView {
-            principal: Some(self.principal.clone()),
-            classes: Some(self.status.classes()),
+            principal: self.principal.clone(),
+            classes: Some(classes),
             tenants: self.tenants.clone(),
             ..ExportView::new(backend, id, self.path.clone(), self.started_at, state)
         }

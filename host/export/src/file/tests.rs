@@ -3,6 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use offloom_protocol::names::Attempt;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 use offloom_sandbox::Block as EncodedNote;
@@ -16,7 +17,7 @@ const LARGE: usize = 40 << 20;
 async fn begun(root: &Path) -> Arc<ClassFiles> {
     let destination = Destination::parse(root.to_str().unwrap()).unwrap();
     let folder = destination.export_folder(&ExportId::parse("e1").unwrap()).unwrap();
-    let key = ObjectKey::class_file("A", 1, "bin").unwrap();
+    let key = ObjectKey::class_file("A", 1, "bin", Attempt::FIRST).unwrap();
     let files = ClassFiles {
         class: "A".to_owned(),
         format: FileFormat {

@@ -6,16 +6,20 @@ pub(crate) mod stop;
 pub(crate) mod transformed_rows;
 pub(crate) mod worker;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use offloom_protocol::store::ExportFolder;
-use offloom_weaviate_disk::ShardSummary;
+use offloom_weaviate_disk::PinnedShard;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::file::{ClassFiles, WrittenClass};
+use crate::ended_class::EndedClass;
+use crate::file::ClassFiles;
+use crate::journal::Journal;
 use crate::plan::{Planned, PlannedClass};
 use crate::progress::Status;
 use crate::workers::Workers;
@@ -45,12 +49,32 @@ pub enum TransferError {
 
 /// What a transfer left.
 pub(crate) struct Transferred {
-    /// The shards that were cut, with their class, in the order of their rows in the files.
-    pub shards: Vec<(String, ShardSummary)>,
-    /// Complete files and faults, class by class.
-    pub written: Vec<(String, WrittenClass)>,
+    /// The classes, as far as they got, in the order of the plan.
+    pub classes: Vec<EndedClass>,
     /// Why it stopped before its end.
     pub error: Option<TransferError>,
+}
+
+/// What an export has besides its plan.
+#[derive(Clone, Default)]
+pub(crate) struct Carried {
+    /// Where its progress is written down.
+    pub journal: Option<Journal>,
+    /// The snapshots of an earlier attempt, by class and shard.
+    pub pinned: BTreeMap<String, Arc<BTreeMap<String, PinnedShard>>>,
+    /// Classes whose files get the mark of this attempt, because an earlier one has made files of them.
+    pub renamed: BTreeSet<String>,
+    /// Shards of `pinned` that were read as they were at first, and those that were not.
+    pub pins: Arc<PinCounts>,
+}
+
+/// How many shards of an earlier attempt's snapshots were read.
+#[derive(Debug, Default)]
+pub(crate) struct PinCounts {
+    /// As they were at first.
+    pub as_before: AtomicU64,
+    /// As they are now.
+    pub anew: AtomicU64,
 }
 
 /// Transfers every class. Files that were begun and not completed are dropped.
@@ -60,8 +84,9 @@ pub(crate) async fn transfer(
     workers: &Workers,
     status: &Arc<Status>,
     stop: &Stop,
+    carried: &Carried,
 ) -> Transferred {
-    let transfers = class_transfers(planned, folder);
+    let transfers = class_transfers(planned, folder, carried);
     let format = &planned.format;
     let (jobs, queue) = mpsc::channel(workers.count);
     let stopped = CancellationToken::new();
@@ -84,12 +109,12 @@ pub(crate) async fn transfer(
         let run = move || runtime.block_on(stopped.run_until_cancelled(work(context)));
         tasks.spawn_blocking_on(run, &workers.runtime);
     }
-    let classes = planned.classes.iter().map(|planned| planned.class.clone());
     let cutter = Cutter {
         directory: planned.directory.clone(),
-        classes: classes.zip(transfers.iter().cloned()).collect(),
+        classes: transfers.clone(),
         block_bytes: format.block_bytes,
         jobs,
+        carried: carried.clone(),
     };
     let cutting = tokio::task::spawn_blocking(move || cutter.cut());
     let ended = tokio::select! {
@@ -107,15 +132,15 @@ pub(crate) async fn transfer(
             .await;
     // This stops the cutter at its next unit.
     context.jobs.lock().await.close();
-    let (shards, error) = match cutting.await {
-        Ok(shards) => (shards, ended.err()),
-        Err(error) => (Vec::new(), Some(ended.err().unwrap_or(error.into()))),
+    let error = match cutting.await {
+        Ok(()) => ended.err(),
+        Err(error) => Some(ended.err().unwrap_or(error.into())),
     };
-    let mut written = Vec::with_capacity(transfers.len());
+    let mut classes = Vec::with_capacity(transfers.len());
     for transfer in &transfers {
-        written.push((transfer.class.name.to_string(), transfer.files.end().await));
+        classes.push(transfer.end().await);
     }
-    Transferred { shards, written, error }
+    Transferred { classes, error }
 }
 
 /// Waits for all workers, or for the first that fails.
@@ -127,12 +152,22 @@ async fn all(workers: &mut JoinSet<Option<Result<(), WorkerError>>>) -> Result<(
     Ok(())
 }
 
-fn class_transfers(planned: &Planned, folder: &ExportFolder) -> Vec<Arc<ClassTransfer>> {
+fn class_transfers(
+    planned: &Planned,
+    folder: &ExportFolder,
+    carried: &Carried,
+) -> Vec<Arc<ClassTransfer>> {
     let transfer = |PlannedClass { class, reading, raw_bytes, chain, .. }: &PlannedClass| {
-        let (format, folder) = (planned.format.clone(), folder.clone());
+        let mut folder = folder.clone();
+        if carried.renamed.contains(&*class.name) {
+            let attempt = folder.attempt();
+            folder = folder.with_attempt(attempt, attempt);
+        }
+        let format = planned.format.clone();
         let files = ClassFiles::new(class.name.to_string(), format, folder, *raw_bytes);
         let (class, chain, reading) = (class.clone(), chain.clone(), reading.clone());
-        Arc::new(ClassTransfer { class, chain, reading, files })
+        let journal = carried.journal.clone();
+        Arc::new(ClassTransfer::new(class, chain, reading, files, journal))
     };
     planned.classes.iter().map(transfer).collect()
 }

@@ -1,16 +1,19 @@
 //! One worker: takes units in order, lets a guest encode each, and appends the block to its file
 //! while it encodes the next.
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use offloom_protocol::upload_log::LogError;
 use offloom_rows::CursorError;
 use offloom_sandbox::{EncodedBlock, FileEncoder, GuestError, GuestOptions, GuestRun};
-use offloom_weaviate_disk::{Class, Faults, ReadOptions, Unit, UnitCursor};
+use offloom_weaviate_disk::{Class, Faults, ReadOptions, ShardSummary, Unit, UnitCursor};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::transformed_rows::{OpenChain, TransformedRows};
+use crate::ended_class::EndedClass;
 use crate::file::{BlockReport, ClassFiles, FileError};
+use crate::journal::Journal;
 use crate::progress::{Event, Status};
 use crate::transforms::ClassChain;
 
@@ -34,6 +37,9 @@ pub enum WorkerError {
     /// A task panicked or its runtime stopped.
     #[error("the worker was stopped: {0}")]
     Stopped(#[from] tokio::task::JoinError),
+    /// A complete class could not be written down.
+    #[error(transparent)]
+    Journal(#[from] LogError),
     /// The slots were closed.
     #[error("the workers were stopped")]
     Closed(#[from] tokio::sync::AcquireError),
@@ -49,6 +55,58 @@ pub(crate) struct ClassTransfer {
     pub reading: ReadOptions,
     /// Its output.
     pub files: ClassFiles,
+    /// Where its progress is written down.
+    journal: Option<Journal>,
+    /// The shards that were cut, once all are.
+    shards: OnceLock<Vec<ShardSummary>>,
+    /// How it ended, once its files are complete.
+    ended: OnceLock<EndedClass>,
+}
+
+impl ClassTransfer {
+    pub fn new(
+        class: Class,
+        chain: ClassChain,
+        reading: ReadOptions,
+        files: ClassFiles,
+        journal: Option<Journal>,
+    ) -> ClassTransfer {
+        let (shards, ended) = (OnceLock::new(), OnceLock::new());
+        ClassTransfer { class, chain, reading, files, journal, shards, ended }
+    }
+
+    /// Takes the shards of which all units are cut, or as many as there will be.
+    pub fn cut(&self, shards: Vec<ShardSummary>) {
+        // The cutter comes once.
+        let _ = self.shards.set(shards);
+    }
+
+    /// How it ended: as written down, or as far as it got.
+    pub async fn end(&self) -> EndedClass {
+        match self.ended.get() {
+            Some(ended) => ended.clone(),
+            None => self.as_it_is().await,
+        }
+    }
+
+    /// Ends a class whose files are complete, and writes that down.
+    async fn complete(&self) -> Result<(), WorkerError> {
+        let ended = self.as_it_is().await;
+        // First, because this worker may be stopped while it waits for the journal.
+        let ended = self.ended.get_or_init(|| ended);
+        let is_whole = ended.shards.iter().all(|shard| shard.shard.error.is_none());
+        // One that lacks a shard is tried again.
+        if let Some(journal) = self.journal.as_ref().filter(|_| is_whole) {
+            journal.class(ended).await?;
+        }
+        Ok(())
+    }
+
+    async fn as_it_is(&self) -> EndedClass {
+        let shards = self.shards.get().cloned().unwrap_or_default();
+        let steps = self.chain.steps.iter().map(|step| step.index);
+        EndedClass::new(&self.class, steps, shards, self.files.end().await)
+    }
 }
 
 /// One step of a class. The steps of a class are numbered without gaps; the last one finishes it.
@@ -128,6 +186,7 @@ pub(crate) async fn work(context: Arc<TransferContext>) -> Result<(), WorkerErro
         match job.work {
             Work::Encode(unit) => {
                 let raw_bytes = unit.raw_bytes();
+                let (number, keys) = (unit.number(), unit.keys().collect());
                 let encoding = encode(&context, &job.class, guests, unit);
                 let (encoded, report) = behind.beside(encoding).await?;
                 let encoder = &mut guests.encoder;
@@ -140,9 +199,14 @@ pub(crate) async fn work(context: Arc<TransferContext>) -> Result<(), WorkerErro
                 behind.settle().await?;
                 let (runs, file_bytes) = (encoded.runs.clone(), encoded.length);
                 let (status, name) = (Arc::clone(&context.status), class.to_owned());
+                let journal = job.class.journal.clone();
                 let appended = move || {
                     let (class, runs) = (&*name, &*runs);
                     status.record(Event::BlockAppended { class, runs, file_bytes, raw_bytes });
+                    if let Some(journal) = &journal {
+                        let rows = runs.iter().map(|run| run.rows).fold(0, u64::saturating_add);
+                        journal.unit(class, number, keys, rows, file_bytes);
+                    }
                 };
                 let (class, ticket) = (Arc::clone(&job.class), job.ticket);
                 if class.files.takes_behind(ticket) {
@@ -157,6 +221,7 @@ pub(crate) async fn work(context: Arc<TransferContext>) -> Result<(), WorkerErro
                 behind.settle().await?;
                 let finishing = job.class.files.finish(job.ticket, &mut guests.encoder);
                 let file_bytes = finishing.await?;
+                job.class.complete().await?;
                 context.status.record(Event::ClassCompleted { class, file_bytes });
             }
         }

@@ -116,6 +116,9 @@ pub enum ApiError {
     /// The server is shutting down.
     #[error("the server is shutting down: try again when it has restarted")]
     ShuttingDown,
+    /// A canceled export waits for its store.
+    #[error("{0}")]
+    Canceling(String),
     /// A fault of the server.
     #[error("internal error: {0}")]
     Internal(String),
@@ -149,7 +152,7 @@ impl ApiError {
             ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
-            ApiError::ShuttingDown | ApiError::IdentityProvider(_) => {
+            ApiError::ShuttingDown | ApiError::Canceling(_) | ApiError::IdentityProvider(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             ApiError::WriteFailed(_) | ApiError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -160,9 +163,10 @@ impl ApiError {
     pub(super) fn retry_after_seconds(&self) -> Option<u64> {
         match self {
             ApiError::SlowedDown { seconds, .. } => Some(*seconds),
-            ApiError::QueueFull(_) | ApiError::IdentityProvider(_) | ApiError::ShuttingDown => {
-                Some(RETRY_AFTER_SECONDS)
-            }
+            ApiError::QueueFull(_)
+            | ApiError::Canceling(_)
+            | ApiError::IdentityProvider(_)
+            | ApiError::ShuttingDown => Some(RETRY_AFTER_SECONDS),
             _ => None,
         }
     }
@@ -186,9 +190,10 @@ impl From<StartError> for ApiError {
             StartError::Forbidden(error) => ApiError::Forbidden(error.to_string()),
             StartError::Request(error) => error.into(),
             StartError::Claim(error) => error.into(),
-            StartError::Disk(_) | StartError::Index(_) | StartError::Stopped(_) => {
-                ApiError::Internal(error.to_string())
-            }
+            StartError::Disk(_)
+            | StartError::Index(_)
+            | StartError::Journal(_)
+            | StartError::Stopped(_) => ApiError::Internal(error.to_string()),
         }
     }
 }
@@ -285,7 +290,9 @@ impl From<ClaimError> for ApiError {
             ClaimError::Name(_) => ApiError::Invalid(error.to_string()),
             ClaimError::Store(error) | ClaimError::Id(IdClaimError::Store(error)) => error.into(),
             ClaimError::Id(IdClaimError::IdInUse { .. }) => ApiError::IdInUse(error.to_string()),
-            ClaimError::Id(IdClaimError::Encode(_)) => ApiError::Internal(error.to_string()),
+            // Only who takes an export over meets another.
+            ClaimError::Id(IdClaimError::Encode(_) | IdClaimError::TakenOver { .. })
+            | ClaimError::Journal(_) => ApiError::Internal(error.to_string()),
         }
     }
 }
@@ -300,6 +307,7 @@ impl From<LookupError> for ApiError {
     fn from(error: LookupError) -> ApiError {
         match error {
             LookupError::NotFound(_) => ApiError::NotFound(error.to_string()),
+            LookupError::Canceling(_) => ApiError::Canceling(error.to_string()),
             LookupError::Finished(..) | LookupError::OfAnotherServer(_) => {
                 ApiError::Finished(error.to_string())
             }

@@ -442,9 +442,10 @@ impl ExportBody {
         // The list is known only where the manifest can be read.
         let partial = end.as_ref().is_some_and(|end| end.partial);
         let completed_at = end.as_ref().map(|end| end.completed_at);
-        // The difference of the times as they are shown, in whole milliseconds.
+        // The difference of the times as they are shown, in whole milliseconds; none if the clock was set
+        // back meanwhile.
         let started_ms = view.started_at.timestamp_millis();
-        let took = completed_at.map(|at| at.timestamp_millis().saturating_sub(started_ms));
+        let took = completed_at.map(|at| at.timestamp_millis().saturating_sub(started_ms).max(0));
         ExportBody {
             id: view.id,
             backend: view.backend,

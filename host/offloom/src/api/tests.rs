@@ -33,6 +33,8 @@ use crate::guests::Guests;
 use crate::guests::config::TenantLimits;
 use crate::guests::signature::TrustedKeys;
 use crate::guests::store::GuestStore;
+use crate::journal_database::JournalDatabase;
+use crate::planned_guests::PlannedGuests;
 use crate::scheduler::Scheduler;
 use crate::scheduler_config::SchedulerConfig;
 use crate::state_database::StateDatabase;
@@ -144,11 +146,14 @@ impl Service {
         let database = StateDatabase::open(work.path()).unwrap();
         let index = ExportIndex::new(database.clone()).unwrap();
         let directories = Arc::new(config.directories());
-        let scheduler = Scheduler::new(config, directories, Vec::new(), authorizer, index, workers);
-        let scheduler = scheduler.await.unwrap();
+        let journals = JournalDatabase::new(database.clone()).unwrap();
         let store = GuestStore::open(work.path(), database).unwrap();
         let (keys, limits) = (TrustedKeys::default(), TenantLimits::default());
         let guests = Guests::new(sandbox(&work), store, keys, limits);
+        let planned = PlannedGuests { guests: guests.clone(), file: None, required: Vec::new() };
+        let scheduler =
+            Scheduler::new(config, directories, planned, authorizer, index, journals, workers);
+        let scheduler = scheduler.await.unwrap();
         let backend = BackendConfig {
             filesystem_root: Some(work.path().join("out")),
             ..BackendConfig::default()

@@ -9,23 +9,24 @@ use std::sync::{Arc, OnceLock};
 use clap::Args;
 use offloom_authz::{AllowAll, Principal};
 use offloom_export::{
-    ExportError, Planned, Request, Status, Stop, StopReason, TransferError, Workers, authorize,
-    default_workers,
+    Claimed, ExportError, Planned, Request, Status, Stop, StopReason, TransferError, Workers,
+    authorize, default_workers,
 };
 use offloom_protocol::access::PassedChecks;
 use offloom_protocol::digest::DigestAlgorithm;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
-use offloom_weaviate_disk::DataDirectory;
 
+use super::command_journal::{CommandJournal, CommandRecord, Loaded};
 use super::exit_status::{self, CommandError};
 use super::missing;
 use super::progress::Progress;
+use super::resume;
 use super::scope::ScopeArgs;
 use super::transform::TransformArg;
-use crate::guest::{self, GuestConfig};
+use crate::export_index::IndexConfig;
+use crate::guest;
 use crate::max_object_bytes::MaxObjectBytes;
-use crate::schema_file;
 use crate::signals::{StopSignal, stop_signal};
 use crate::terminal::{errln, outln};
 
@@ -34,15 +35,25 @@ use crate::terminal::{errln, outln};
 pub struct ExportArgs {
     /// Weaviate's data directory (PERSISTENCE_DATA_PATH); it is only read. Several times: those of a
     /// cluster's nodes, which become one export
-    #[arg(long, value_name = "DIR", required = true)]
+    #[arg(long, value_name = "DIR", required_unless_present = "resume")]
     data_dir: Vec<PathBuf>,
     /// Where the export's folder is created, as file:///absolute/path/, a plain path, s3://bucket/prefix/,
     /// gs://bucket/prefix/ or az://container/prefix/
-    #[arg(long, value_name = "URL")]
-    to: OsString,
+    #[arg(long, value_name = "URL", required_unless_present = "resume")]
+    to: Option<OsString>,
     /// Name of the export and of its folder: lowercase letters, digits, _ and - [default: export- and the UTC time]
     #[arg(long)]
     id: Option<String>,
+    /// Carry an interrupted export on: the URL of its own folder. What it was asked for is in the journal
+    #[arg(long, value_name = "URL", conflicts_with_all = ["to", "id"])]
+    resume: Option<OsString>,
+    /// With --resume: take the export from the process that has it, or had it without leaving a journal
+    /// here. Every class is written again, so the other options are needed as for a new export
+    #[arg(long, requires = "resume", requires = "data_dir")]
+    take_over: bool,
+    /// Where the journal of a running export is kept [default: $XDG_STATE_HOME/offloom]
+    #[arg(long, env = "OFFLOOM_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     #[command(flatten)]
     scope: ScopeArgs,
     /// A saved answer of GET /v1/schema: exact class names, and which are multi-tenant
@@ -89,42 +100,71 @@ pub fn guest_option(text: &str) -> Result<(String, String), String> {
 
 /// Runs the command. The folder of the export is the last line of standard output.
 pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
-    let destination = Destination::parse(&args.to).map_err(CommandError::usage)?;
-    let id = args
-        .id
-        .as_deref()
-        .map_or_else(|| Ok(ExportId::from_time(chrono::Utc::now())), ExportId::parse)
-        .map_err(CommandError::usage)?;
     let mut stopped = Box::pin(stop_signal()?);
     let progress = args.progress;
     let count = args.workers.map_or_else(default_workers, usize::from);
     let workers = Workers::new(count, tokio::runtime::Handle::current());
-    let planned = tokio::select! {
-        planned = plan(args, id, destination, &workers) => planned?,
+    let status = Arc::new(Status::default());
+    let begun = tokio::select! {
+        begun = begin(args, &workers, &status) => begun?,
         signal = &mut stopped => {
             let source = anyhow::anyhow!("stopped before anything was written");
             return Err(CommandError::Stopped { signal, source }.into());
         }
     };
-    // They were printed, and the manifest begins with them.
-    let printed = planned.directory_warnings().len();
-    // Before the id is taken: from then on the export ends in one outcome, also on a signal.
+    // From the claim on the export ends in one outcome, also on a signal.
     let stop = Stop::default();
     let stopped_by = Arc::new(OnceLock::new());
     let signals = tokio::spawn(stop_when(stopped, stop.clone(), Arc::clone(&stopped_by)));
-    let status = Arc::new(Status::default());
-    let claimed = planned.claim(&status).await?;
+    let Begun { ready, printed, journal } = begun;
+    let claimed = match ready {
+        Ready::Planned(planned) => {
+            let store = match &journal {
+                Some((journal, command)) => Some(journal.begin(command).await?),
+                None => None,
+            };
+            match planned.claim(&status, store).await {
+                Ok(claimed) => claimed,
+                Err(error) => {
+                    if let Some((journal, _)) = journal {
+                        journal.remove().await?;
+                    }
+                    return Err(error.into());
+                }
+            }
+        }
+        Ready::Claimed(claimed) => *claimed,
+    };
     let folder = claimed.folder().url().to_owned();
     let shown = progress.show(Arc::clone(&status));
     let ended = claimed.run(&workers, status, &stop).await;
     signals.abort();
     if let Some(error) = ended.error {
+        let is_canceled = matches!(error, ExportError::Transfer(TransferError::Canceled));
+        match journal {
+            Some((journal, _)) if is_canceled => journal.remove().await?,
+            Some(_) => {
+                errln!("carry it on, when the cause is gone: offloom export --resume {folder}")
+            }
+            None => {}
+        }
         return Err(end(error, stopped_by.get().copied()));
     }
     shown.finish();
+    if let Some((journal, _)) = journal {
+        journal.remove().await?;
+    }
     let Some(manifest) = ended.manifest else { anyhow::bail!("the export has no manifest") };
     for warning in manifest.warnings.iter().skip(printed) {
         errln!("warning: {warning}");
+    }
+    if let Some(resumed) = &manifest.resumed {
+        errln!(
+            "carried on as attempt {}: {} classes and {} parts were there already",
+            resumed.attempt,
+            resumed.classes_kept,
+            resumed.parts_kept
+        );
     }
     outln!("{folder}");
     if !manifest.partial {
@@ -135,39 +175,104 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(exit_status::PARTIAL))
 }
 
+/// An export that can run.
+struct Begun {
+    ready: Ready,
+    /// Warnings that were printed, with which the manifest begins.
+    printed: usize,
+    /// Where it is written down, with the command, if there is a place for it.
+    journal: Option<(CommandJournal, CommandRecord)>,
+}
+
+enum Ready {
+    /// Its id is taken next.
+    Planned(Box<Planned>),
+    /// It is carried on.
+    Claimed(Box<Claimed>),
+}
+
+/// Checks the destination, opens the directories, loads the guests and plans the export, or finds what is
+/// left to do of one that was interrupted.
+async fn begin(args: ExportArgs, workers: &Workers, status: &Status) -> anyhow::Result<Begun> {
+    let (destination, id) = match (&args.resume, &args.to) {
+        (Some(url), _) => resume::place(url).map_err(CommandError::usage)?,
+        (None, Some(to)) => {
+            let destination = Destination::parse(to).map_err(CommandError::usage)?;
+            let id = args
+                .id
+                .as_deref()
+                .map_or_else(|| Ok(ExportId::from_time(chrono::Utc::now())), ExportId::parse)
+                .map_err(CommandError::usage)?;
+            (destination, id)
+        }
+        (None, None) => anyhow::bail!(CommandError::usage(anyhow::anyhow!("--to is missing"))),
+    };
+    let state_dir = IndexConfig { state_dir: args.state_dir.clone() }.state_dir();
+    let folder = format!("{}{id}/", destination.url());
+    let is_resumed = args.resume.is_some() && !args.take_over;
+    let journal = CommandJournal::open(state_dir, &folder, is_resumed).await?;
+    if is_resumed {
+        let Some(journal) = journal else {
+            return resume::no_journal(&destination, &id, &folder).await;
+        };
+        let place = (&destination, &id, folder.as_str());
+        let (claimed, command) =
+            resume::carry_on(&journal, &args.data_dir, place, workers, status).await?;
+        let printed = claimed.warnings();
+        return Ok(Begun {
+            ready: Ready::Claimed(Box::new(claimed)),
+            printed,
+            journal: Some((journal, command)),
+        });
+    }
+    if let Some(journal) = &journal
+        && args.resume.is_none()
+    {
+        resume::refuse_interrupted(journal, &destination, &id, &folder).await?;
+    }
+    let take_over = args.take_over;
+    let (planned, command) = plan(args, id, destination, workers).await?;
+    // They were printed, and the manifest begins with them.
+    let printed = planned.directory_warnings().len();
+    let journal = journal.map(|journal| (journal, command));
+    if !take_over {
+        return Ok(Begun { ready: Ready::Planned(Box::new(planned)), printed, journal });
+    }
+    let store = match &journal {
+        Some((journal, command)) => Some(journal.begin(command).await?),
+        None => None,
+    };
+    let claimed = planned.take_over(status, store).await?;
+    Ok(Begun { ready: Ready::Claimed(Box::new(claimed)), printed, journal })
+}
+
 /// Opens the directories, loads the guest and plans the export: nothing is written.
 async fn plan(
     args: ExportArgs,
     id: ExportId,
     destination: Destination,
     workers: &Workers,
-) -> anyhow::Result<Planned> {
+) -> anyhow::Result<(Planned, CommandRecord)> {
     let scope = args.scope.into_scope().map_err(CommandError::usage)?;
-    let (data_dir, schema) = (args.data_dir, args.schema);
-    let directory = tokio::task::spawn_blocking(move || open(&data_dir, schema)).await??;
-    for warning in directory.warnings() {
-        errln!("warning: {warning}");
-    }
-    let config = GuestConfig {
+    let command = CommandRecord {
+        data_dirs: args.data_dir,
+        schema: args.schema,
         guest: args.guest,
-        exporter: None,
         cache_dir: args.cache_dir,
-        max_object_bytes: args.max_object_bytes.unwrap_or_default(),
         guest_cpu_seconds: args.guest_cpu_seconds,
+        max_object_bytes: args.max_object_bytes.unwrap_or_default(),
+        transforms: args.transforms,
     };
-    let sandbox = guest::sandbox(&config)?;
-    let exporter = guest::load(&sandbox, config.guest.as_deref()).await?;
-    let mut transforms = Vec::new();
-    for transform in args.transforms {
-        transforms.push(transform.load(&sandbox).await?);
-    }
+    let command = command.absolute()?;
+    let Loaded { directory, exporter, transforms } = command.load().await?;
     let principal = Principal::on_command_line();
     let authorized = authorize(&AllowAll, &principal, directory, &scope)?;
     let (options, digest) = (args.guest_options, args.digest);
     let file_format = None;
     let request = Request { id, destination, scope, options, transforms, digest, file_format };
     let passed = PassedChecks::default();
-    Ok(request.plan(authorized, &exporter, &passed, workers).await?)
+    let planned = request.plan(authorized, &exporter, &passed, workers).await?;
+    Ok((planned, command))
 }
 
 /// The error of an export that did not succeed. An export may fail for another reason although a
@@ -179,12 +284,6 @@ fn end(error: ExportError, stopped_by: Option<StopSignal>) -> anyhow::Error {
         }
         _ => error.into(),
     }
-}
-
-/// Opens data directories with an optional schema file.
-pub fn open(data_dirs: &[PathBuf], schema: Option<PathBuf>) -> anyhow::Result<DataDirectory> {
-    let schema = schema.as_deref().map(schema_file::read).transpose()?;
-    Ok(DataDirectory::open_nodes(data_dirs, schema)?)
 }
 
 /// Ctrl-C, SIGTERM and SIGHUP cancel the export: uploads are dropped, and the manifest says CANCELED.

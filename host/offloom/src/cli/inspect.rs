@@ -45,7 +45,7 @@ struct Found {
 
 /// Runs the command. A shard that cannot be read and damage that is found are an error.
 pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
-    let directory = super::export::open(&args.data_dir, args.schema)?;
+    let directory = super::directories::open(&args.data_dir, args.schema)?;
     if !args.json {
         print_directory(&directory);
     }

@@ -1,13 +1,17 @@
 //! The command line: what each command is called, takes and prints.
 mod check_progress;
+mod command_journal;
 pub mod config;
+mod directories;
 pub mod exit_status;
 pub mod export;
+pub mod gc;
 pub mod guest;
 mod guest_new;
 pub mod inspect;
 mod missing;
 mod progress;
+mod resume;
 mod scope;
 pub mod serve;
 mod transform;
@@ -36,6 +40,8 @@ pub enum Command {
     Export(Box<export::ExportArgs>),
     /// Show what a data directory holds, without exporting it
     Inspect(inspect::InspectArgs),
+    /// Remove what exports have left behind: unfinished uploads, files that no manifest lists
+    Gc(gc::GcArgs),
     /// Serve the REST API: start an export over HTTP, poll it, cancel it
     Serve(serve::ServeArgs),
     /// Show what the server would run with, and whether it could

@@ -6,11 +6,12 @@ use anyhow::{Context, bail};
 use offloom_export::{StepReach, TransformStep};
 use offloom_sandbox::{GuestOptions, Sandbox};
 use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
 
-use crate::guest;
+use crate::{built_in, guest};
 
 /// `GUEST[?KEY=VALUE&...]`, with `%26` for `&` and so on in keys and values.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransformArg {
     guest: PathBuf,
     options: GuestOptions,
@@ -41,6 +42,16 @@ impl FromStr for TransformArg {
 }
 
 impl TransformArg {
+    /// The same, independent of the working directory.
+    ///
+    /// # Errors
+    /// There is no working directory.
+    pub fn absolute(self) -> std::io::Result<TransformArg> {
+        let named = self.guest.to_str().is_some_and(|name| built_in::component(name).is_some());
+        let guest = if named { self.guest } else { std::path::absolute(self.guest)? };
+        Ok(TransformArg { guest, ..self })
+    }
+
     /// The transform, applied to all classes.
     ///
     /// # Errors
