@@ -8,8 +8,9 @@ use crate::documents::documents;
 use crate::program::{offloom, program, root, said};
 
 /// Where the flags of a command are documented.
-const FLAG_PAGES: [(&str, &[&str]); 4] = [
+const FLAG_PAGES: [(&str, &[&str]); 5] = [
     ("export", &["docs/export.md"]),
+    ("gc", &["docs/operations.md"]),
     ("inspect", &["docs/export.md"]),
     ("verify", &["docs/export.md", "docs/export-format.md"]),
     ("serve", &["docs/rest-api.md"]),

@@ -47,11 +47,12 @@ impl Said {
     }
 }
 
-/// `offloom`, to be started. All tests share one cache of compiled guests. Servers take a free port for gRPC,
-/// as they run at the same time.
+/// `offloom`, to be started. All tests share one cache of compiled guests, and a place for the journals of
+/// commands. Servers take a free port for gRPC, as they run at the same time.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_offloom"));
     command.env("XDG_CACHE_HOME", cache()).env("OFFLOOM_GRPC_LISTEN", "127.0.0.1:0");
+    command.env("XDG_STATE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("state"));
     command
 }
 
@@ -60,23 +61,26 @@ pub fn offloom<I: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = I>
     said(program().args(arguments))
 }
 
-/// Runs `offloom` where a disk of `kilobytes` is mounted, in namespaces of its own; `arguments` gets
-/// its path.
+/// Runs `offloom` where a disk of `kilobytes` is mounted; `arguments` gets its path.
 pub fn offloom_on_small_disk(kilobytes: u32, arguments: impl FnOnce(&str) -> Vec<String>) -> Said {
-    let mount = tempfile::tempdir().unwrap();
-    let disk = mount.path().display().to_string();
-    let script =
-        format!("mount -t tmpfs -o size={kilobytes}k tmpfs '{disk}' && exec \"$0\" \"$@\"");
-    let mut command = Command::new("unshare");
-    command.args([
-        "--map-root-user",
-        "--mount",
-        "sh",
-        "-c",
-        &script,
-        env!("CARGO_BIN_EXE_offloom"),
-    ]);
-    said(command.args(arguments(&disk)).env("XDG_CACHE_HOME", cache()))
+    let disk = tempfile::tempdir().unwrap();
+    let mut command = program();
+    command.args(arguments(&disk.path().display().to_string()));
+    said(&mut program_on_small_disk(kilobytes, disk.path(), &command))
+}
+
+/// `command` with a disk of `kilobytes` on the folder `disk`, in namespaces of its own: no other process
+/// sees the disk, and it goes with the process.
+pub fn program_on_small_disk(kilobytes: u32, disk: &Path, command: &Command) -> Command {
+    let script = "mount -t tmpfs -o size=$0k tmpfs \"$1\" && shift && exec \"$@\"";
+    let mut mounted = Command::new("unshare");
+    mounted
+        .args(["--map-root-user", "--mount", "sh", "-c", script, &kilobytes.to_string()])
+        .arg(disk)
+        .arg(command.get_program())
+        .args(command.get_args())
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    mounted
 }
 
 /// Runs a script of `tests/` with the Python that `./dev setup` prepared.

@@ -157,6 +157,17 @@ impl Server {
         answer(request.header("content-type", "application/json").send(body).unwrap())
     }
 
+    /// Sends a request to a server that may end before it answers.
+    pub fn post_unanswered(&self, path: &str, body: &Value) {
+        let request = self.agent.post(format!("{}{path}", self.address));
+        let _ = request.header("content-type", "application/json").send(&body.to_string());
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_some()
+    }
+
     /// Polls until the export has ended, and returns its last status.
     #[track_caller]
     pub fn wait(&self, backend: &str, id: &str) -> Value {
