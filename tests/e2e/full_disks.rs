@@ -2,6 +2,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use offloom_encoder::{Workload, write_workload};
 use offloom_test_syscalls::{Call, watch_and_fail};
@@ -161,6 +162,38 @@ fn a_disk_that_fails_to_keep_a_file_fails_the_export_and_not_the_server() {
     }
     assert!(!out.join("x/W1Article.parquet").exists());
     offloom(["verify".as_ref(), out.join("y").as_os_str()]).expect_success();
+}
+
+/// A sync of the state that fails refuses the request that needs it, and no later one.
+#[test]
+fn a_disk_that_fails_to_keep_the_state_refuses_one_request() {
+    const EIO: i32 = 5;
+    let fixture = offloom_fixtures::unpack("basic").unwrap();
+    let work = tempfile::tempdir().unwrap();
+    let (failing, failed) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let work_with_state = || {
+        let server = Server::start(&mut serve_filesystem(&fixture.data_dir(), work.path()));
+        let export = |id: &str| {
+            server.post("/v1/export/filesystem", &json!({ "id": id })).ok();
+            assert_eq!(server.wait("filesystem", id)["status"], "SUCCESS");
+        };
+        export("before");
+        failing.store(true, Ordering::SeqCst);
+        let refused = server.post("/v1/export/filesystem", &json!({ "id": "x" })).error(500);
+        failing.store(false, Ordering::SeqCst);
+        export("after");
+        assert_eq!(server.get("/v1/export/filesystem/before").ok()["status"], "SUCCESS");
+        refused
+    };
+    let refused = watch_and_fail(&[Call::Sync], work_with_state, |event| {
+        let fails = failing.load(Ordering::SeqCst) && event.path.ends_with("exports.redb");
+        failed.fetch_add(usize::from(fails), Ordering::SeqCst);
+        fails.then_some(EIO)
+    });
+    assert!(failed.into_inner() > 0);
+    for part in ["internal error: ", "exports.redb", "Input/output error"] {
+        assert!(refused.contains(part), "{part}: {refused}");
+    }
 }
 
 /// What is answered to the first request that the database has no room for.

@@ -83,7 +83,9 @@ fn watch_and_answer<T: Send>(
         });
         if let Ok(listener) = from_work.recv() {
             while let Some(notification) = notification::next(&listener) {
-                match answer(&notification.event()) {
+                // Nobody waits for the answer to a caller that has just died.
+                let Some(event) = notification.event(&listener) else { continue };
+                match answer(&event) {
                     Answer::Make => notification.resume(&listener),
                     Answer::Fail(error) => notification.fail(&listener, error),
                     Answer::Hold => {}

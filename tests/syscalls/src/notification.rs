@@ -43,19 +43,39 @@ pub(crate) fn next(listener: &OwnedFd) -> Option<Notification> {
 }
 
 impl Notification {
-    /// What is about to happen.
-    pub(crate) fn event(&self) -> Event {
+    /// What is about to happen; `None` if the caller has died meanwhile.
+    pub(crate) fn event(&self, listener: &OwnedFd) -> Option<Event> {
+        match self.read_event() {
+            Ok(event) => Some(event),
+            Err(_) if !self.is_waiting(listener) => None,
+            Err(error) => panic!("the paths of a system call: {error}"),
+        }
+    }
+
+    fn read_event(&self) -> io::Result<Event> {
         let (call, paths) = Call::of_number(self.0.data.nr.into());
         let (path, to) = match paths {
-            Paths::Descriptor(at) => (self.descriptor(at), None),
-            Paths::Alone(path) => (self.path(path), None),
-            Paths::Plain(from, to) => (self.path(from), Some(self.path(to))),
-            Paths::Below(folder, path) => (self.below(folder, path), None),
+            Paths::Descriptor(at) => (self.descriptor(at)?, None),
+            Paths::Alone(path) => (self.path(path)?, None),
+            Paths::Plain(from, to) => (self.path(from)?, Some(self.path(to)?)),
+            Paths::Below(folder, path) => (self.below(folder, path)?, None),
             Paths::TwoBelow([folder, path], [to_folder, to]) => {
-                (self.below(folder, path), Some(self.below(to_folder, to)))
+                (self.below(folder, path)?, Some(self.below(to_folder, to)?))
             }
         };
-        Event { call, path, to }
+        Ok(Event { call, path, to })
+    }
+
+    /// Whether the caller still waits for its call.
+    #[expect(unsafe_code)]
+    fn is_waiting(&self, listener: &OwnedFd) -> bool {
+        let id = self.0.id;
+        // SAFETY: the kernel reads one number.
+        let status = unsafe {
+            let id = &raw const id;
+            libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, id)
+        };
+        status == 0
     }
 
     /// Lets the kernel make the call.
@@ -84,36 +104,36 @@ impl Notification {
     }
 
     /// The path of an open file or folder.
-    fn descriptor(&self, at: usize) -> PathBuf {
+    fn descriptor(&self, at: usize) -> io::Result<PathBuf> {
         // A descriptor is a C int, in the lower half of its register.
         let entry = match self.0.data.args[at] as i32 {
             libc::AT_FDCWD => format!("/proc/{}/cwd", self.0.pid),
             descriptor => format!("/proc/{}/fd/{descriptor}", self.0.pid),
         };
-        fs::read_link(&entry).unwrap_or_else(|error| panic!("{entry}: {error}"))
+        fs::read_link(entry)
     }
 
-    fn below(&self, folder: usize, path: usize) -> PathBuf {
-        let path = self.path(path);
-        if path.is_absolute() { path } else { self.descriptor(folder).join(path) }
+    fn below(&self, folder: usize, path: usize) -> io::Result<PathBuf> {
+        let path = self.path(path)?;
+        if path.is_absolute() { Ok(path) } else { Ok(self.descriptor(folder)?.join(path)) }
     }
 
     /// A path in the memory of the caller; empty for none.
-    fn path(&self, at: usize) -> PathBuf {
+    fn path(&self, at: usize) -> io::Result<PathBuf> {
         let address = self.0.data.args[at];
         let mut path = Vec::new();
         if address != 0 {
-            let memory = File::open(format!("/proc/{}/mem", self.0.pid)).expect("its memory");
+            let memory = File::open(format!("/proc/{}/mem", self.0.pid))?;
             let mut byte = [0];
             while path.len() < libc::PATH_MAX as usize {
                 let place = address + path.len() as u64;
-                memory.read_exact_at(&mut byte, place).expect("a path of a system call");
+                memory.read_exact_at(&mut byte, place)?;
                 match byte {
                     [0] => break,
                     [other] => path.push(other),
                 }
             }
         }
-        PathBuf::from(OsString::from_vec(path))
+        Ok(PathBuf::from(OsString::from_vec(path)))
     }
 }

@@ -143,8 +143,12 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
         let is_canceled = matches!(error, ExportError::Transfer(TransferError::Canceled));
         match journal {
             Some((journal, _)) if is_canceled => journal.remove().await?,
-            Some(_) => {
-                errln!("carry it on, when the cause is gone: offloom export --resume {folder}")
+            Some((journal, _)) => {
+                // What may come later is written now; without it more is read again.
+                if let Err(error) = journal.store().write(Vec::new()).await {
+                    errln!("warning: {error}");
+                }
+                errln!("carry it on, when the cause is gone: offloom export --resume {folder}");
             }
             None => {}
         }
