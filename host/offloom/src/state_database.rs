@@ -3,7 +3,7 @@ use std::fs::{DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use redb::{Database, ReadableDatabase, TableDefinition};
 use serde::de::DeserializeOwned;
@@ -201,8 +201,11 @@ impl StateDatabase {
         &self,
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, StateError> {
+        if self.opened().is_none() {
+            self.open_again();
+        }
         let worked = {
-            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            let database = self.opened();
             match &*database {
                 Some(database) => work(database),
                 None => Err(redb::Error::PreviousIo),
@@ -214,6 +217,10 @@ impl StateDatabase {
             }
             failed(&self.path, error)
         })
+    }
+
+    fn opened(&self) -> RwLockReadGuard<'_, Option<Database>> {
+        self.database.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn open_again(&self) {
