@@ -15,6 +15,7 @@ use offloom_test_syscalls::{Call, Event, watch};
 use serde_json::{Value, json};
 
 use crate::program::{Said, program, said};
+use crate::random::Random;
 use crate::s3::bucket;
 use crate::server::{Server, serve_filesystem};
 
@@ -58,19 +59,6 @@ fn killed_at(command: &mut Command, calls: &[Call], number: usize) -> (usize, Op
 fn kill(pid: u32) {
     let mut command = Command::new("kill");
     command.args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status().unwrap();
-}
-
-/// Numbers below a bound, the same for each run (splitmix64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
-    }
 }
 
 fn soak() -> bool {
@@ -203,7 +191,7 @@ fn kill_and_carry_on(
     let (total, ended) = killed_at(&mut new_export("undisturbed"), calls, usize::MAX);
     ended.unwrap().expect_success();
     let expected = content(target, "undisturbed");
-    let mut numbers = Numbers(seed);
+    let mut numbers = Random::of(seed, 0);
     let mut counts = Counts::default();
     for kill in 0.. {
         if counts.kills >= kills {
@@ -333,7 +321,7 @@ fn a_server_that_is_killed_anywhere_carries_its_exports_on() {
     let fixture = unpack("basic").unwrap();
     let work = tempfile::tempdir().unwrap();
     let work = work.path().canonicalize().unwrap();
-    let mut numbers = Numbers(3);
+    let mut numbers = Random::of(3, 0);
     let mut expected = None;
     let kills = if soak() { 100 } else { 12 };
     for kill in 0..kills {

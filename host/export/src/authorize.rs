@@ -29,8 +29,8 @@ pub enum Forbidden {
 
 /// What a principal may read of a data directory.
 pub struct Authorized {
-    /// The one who asks.
-    pub(crate) principal: Principal,
+    /// The one who asks, such as `db:alice`, if that is known.
+    pub(crate) principal: Option<String>,
     /// What is read.
     pub(crate) directory: DataDirectory,
     /// The classes that may be read, each with the tenants that may be.
@@ -95,7 +95,8 @@ pub fn authorize(
     if readable.is_empty() && !policy.permits_every_class(principal, Action::Export) {
         return Err(Forbidden::AnyClass);
     }
-    Ok(Authorized { principal: principal.clone(), directory, readable, narrowed })
+    let principal = Some(principal.to_string());
+    Ok(Authorized { principal, directory, readable, narrowed })
 }
 
 /// The class with those of its tenants that may be read; `None` without any.

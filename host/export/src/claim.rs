@@ -181,7 +181,7 @@ impl Claimed {
 
     /// Number of the warnings of the data directory, with which the manifest's begin.
     pub fn warnings(&self) -> usize {
-        self.planned.directory_warnings().len()
+        self.planned.directory_warnings.len()
     }
 
     /// When its id was taken.

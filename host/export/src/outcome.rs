@@ -111,7 +111,7 @@ impl Outcome {
         started_at: DateTime<Utc>,
     ) -> (Manifest, Option<ExportError>) {
         let status = self.status();
-        let warnings = self.warnings(planned.directory_warnings());
+        let warnings = self.warnings(&planned.directory_warnings);
         let missing: Vec<Missing> = match status {
             manifest::Outcome::Success => {
                 let shards = self.classes.iter().flat_map(|class| &class.shards);
@@ -168,8 +168,8 @@ impl Outcome {
     }
 
     /// Warnings of the data directory first, then those of the shards, then those of the classes.
-    fn warnings(&self, of_directory: Vec<String>) -> Vec<String> {
-        let mut warnings = of_directory;
+    fn warnings(&self, of_directory: &[String]) -> Vec<String> {
+        let mut warnings = of_directory.to_vec();
         for shard in self.classes.iter().flat_map(|class| &class.shards) {
             warnings.extend(shard.warnings.iter().cloned());
         }

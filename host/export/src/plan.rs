@@ -109,6 +109,9 @@ pub struct Planned {
     pub(crate) narrowed: BTreeMap<String, BTreeSet<String>>,
     /// The classes to export, in byte order of their names.
     pub classes: Vec<PlannedClass>,
+    /// Warnings of the data directory, with which the manifest's begin. They name only classes of the
+    /// export.
+    pub directory_warnings: Vec<String>,
     /// What a partial export leaves out of them, and the classes that it leaves out.
     pub missing: Vec<Missing>,
     /// Which tenants it covers of the classes of which it does not cover all.
@@ -141,12 +144,6 @@ impl Planned {
     /// with guests of a tenant is of that tenant alone.
     pub(crate) fn guests_with_quota(&self) -> Vec<&InstanceQuota> {
         quotas(&self.guest, &self.steps)
-    }
-
-    /// Warnings of the data directory, with which the manifest's begin. They name only classes of the
-    /// export.
-    pub fn directory_warnings(&self) -> Vec<String> {
-        self.directory.warnings_for_export(self.classes.iter().map(|planned| &planned.class))
     }
 }
 

@@ -86,18 +86,8 @@ impl Request {
         self.plan_classes(authorized, exporter, passed, workers, AtLeast::OneClass).await
     }
 
-    /// As [`Request::plan`], of the classes that an interrupted export lacks: there may be none.
-    pub(crate) async fn plan_rest(
-        self,
-        authorized: Authorized,
-        exporter: &NamedExporter,
-        passed: &PassedChecks,
-        workers: &Workers,
-    ) -> Result<Planned, RequestError> {
-        self.plan_classes(authorized, exporter, passed, workers, AtLeast::NoClass).await
-    }
-
-    async fn plan_classes(
+    /// As [`Request::plan`], where there may be no class: those of an interrupted export are complete.
+    pub(crate) async fn plan_classes(
         self,
         authorized: Authorized,
         exporter: &NamedExporter,
@@ -129,11 +119,14 @@ impl Request {
             let (exporter, written) = (exporter.name.clone(), format.name);
             return Err(PlanError::FileFormat { asked, exporter, written }.into());
         }
+        let directory_warnings =
+            directory.warnings_for_export(classes.iter().map(|planned| &planned.class));
         Ok(Planned {
             format,
+            directory_warnings,
             _leases: leases,
             id: self.id,
-            principal: Some(principal.to_string()),
+            principal,
             scope: planned_scope,
             narrowed: narrowed_tenants,
             destination: self.destination,

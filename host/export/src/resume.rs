@@ -2,7 +2,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use offloom_authz::Principal;
 use offloom_protocol::access::PassedChecks;
 use offloom_protocol::claim::Claim;
 use offloom_protocol::error::StoreError;
@@ -20,7 +19,7 @@ use crate::claim::{Claimed, Kept, owner};
 use crate::commit::{CommitError, commit};
 use crate::ended_class::EndedClass;
 use crate::journal::{Journal, JournalError, JournalPlan, JournalStore, PlannedGuest, Records};
-use crate::plan::Planned;
+use crate::plan::{AtLeast, Planned};
 use crate::progress::Status;
 use crate::request::{NamedExporter, Request, RequestError};
 use crate::scope::{ClassSelection, Scope};
@@ -133,23 +132,20 @@ impl Interrupted {
         let destination = Destination::parse(&plan.destination)?;
         let folder = destination.export_folder(&plan.id)?.with_digest(plan.digest);
         let journal = Journal::new(Arc::clone(&means.journal), BTreeMap::new());
+        // First, because an export that cannot be planned is left to another attempt.
+        let planned = plan_rest(&records, destination, &means).await?;
         let Owned { attempt, tombstone } = own(&folder, &records, &journal).await?;
         let folder = folder.with_attempt(attempt, plan.names);
-        let planned = plan_rest(&records, destination, &means).await?;
-        let extension = &planned.format.extension;
-        let mut renamed = BTreeSet::new();
-        for class in planned.class_names() {
-            let key = ObjectKey::class_file(&class, 1, extension, plan.names)?;
-            if folder.size_bytes(&key).await?.is_some() {
-                renamed.insert(class);
-            }
-        }
+        let there: BTreeSet<String> =
+            folder.list(usize::MAX).await?.into_iter().map(|object| object.key).collect();
         let names = planned.class_names();
-        let keeps = |class: &String| !renamed.contains(class);
-        let mut continuable = BTreeSet::new();
-        for class in names.iter().filter(|class| keeps(class)) {
-            for number in 1..=MAX_CONTINUED_FILES {
-                let key = ObjectKey::class_file(class, number, extension, plan.names)?;
+        let (mut renamed, mut continuable) = (BTreeSet::new(), BTreeSet::new());
+        for class in &names {
+            // A class that is not complete has no later file than this one, or it is begun again.
+            let key = ObjectKey::class_file(class, 1, &planned.format.extension, plan.names)?;
+            if there.contains(key.as_str()) {
+                renamed.insert(class.clone());
+            } else {
                 continuable.insert(key.to_string());
             }
         }
@@ -194,7 +190,10 @@ impl Interrupted {
         let folder = folder.with_attempt(attempt, plan.names);
         let log = journal.upload_log();
         abort_others(&folder, &records.uploads, &BTreeSet::new(), &*log).await?;
-        let manifest = failed(&records, destination.backend(), error.to_string());
+        let of = failed(&records, destination.backend(), error.to_string());
+        let resumed = (attempt > Attempt::FIRST)
+            .then(|| Resumed { attempt: attempt.number(), ..Resumed::default() });
+        let manifest = Manifest { resumed, ..of };
         match commit(&folder, manifest, tombstone.as_ref()).await {
             Ok(manifest) => Ok(manifest),
             Err(CommitError::TakenOver(by)) => Err(OwnError::TakenOver(by).into()),
@@ -206,7 +205,7 @@ impl Interrupted {
 
 impl Planned {
     /// Takes an export over whose journal is not at hand: every class is written again, under the name
-    /// of this attempt. Whoever had it commits nothing from then on.
+    /// of this attempt. The process that had it commits nothing from then on.
     ///
     /// # Errors
     /// [`ResumeError`].
@@ -235,9 +234,6 @@ impl Planned {
     }
 }
 
-/// Files of one class whose uploads may be continued: the first that is open is.
-const MAX_CONTINUED_FILES: u32 = 64;
-
 /// Makes this process the owner of the export, and writes its claim down first.
 async fn own(
     folder: &ExportFolder,
@@ -265,11 +261,7 @@ fn check_guests(
     if digest != plan.exporter.digest {
         return Err(other(&plan.exporter, digest));
     }
-    let required = |steps: &mut dyn Iterator<Item = bool>| steps.filter(|is| *is).count();
-    if transforms.len() != plan.transforms.len()
-        || required(&mut transforms.iter().map(|step| step.required))
-            != required(&mut plan.transforms.iter().map(|step| step.required))
-    {
+    if transforms.len() != plan.transforms.len() {
         return Err(ResumeError::OtherTransforms);
     }
     for (planned, step) in plan.transforms.iter().zip(transforms) {
@@ -298,10 +290,8 @@ async fn plan_rest(
     let scope = scope_of(&plan.scope, &rest);
     let readable = means.directory.classes().iter().filter(|class| rest.contains(&*class.name));
     let readable = readable.map(|class| narrowed(class, plan)).collect();
-    let principal = plan.claim.principal.clone();
     let authorized = Authorized {
-        // It is replaced below: the claim has the one who asked.
-        principal: Principal::on_command_line(),
+        principal: plan.claim.principal.clone(),
         directory: means.directory.clone(),
         readable,
         narrowed: plan.narrowed.keys().filter(|name| rest.contains(*name)).cloned().collect(),
@@ -315,10 +305,14 @@ async fn plan_rest(
         digest: plan.digest,
         file_format: None,
     };
+    let Means { exporter, passed, workers, .. } = means;
     let planned =
-        request.plan_rest(authorized, means.exporter, means.passed, means.workers).await?;
+        request.plan_classes(authorized, exporter, passed, workers, AtLeast::NoClass).await?;
+    // The manifest speaks of all classes.
+    let names: BTreeSet<&str> = plan.classes.iter().map(String::as_str).collect();
+    let all = means.directory.classes().iter().filter(|class| names.contains(&*class.name));
     Ok(Planned {
-        principal,
+        directory_warnings: means.directory.warnings_for_export(all),
         scope: plan.scope.clone(),
         narrowed: plan.narrowed.clone(),
         missing: plan.missing.clone(),

@@ -25,6 +25,9 @@ pub enum LookupError {
     /// It has ended.
     #[error("export '{0}' ended as {1:?}")]
     Finished(ExportId, Outcome),
+    /// It is carried on after the end of the last process, and that is not possible yet.
+    #[error("{0}")]
+    HeldUp(String),
     /// It is being canceled, and its store does not answer.
     #[error("export '{0}' is being canceled; its store does not answer yet: ask for its status")]
     Canceling(ExportId),

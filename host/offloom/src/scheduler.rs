@@ -1,26 +1,26 @@
 //! Runs exports for the API: accepts requests, lets a few run at once, shows and cancels them. Read on
-//! with `carried_on`: those that the last process left unfinished.
+//! with `carried_on` (those that the last process left unfinished), `running_export` and `refusal`.
 mod carried_on;
+mod refusal;
+mod running_export;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use offloom_authz::{Action, Authorizer, Principal};
 use offloom_export::{
-    Authorized, ClaimError, Claimed, ClassSelection, ClassView, Ended, ExportError, Forbidden,
-    NamedExporter, Planned, Request, RequestError, Scope, Status, Stop, StopReason, TransferError,
-    TransformStep, Trial, TrialError, Tried, Workers, authorize, may_act_on_all,
+    Authorized, ClaimError, Claimed, ClassSelection, ExportError, NamedExporter, Planned, Request,
+    Scope, Status, Stop, StopReason, TransformStep, Trial, Tried, Workers, authorize,
+    may_act_on_all,
 };
 use offloom_protocol::access::PassedChecks;
 use offloom_protocol::claim::ClaimError as IdClaimError;
-use offloom_protocol::manifest::{CoveredTenants, Outcome};
+use offloom_protocol::manifest::Outcome;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
-use offloom_protocol::upload_log::LogError;
 use offloom_sandbox::GuestOptions;
-use offloom_weaviate_disk::DiskError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,68 +32,15 @@ use crate::lookup::{ExportState, ExportView, LookupError, view_of_entry, view_of
 use crate::planned_guests::PlannedGuests;
 use crate::scheduler_config::SchedulerConfig;
 use crate::state_database::StateError;
+pub use refusal::{StartError, TryError};
+use running_export::{Key, RunningExport, log_end};
 
 /// How long exports that are asked to stop may take. A store that cannot be reached is tried for a
 /// minute.
 const STOP_PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long the answer to a cancel waits for the end, which needs the store.
-const CANCEL_PATIENCE: Duration = Duration::from_secs(4);
-
-/// Failed shards of one export that are logged one by one.
-const MAX_SHARDS_LOGGED: usize = 100;
-
-/// Why a request was not accepted.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The server is shutting down.
-    #[error("the server is shutting down")]
-    ShuttingDown,
-    /// As many exports wait as may.
-    #[error("{0} exports wait for their turn already: try again later")]
-    QueueFull(u32),
-    /// The id was used before.
-    #[error("export '{0}' exists: choose another id")]
-    IdInUse(ExportId),
-    /// The data directory cannot be read.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// The principal may not read what it asks for.
-    #[error(transparent)]
-    Forbidden(#[from] Forbidden),
-    /// The request was refused.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// The id could not be claimed.
-    #[error(transparent)]
-    Claim(#[from] ClaimError),
-    /// The index failed.
-    #[error(transparent)]
-    Index(#[from] StateError),
-    /// The journal failed.
-    #[error(transparent)]
-    Journal(#[from] LogError),
-    /// A task panicked or its runtime stopped.
-    #[error("interrupted")]
-    Stopped(#[from] tokio::task::JoinError),
-}
-
-/// Why guests could not be tried.
-#[derive(Debug, thiserror::Error)]
-pub enum TryError {
-    /// The data directory cannot be read.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// The principal may not read the class.
-    #[error(transparent)]
-    Forbidden(#[from] Forbidden),
-    /// The trial failed.
-    #[error(transparent)]
-    Trial(#[from] TrialError),
-    /// A task panicked or its runtime stopped.
-    #[error("interrupted")]
-    Stopped(#[from] tokio::task::JoinError),
-}
+const CANCEL_PATIENCE: Duration = Duration::from_millis(4_500);
 
 /// A request that was let in. Its place is held until the export has ended, or is refused.
 pub struct Admitted {
@@ -124,23 +71,6 @@ pub struct Ordered {
     /// What rows pass before they are encoded.
     pub transforms: Vec<TransformStep>,
 }
-
-/// An export that this process runs.
-#[derive(Clone)]
-struct RunningExport {
-    path: String,
-    started_at: DateTime<Utc>,
-    principal: Option<String>,
-    tenants: BTreeMap<String, CoveredTenants>,
-    /// Exact names of its classes.
-    classes: Vec<String>,
-    status: Arc<Status>,
-    stop: Stop,
-    ended: watch::Receiver<Option<ExportEnd>>,
-}
-
-/// Backend and id of an export.
-type Key = (String, ExportId);
 
 /// Accepts requests and runs exports. Cheap to clone.
 #[derive(Clone)]
@@ -359,6 +289,7 @@ impl Scheduler {
             status: Arc::clone(&status),
             stop: Stop::default(),
             ended,
+            held_up: watch::channel(None).1,
         };
         let principal = running.principal.as_deref();
         tracing::info!(%id, backend, principal, classes = entry.classes.len(), "an export begins");
@@ -446,6 +377,7 @@ impl Scheduler {
             None => self.view_of_ended(&key, elsewhere, all_shards).await?,
         };
         self.refuse_others(principal, Action::Status, &view).await?;
+        self.refuse_held_up(&key)?;
         Ok(view)
     }
 
@@ -490,6 +422,7 @@ impl Scheduler {
             });
         };
         self.refuse_others(principal, Action::Cancel, &running.view(&key)).await?;
+        self.refuse_held_up(&key)?;
         let before = running.ended.borrow().clone();
         if let Some(ended) = before {
             return Err(LookupError::Finished(id.clone(), ended.outcome));
@@ -534,6 +467,13 @@ impl Scheduler {
         self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// While an export of the last process cannot be carried on, nobody knows how far it is.
+    fn refuse_held_up(&self, key: &Key) -> Result<(), LookupError> {
+        let running = self.running();
+        let reason = running.get(key).and_then(|running| running.held_up.borrow().clone());
+        reason.map_or(Ok(()), |reason| Err(LookupError::HeldUp(reason)))
+    }
+
     /// Lets the creator of an export pass, and who may read all of its classes today. For others there
     /// is no such export.
     async fn refuse_others(
@@ -554,45 +494,5 @@ impl Scheduler {
         }
         tracing::info!(id = %view.id, %principal, ?action, "an export is not shown");
         Err(LookupError::NotFound(view.id.clone()))
-    }
-}
-
-/// The end of an export in full, for the operator. Clients read a text without paths.
-fn log_end(id: &ExportId, ended: &Ended) {
-    if let Some(manifest) = &ended.manifest {
-        let shards = manifest.source.shards.iter();
-        let failed = shards.filter_map(|shard| Some((shard, shard.error.as_ref()?)));
-        for (shard, error) in failed.take(MAX_SHARDS_LOGGED) {
-            let (class, shard) = (&shard.class, &shard.shard);
-            tracing::warn!(%id, class, shard, error, "a shard could not be read");
-        }
-    }
-    match &ended.error {
-        Some(error @ ExportError::Transfer(TransferError::Canceled)) => {
-            tracing::info!(%id, %error);
-        }
-        Some(error) => tracing::error!(%id, %error, "an export did not succeed"),
-        None => {}
-    }
-}
-
-impl RunningExport {
-    fn view(&self, (backend, id): &Key) -> ExportView {
-        let state = match self.ended.borrow().clone() {
-            Some(end) => ExportState::ended(end),
-            None if self.status.is_transferring() => ExportState::Transferring,
-            None => ExportState::Started,
-        };
-        // Before one that is carried on has its classes announced, their names decide who may see it.
-        let mut classes = self.status.classes();
-        if classes.is_empty() {
-            classes = self.classes.iter().map(|class| ClassView::unknown(class)).collect();
-        }
-        ExportView {
-            principal: self.principal.clone(),
-            classes: Some(classes),
-            tenants: self.tenants.clone(),
-            ..ExportView::new(backend, id, self.path.clone(), self.started_at, state)
-        }
     }
 }

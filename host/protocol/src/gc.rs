@@ -80,8 +80,8 @@ struct Object {
     modified_at: DateTime<Utc>,
 }
 
-/// Finds what exports have left behind below `root`, the folder that holds theirs. An export without an end is dead when nothing in
-/// its folder was written for `older_than` before `now`.
+/// Finds what exports have left behind below `root`, the folder that holds theirs. An export without an
+/// end is dead when nothing in its folder was written for `older_than` before `now`.
 ///
 /// # Errors
 /// [`GcError`].
@@ -217,8 +217,8 @@ pub async fn remove_unlisted(
     Ok(removed)
 }
 
-/// Removes what was found below `root` on this kind of store. An export with a dead claim ends as FAILED first, so that its process, should it
-/// wake up, commits nothing that lists a removed file.
+/// Removes what was found below `root` on this kind of store. An export with a dead claim ends as FAILED
+/// first, so that its process, should it wake up, commits nothing that lists a removed file.
 ///
 /// # Errors
 /// [`GcError`]; what was not removed yet stays.
@@ -264,8 +264,7 @@ async fn give_up(
         Err(ClaimError::TakenOver { .. }) => return Ok(false),
         taken => taken?,
     }
-    let tombstone = Manifest::tombstone(&folder).await;
-    let tombstone = match tombstone {
+    let tombstone = match Manifest::tombstone(&folder).await {
         Err(ManifestError::Ended { .. }) => return Ok(false),
         tombstone => tombstone?,
     };

@@ -2,7 +2,7 @@
 //!
 //! Read in this order, which is that of one export: an id is checked ([`names`], with `attempt`), its folder is opened
 //! ([`store`]) and checked (`access`), the id is claimed ([`claim`]), files are written ([`upload`], with `logged_upload` where [`upload_log`] keeps notes),
-//! and the manifest commits the export ([`manifest`], with `source`); a later attempt takes it up
+//! and the manifest commits the export ([`manifest`], with `listed_file` and `source`); a later attempt takes it up
 //! ([`take_over`]). [`digest`] digests an object that is already
 //! stored; [`gc`] removes what exports leave; [`error`] says why a store failed, and [`named_file`] reads what settings name. Below
 //! `store`: `destination` parses, `filesystem` and `bucket` open one (with `s3`, `gcs` and `azure`,
@@ -15,6 +15,7 @@ pub mod cloud;
 pub mod digest;
 pub mod error;
 pub mod gc;
+mod listed_file;
 mod logged_upload;
 pub mod manifest;
 pub mod named_file;

@@ -63,5 +63,5 @@ pub use rows::{
 pub use schema::{SchemaClass, SchemaFile};
 pub use unit::{
     Unit,
-    units::{OnShard, ShardSummary, UnitOptions, Units},
+    units::{ShardSummary, UnitOptions, Units},
 };

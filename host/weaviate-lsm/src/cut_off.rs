@@ -2,7 +2,12 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{bucket::BucketFile, error::LsmError, leftovers::ListedFile, segment::HEADER_BYTES};
+use crate::{
+    bucket::BucketFile,
+    error::LsmError,
+    leftovers::{self, ListedFile},
+    segment::HEADER_BYTES,
+};
 
 /// Which writes of a shard are in the export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +62,7 @@ impl ReadSource {
 
     /// Whether it is a log.
     pub(crate) fn is_log(&self) -> bool {
-        self.name.ends_with(".wal")
+        leftovers::is_log(&self.name)
     }
 
     /// Whether the file in a listing can hold the bytes that were read: a log may have grown.

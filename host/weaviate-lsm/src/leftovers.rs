@@ -119,6 +119,11 @@ pub(crate) fn may_hold_data(name: &str) -> bool {
     }
 }
 
+/// Whether a name is that of a log.
+pub(crate) fn is_log(name: &str) -> bool {
+    matches!(Name::parse(name), Name::Log { .. })
+}
+
 /// Whether a name ends like that of a file with data.
 pub(crate) fn ends_like_data(name: &str) -> bool {
     [".db", ".wal", ".db.tmp"].iter().any(|ending| name.ends_with(ending))

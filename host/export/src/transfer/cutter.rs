@@ -1,8 +1,9 @@
 //! Cuts classes into units, and queues them for the workers in the order of the files.
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use offloom_weaviate_disk::{DataDirectory, OnShard, ShardSummary, UnitOptions};
+use offloom_weaviate_disk::{DataDirectory, ShardSummary, UnitOptions};
 use tokio::sync::mpsc;
 
 use super::Carried;
@@ -27,10 +28,15 @@ impl Cutter {
     /// without an error of its own, when no worker takes jobs any more.
     pub fn cut(self) {
         for transfer in &self.classes {
-            let mut units = self.directory.units(&transfer.class, self.options(transfer));
-            let mut ticket = 0;
+            let class = transfer.class.name.to_string();
+            let pinned = self.carried.pinned.get(&class).cloned().unwrap_or_default();
+            let options = UnitOptions { block_bytes: self.block_bytes, pinned };
+            let mut units = self.directory.units(&transfer.class, options);
+            let (mut ticket, mut noted) = (0, 0);
             let mut taken = true;
-            for unit in units.by_ref() {
+            while let Some(unit) = units.next() {
+                // Before the unit is encoded, so that no part of a file comes before the notes of its shards.
+                noted = self.note(&class, units.shards(), noted);
                 let job = Job { class: Arc::clone(transfer), ticket, work: Work::Encode(unit) };
                 taken = self.jobs.blocking_send(job).is_ok();
                 if !taken {
@@ -38,6 +44,7 @@ impl Cutter {
                 }
                 ticket += 1;
             }
+            self.note(&class, units.shards(), noted);
             transfer.cut(units.into_shards());
             let finish = Job { class: Arc::clone(transfer), ticket, work: Work::Finish };
             if !taken || self.jobs.blocking_send(finish).is_err() {
@@ -46,23 +53,21 @@ impl Cutter {
         }
     }
 
-    fn options(&self, transfer: &ClassTransfer) -> UnitOptions {
-        let class = transfer.class.name.to_string();
-        let pinned = self.carried.pinned.get(&class).cloned().unwrap_or_default();
-        let first = self.directory.nodes().first().map(|node| node.path().to_owned());
-        let (journal, pins) = (self.carried.journal.clone(), Arc::clone(&self.carried.pins));
-        let (before, first) = (Arc::clone(&pinned), first.unwrap_or_default());
-        let on_shard = move |summary: &ShardSummary| {
-            if let Some(before) = before.get(&summary.shard) {
-                let same = summary.is_as_in(before, &first);
+    /// Writes the snapshots of shards down that were taken since the first `noted`; returns how many there
+    /// are now.
+    fn note(&self, class: &str, shards: &[ShardSummary], noted: usize) -> usize {
+        let Carried { journal, pinned, pins, .. } = &self.carried;
+        let alone = self.directory.nodes().first().map(|node| node.path()).unwrap_or(Path::new(""));
+        for summary in shards.iter().skip(noted) {
+            if let Some(before) = pinned.get(class).and_then(|of| of.get(&summary.shard)) {
+                let same = summary.is_as_in(before, alone);
                 let count = if same { &pins.as_before } else { &pins.anew };
                 count.fetch_add(1, Ordering::Relaxed);
             }
-            if let Some(journal) = &journal {
-                journal.shard(&class, summary, &first);
+            if let Some(journal) = journal {
+                journal.shard(class, summary, alone);
             }
-        };
-        let on_shard = Some(OnShard(Arc::new(on_shard)));
-        UnitOptions { pinned, on_shard, ..UnitOptions::new(self.block_bytes) }
+        }
+        shards.len()
     }
 }

@@ -311,9 +311,10 @@ impl From<LookupError> for ApiError {
             LookupError::Finished(..) | LookupError::OfAnotherServer(_) => {
                 ApiError::Finished(error.to_string())
             }
-            LookupError::Manifest(_) | LookupError::Index(_) | LookupError::Stopped(_) => {
-                ApiError::Internal(error.to_string())
-            }
+            LookupError::Manifest(_)
+            | LookupError::HeldUp(_)
+            | LookupError::Index(_)
+            | LookupError::Stopped(_) => ApiError::Internal(error.to_string()),
         }
     }
 }

@@ -237,7 +237,7 @@ async fn begin(args: ExportArgs, workers: &Workers, status: &Status) -> anyhow::
     let take_over = args.take_over;
     let (planned, command) = plan(args, id, destination, workers).await?;
     // They were printed, and the manifest begins with them.
-    let printed = planned.directory_warnings().len();
+    let printed = planned.directory_warnings.len();
     let journal = journal.map(|journal| (journal, command));
     if !take_over {
         return Ok(Begun { ready: Ready::Planned(Box::new(planned)), printed, journal });

@@ -8,7 +8,8 @@ use offloom_protocol::take_over::{OwnError, remove_leftovers};
 use offloom_weaviate_disk::DiskError;
 use tokio::sync::watch;
 
-use super::{RunningExport, Scheduler};
+use super::Scheduler;
+use super::running_export::RunningExport;
 use crate::export_index::{ExportEnd, IndexEntry};
 use crate::planned_guests::GoneError;
 use crate::state_database::StateError;
@@ -58,6 +59,7 @@ impl Scheduler {
             ended.remove(&format!("{}/{}", entry.backend, entry.id));
             let status = Arc::new(Status::default());
             let (end, of_end) = watch::channel(None);
+            let (hold_up, held_up) = watch::channel(None);
             let running = RunningExport {
                 path: format!("{}{}/", entry.destination, entry.id),
                 started_at: entry.started_at,
@@ -67,12 +69,13 @@ impl Scheduler {
                 status: Arc::clone(&status),
                 stop: Stop::default(),
                 ended: of_end,
+                held_up,
             };
             let key = (entry.backend.clone(), entry.id.clone());
             self.running().insert(key, running.clone());
             let scheduler = self.clone();
             self.inner.tasks.spawn(async move {
-                let ended = scheduler.carry_on_one(&entry, status, running.stop).await;
+                let ended = scheduler.carry_on_one(&entry, status, running.stop, &hold_up).await;
                 scheduler.record_end(entry, ended, &end).await;
             });
         }
@@ -92,6 +95,7 @@ impl Scheduler {
         entry: &IndexEntry,
         status: Arc<Status>,
         stop: Stop,
+        hold_up: &watch::Sender<Option<String>>,
     ) -> Option<ExportEnd> {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -103,6 +107,7 @@ impl Scheduler {
             match tried {
                 Ok(Try::Claimed(claimed)) => {
                     tracing::info!(id = %entry.id, "an export is carried on");
+                    hold_up.send_replace(None);
                     return self.run(*claimed, status, stop).await;
                 }
                 Ok(Try::Ended(ended)) => return Some(ended),
@@ -111,6 +116,7 @@ impl Scheduler {
                         id = %entry.id, %error, seconds = pause.as_secs(),
                         "an export cannot be carried on yet, and is tried again"
                     );
+                    hold_up.send_replace(Some(error.to_string()));
                 }
             }
             tokio::select! {

@@ -275,7 +275,7 @@ impl ExportFolder {
         before: &Bytes,
         content: Bytes,
     ) -> Result<Created, StoreError> {
-        // The lock holds up whoever would replace it too; a file system has no other condition.
+        // Another process that would replace it waits for the lock; a file system has no other condition.
         let _lock = match &self.local_root {
             Some(root) => {
                 let file = root.join(self.path(key).as_ref());

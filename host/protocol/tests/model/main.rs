@@ -6,6 +6,9 @@
 //! follows the seed; what a process does between two of them is not controlled.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod process;
+#[path = "../../../../tests/e2e/random.rs"]
+#[allow(dead_code, reason = "the model draws numbers alone")]
+mod random;
 mod store;
 
 use std::collections::BTreeSet;
@@ -19,24 +22,8 @@ use offloom_protocol::manifest::{Manifest, Outcome};
 use tokio::task::JoinHandle;
 
 use process::{Bugs, CLASSES, End, How, Notes, Process, content};
+use random::Random;
 use store::{Bucket, Connection, Turn};
-
-/// Numbers below a bound, the same for each seed (splitmix64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
-    }
-
-    fn one_in(&mut self, bound: usize) -> bool {
-        self.below(bound) == 0
-    }
-}
 
 /// How far a process is.
 enum State {
@@ -72,7 +59,7 @@ struct Counts {
 }
 
 struct Schedule {
-    numbers: Numbers,
+    numbers: Random,
     bugs: Bugs,
     bucket: Arc<Bucket>,
     processes: Vec<Running>,
@@ -90,7 +77,7 @@ impl Schedule {
     fn new(seed: u64, bugs: Bugs) -> Schedule {
         let bucket = Bucket::new(bugs.unconditional_commit);
         Schedule {
-            numbers: Numbers(seed),
+            numbers: Random::of(seed, 0),
             bugs,
             bucket: Arc::new(bucket),
             processes: Vec::new(),
@@ -150,8 +137,8 @@ impl Schedule {
                 self.counts.crashes += 1;
                 self.processes[number].state = State::Dead;
                 let (bucket, numbers) = (Arc::clone(&self.bucket), &mut self.numbers);
-                bucket.die(number, || numbers.one_in(2));
-                if self.numbers.one_in(4) {
+                bucket.die(number, || numbers.once_in(2));
+                if self.numbers.once_in(4) {
                     self.take_over();
                 } else {
                     self.counts.carried_on += 1;
@@ -188,7 +175,7 @@ impl Schedule {
         let mut disturbances = self.numbers.below(5);
         loop {
             self.settle().await;
-            if disturbances > 0 && self.numbers.one_in(8) && self.processes.len() < 7 {
+            if disturbances > 0 && self.numbers.once_in(8) && self.processes.len() < 7 {
                 disturbances -= 1;
                 self.disturb();
                 continue;
@@ -213,7 +200,7 @@ impl Schedule {
             let turn = if request.late {
                 self.counts.late_writes += 1;
                 Turn::Late
-            } else if request.writes && self.numbers.one_in(25) {
+            } else if request.writes && self.numbers.once_in(25) {
                 self.counts.lost_replies += 1;
                 Turn::ReplyLost
             } else {

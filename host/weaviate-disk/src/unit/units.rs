@@ -1,6 +1,5 @@
 //! The units of a class, cut shard by shard.
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,24 +26,12 @@ pub struct UnitOptions {
     /// Cut-offs of an earlier snapshot, by shard name. Such a shard is read as it was then, if all of
     /// its files are still there, and its units are the same.
     pub pinned: Arc<BTreeMap<String, PinnedShard>>,
-    /// Called with each shard whose snapshot is taken, before its first unit is returned.
-    pub on_shard: Option<OnShard>,
-}
-
-/// Is called with each shard whose snapshot is taken.
-#[derive(Clone)]
-pub struct OnShard(pub Arc<dyn Fn(&ShardSummary) + Send + Sync>);
-
-impl fmt::Debug for OnShard {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("OnShard")
-    }
 }
 
 impl UnitOptions {
     /// Units of about this size, of snapshots of now.
     pub fn new(block_bytes: u64) -> UnitOptions {
-        UnitOptions { block_bytes, pinned: Arc::default(), on_shard: None }
+        UnitOptions { block_bytes, pinned: Arc::default() }
     }
 }
 
@@ -129,7 +116,6 @@ pub struct Units {
     schema: Arc<Schema>,
     block_bytes: u64,
     pinned: Arc<BTreeMap<String, PinnedShard>>,
-    on_shard: Option<OnShard>,
     next_shard: usize,
     cutter: Option<ShardCutter>,
     ranges: Vec<ShardRange>,
@@ -155,7 +141,6 @@ impl Units {
             class,
             block_bytes: options.block_bytes.max(1),
             pinned: options.pinned,
-            on_shard: options.on_shard,
             next_shard: 0,
             cutter: None,
             ranges: Vec::new(),
@@ -231,9 +216,6 @@ impl Units {
             }
         };
         self.next_shard = self.next_shard.saturating_add(1);
-        if let Some(OnShard(call)) = &self.on_shard {
-            call(&summary);
-        }
         self.shards.push(summary);
         ShardStart::Started(snapshot.map(|snapshot| {
             self.open_files = self.open_files.saturating_add(snapshot.open_files());
