@@ -213,10 +213,8 @@ async fn begin(args: ExportArgs, workers: &Workers, status: &Status) -> anyhow::
     };
     let state_dir = IndexConfig { state_dir: args.state_dir.clone() }.state_dir();
     let folder = format!("{}{id}/", destination.url());
-    let is_resumed = args.resume.is_some() && !args.take_over;
-    let journal = CommandJournal::open(state_dir, &folder, is_resumed).await?;
-    if is_resumed {
-        let Some(journal) = journal else {
+    if args.resume.is_some() && !args.take_over {
+        let Some(journal) = CommandJournal::open(state_dir, &folder, true).await? else {
             return resume::no_journal(&destination, &id, &folder).await;
         };
         let place = (&destination, &id, folder.as_str());
@@ -229,15 +227,17 @@ async fn begin(args: ExportArgs, workers: &Workers, status: &Status) -> anyhow::
             journal: Some((journal, command)),
         });
     }
+    let take_over = args.take_over;
+    let (planned, command) = plan(args, id.clone(), destination.clone(), workers).await?;
+    // They were printed, and the manifest begins with them.
+    let printed = planned.directory_warnings.len();
+    // After the plan, so that a command that is refused leaves none.
+    let journal = CommandJournal::open(state_dir, &folder, false).await?;
     if let Some(journal) = &journal
-        && args.resume.is_none()
+        && !take_over
     {
         resume::refuse_interrupted(journal, &destination, &id, &folder).await?;
     }
-    let take_over = args.take_over;
-    let (planned, command) = plan(args, id, destination, workers).await?;
-    // They were printed, and the manifest begins with them.
-    let printed = planned.directory_warnings.len();
     let journal = journal.map(|journal| (journal, command));
     if !take_over {
         return Ok(Begun { ready: Ready::Planned(Box::new(planned)), printed, journal });
