@@ -14,6 +14,8 @@ use offloom_verify::{FooterError, check_parquet_footer};
 use offloom_weaviate_disk::{DifferenceCounts, Faults, ReadReport};
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::quarantine::{Quarantine, QuarantineError};
 use crate::refused::TransformReport;
@@ -68,6 +70,8 @@ pub(crate) struct ClassFiles {
     estimated_bytes: u64,
     turn: watch::Sender<Turn>,
     written: Mutex<Written>,
+    /// Cancelled when nobody wants the files any more.
+    stopped: CancellationToken,
 }
 
 /// Whose turn it is.
@@ -84,7 +88,7 @@ struct Written {
     open: Option<OpenFile>,
     /// The file whose upload is being completed. The task continues when its worker is stopped, so that
     /// a file never becomes visible without being listed.
-    finishing: Option<JoinHandle<Result<ClassFile, StoreError>>>,
+    finishing: Option<JoinHandle<Result<Option<ClassFile>, StoreError>>>,
     quarantine: Quarantine,
     class: WrittenClass,
     /// What comes after the end is refused.
@@ -140,6 +144,7 @@ impl ClassFiles {
             estimated_bytes,
             turn: watch::Sender::default(),
             written: Mutex::default(),
+            stopped: CancellationToken::new(),
         }
     }
 
@@ -278,6 +283,12 @@ impl ClassFiles {
         std::mem::take(class)
     }
 
+    /// Drops what is still being sent to the store. The end then waits for the store no longer than it needs
+    /// to complete a file, or to forget one.
+    pub fn stop(&self) {
+        self.stopped.cancel();
+    }
+
     async fn turn(&self, ticket: u64) -> Result<MutexGuard<'_, Written>, FileError> {
         let mut turn = self.turn.subscribe();
         let mine = turn.wait_for(|turn| turn.ticket == ticket).await;
@@ -330,13 +341,26 @@ impl ClassFiles {
             file.upload.append(chunk).await?;
         }
         let Some(file) = written.open.take() else { return Ok(()) };
-        let OpenFile { key, upload, rows, counters, .. } = file;
+        let OpenFile { key, mut upload, rows, counters, .. } = file;
         let (class, format) = (self.class.clone(), self.format.clone());
-        written.finishing = Some(tokio::spawn(async move {
+        let stopped = self.stopped.clone();
+        let finishing = async move {
+            // What is still being sent is dropped; once the store completes a file, that is waited for.
+            let settled = tokio::select! {
+                biased;
+                () = stopped.cancelled() => None,
+                settled = upload.settle() => Some(settled?),
+            };
+            if settled.is_none() {
+                upload.abort().await?;
+                return Ok(None);
+            }
             let Uploaded { size_bytes, digest } = upload.finish().await?;
             let key = key.to_string();
-            Ok(ClassFile { class, key, format, size_bytes, digest, rows, counters, blocks })
-        }));
+            let file = ClassFile { class, key, format, size_bytes, digest, rows, counters, blocks };
+            Ok(Some(file))
+        };
+        written.finishing = Some(tokio::spawn(finishing.in_current_span()));
         written.finished().await
     }
 }
@@ -359,7 +383,7 @@ impl Written {
         let finished = finishing.await;
         self.finishing = None;
         let file = finished.map_err(|_stopped| FileError::ExportEnded)??;
-        self.class.files.push(file);
+        self.class.files.extend(file);
         Ok(())
     }
 }

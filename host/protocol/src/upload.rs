@@ -4,11 +4,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
 use tokio::task::{JoinHandle, JoinSet};
+use tracing::Instrument;
 
 use crate::digest::{Digest, Hasher, digest_of};
 use crate::error::{Cause, Operation, StoreError};
 use crate::logged_upload::LoggedUpload;
 use crate::names::ObjectKey;
+use crate::store::traffic::traffic;
 use crate::store::{Created, ExportFolder};
 
 /// The smallest part.
@@ -163,6 +165,17 @@ impl Upload {
         Ok(Uploaded { size_bytes: self.size_bytes, digest })
     }
 
+    /// Writes what is left in parts, and waits for them. Nothing becomes visible, and the upload can still be
+    /// aborted. [`Upload::finish`] does this first.
+    ///
+    /// # Errors
+    /// As [`Upload::append`].
+    pub async fn settle(&mut self) -> Result<(), StoreError> {
+        self.check_alive()?;
+        let settled = self.send_rest().await;
+        self.abort_on_error(settled).await
+    }
+
     /// Gives the upload up and removes what it had written.
     ///
     /// # Errors
@@ -225,10 +238,7 @@ impl Upload {
         if self.multipart.is_none() {
             return self.put_whole().await;
         }
-        if self.part.size_bytes > 0 {
-            self.send_part().await?;
-        }
-        self.wait_for_parts(0).await?;
+        self.send_rest().await?;
         let digest = self.settle_digest().await?.finish();
         if let Some(multipart) = self.multipart.as_mut()
             && let Err(error) = multipart.complete().await
@@ -255,6 +265,17 @@ impl Upload {
         }
     }
 
+    async fn send_rest(&mut self) -> Result<(), StoreError> {
+        // A file of one part is written as a whole.
+        if self.multipart.is_none() {
+            return Ok(());
+        }
+        if self.part.size_bytes > 0 {
+            self.send_part().await?;
+        }
+        self.wait_for_parts(0).await
+    }
+
     async fn put_whole(&mut self) -> Result<Digest, StoreError> {
         let pieces = std::mem::take(&mut self.part).into_pieces();
         self.update_digest(pieces.clone()).await?;
@@ -264,7 +285,9 @@ impl Upload {
             Err(pieces) => pieces.concat().into(),
         };
         let digest = self.settle_digest().await?.finish();
-        match self.folder.create(&self.key, content).await? {
+        traffic().write(content.len()).await;
+        let span = part_span(&self.key, content.len());
+        match self.folder.create(&self.key, content).instrument(span).await? {
             Created::Ours => Ok(digest),
             Created::Theirs(_) => Err(StoreError::Failed {
                 operation: Operation::Write,
@@ -289,8 +312,11 @@ impl Upload {
             self.beginning = None;
             self.multipart = Some(begun.map_err(|error| self.error(Operation::WritePart, &error))?);
         }
+        traffic().write(part.iter().map(Bytes::len).sum()).await;
         if let Some(multipart) = self.multipart.as_mut() {
-            self.parts_under_way.spawn(multipart.put_part(PutPayload::from_iter(part)));
+            let bytes: usize = part.iter().map(Bytes::len).sum();
+            let sending = multipart.put_part(PutPayload::from_iter(part));
+            self.parts_under_way.spawn(sending.instrument(part_span(&self.key, bytes)));
         }
         Ok(())
     }
@@ -340,6 +366,11 @@ impl Drop for Upload {
         // No caller is left to get an error. Stores can expire uploads that stay open.
         drop(self.begin_abort());
     }
+}
+
+/// A part in a trace, or a file that is one.
+fn part_span(key: &ObjectKey, bytes: usize) -> tracing::Span {
+    tracing::info_span!("part", %key, bytes)
 }
 
 /// Begins an upload in parts of this size, or continues the one that the log of the folder names.
@@ -405,6 +436,16 @@ async fn remove_later(folder: ExportFolder, key: ObjectKey, mut multipart: Multi
     }
 }
 
+/// How many requests it takes to write a file of so many bytes: one, or the parts with the begin and the
+/// end of their upload.
+pub fn write_requests(file_bytes: u64) -> u64 {
+    let part_bytes = part_bytes(file_bytes) as u64;
+    match file_bytes.div_ceil(part_bytes.max(1)) {
+        0 | 1 => 1,
+        parts => parts.saturating_add(2),
+    }
+}
+
 fn part_bytes(estimated_bytes: u64) -> usize {
     let bytes = estimated_bytes.div_ceil(PLANNED_PARTS).max(MIN_PART_BYTES);
     usize::try_from(bytes).unwrap_or(usize::MAX)
@@ -413,6 +454,14 @@ fn part_bytes(estimated_bytes: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_one_part_is_one_request() {
+        assert_eq!([0, 1, MIN_PART_BYTES].map(write_requests), [1, 1, 1]);
+        assert_eq!([MIN_PART_BYTES + 1, 10 * MIN_PART_BYTES].map(write_requests), [4, 12]);
+        // Larger files have larger parts.
+        assert_eq!(write_requests(1 << 40), PLANNED_PARTS + 2);
+    }
 
     #[test]
     fn large_pieces_are_not_copied_and_small_ones_are_gathered() {

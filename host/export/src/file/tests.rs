@@ -29,6 +29,7 @@ async fn begun(root: &Path) -> Arc<ClassFiles> {
         estimated_bytes: 0,
         turn: watch::Sender::default(),
         written: Mutex::default(),
+        stopped: CancellationToken::new(),
     };
     assert!(!files.takes_behind(0), "no file is open");
     files.written.lock().await.open = Some(OpenFile {
