@@ -16,6 +16,7 @@ use crate::{
     error::{LsmError, Place},
     layout::Layout,
     leftovers::{self, ListedFile},
+    page_cache::UncachedPart,
 };
 
 /// Where the objects of one shard lie in one data directory.
@@ -337,8 +338,32 @@ pub struct BucketFile {
 
 #[derive(Debug)]
 enum Content {
-    File(File),
+    File(OpenFile),
     Memory(Box<[u8]>),
+}
+
+/// How far the system reads ahead of a reader that goes forward.
+const READ_AHEAD_BYTES: u64 = 256 * 1024;
+
+/// An open file, whose pages leave the page cache with it.
+#[derive(Debug)]
+struct OpenFile {
+    file: File,
+    uncached: UncachedPart,
+}
+
+impl OpenFile {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)?;
+        self.uncached.was_read(&self.file, buffer.len() as u64);
+        Ok(())
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.uncached.close(&self.file);
+    }
 }
 
 impl BucketFile {
@@ -346,7 +371,9 @@ impl BucketFile {
         // File systems without such times have the same one for every file.
         let modified_at = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
         let inode = metadata.ino();
-        BucketFile { content: Content::File(file), place, bytes, inode, modified_at }
+        let uncached = UncachedPart::of(&file, bytes);
+        let content = Content::File(OpenFile { file, uncached });
+        BucketFile { content, place, bytes, inode, modified_at }
     }
 
     /// Fills `buffer` with the bytes at `offset`.
@@ -367,19 +394,13 @@ impl BucketFile {
         })
     }
 
-    /// CRC-32 of its first `bytes`.
-    ///
-    /// # Errors
-    /// As [`BucketFile::read_exact_at`].
-    pub(crate) fn crc(&self, bytes: u64) -> Result<u32, LsmError> {
-        let mut hasher = crc32fast::Hasher::new();
-        let mut reader = ForwardReader::new(self, 0..bytes);
-        loop {
-            let chunk = reader.chunk(u64::MAX)?;
-            if chunk.is_empty() {
-                return Ok(hasher.finalize());
-            }
-            hasher.update(chunk);
+    /// A reader that goes forward from `begin` to `end` has come to `position`: the system may begin to read
+    /// what comes next. Of a reader that has hardly begun nobody knows whether it goes on.
+    pub(crate) fn goes_on(&self, begin: u64, position: u64, end: u64) {
+        let Content::File(OpenFile { file, uncached }) = &self.content else { return };
+        if position.saturating_sub(begin) >= READ_AHEAD_BYTES {
+            let ahead = position.saturating_add(READ_AHEAD_BYTES).min(end);
+            uncached.will_be_read(file, position..ahead);
         }
     }
 
@@ -399,71 +420,4 @@ fn read_memory(bytes: &[u8], buffer: &mut [u8], offset: u64) -> io::Result<()> {
         None => return Err(io::ErrorKind::UnexpectedEof.into()),
     }
     Ok(())
-}
-
-/// Reads a file forward through one buffer of fixed size.
-#[derive(Debug)]
-pub(crate) struct ForwardReader<'a> {
-    file: &'a BucketFile,
-    buffer: Vec<u8>,
-    /// The unread part of `buffer`.
-    unread: std::ops::Range<usize>,
-    /// Offset in the file after the last byte in `buffer`.
-    loaded_to: u64,
-    end: u64,
-}
-
-/// Large enough that the cost of a system call does not matter, small enough for many readers.
-const FORWARD_BUFFER_BYTES: u64 = 128 * 1024;
-
-impl<'a> ForwardReader<'a> {
-    /// Reads `range`, which must end within the file.
-    pub fn new(file: &'a BucketFile, range: std::ops::Range<u64>) -> ForwardReader<'a> {
-        let span = range.end.saturating_sub(range.start);
-        // At most the constant, so the cast is exact.
-        let buffer = vec![0; span.min(FORWARD_BUFFER_BYTES) as usize];
-        ForwardReader { file, buffer, unread: 0..0, loaded_to: range.start, end: range.end }
-    }
-
-    /// Offset in the file of the next byte.
-    pub fn position(&self) -> u64 {
-        self.loaded_to.saturating_sub(self.unread.len() as u64)
-    }
-
-    /// Bytes left in the range.
-    pub fn remaining(&self) -> u64 {
-        self.end.saturating_sub(self.position())
-    }
-
-    /// The next bytes, at most `limit` of them; empty only at the end.
-    pub fn chunk(&mut self, limit: u64) -> Result<&[u8], LsmError> {
-        if self.unread.is_empty() {
-            let left = self.end.saturating_sub(self.loaded_to);
-            let length = left.min(self.buffer.len() as u64) as usize;
-            let target = self.buffer.get_mut(..length).unwrap_or_default();
-            self.file.read_exact_at(target, self.loaded_to)?;
-            self.loaded_to = self.loaded_to.saturating_add(length as u64);
-            self.unread = 0..length;
-        }
-        let length = (self.unread.len() as u64).min(limit) as usize;
-        let start = self.unread.start;
-        self.unread.start = start.saturating_add(length);
-        Ok(self.buffer.get(start..self.unread.start).unwrap_or_default())
-    }
-
-    /// The next `N` bytes, or `None` if there are fewer.
-    pub fn take<const N: usize>(&mut self) -> Result<Option<[u8; N]>, LsmError> {
-        if self.remaining() < N as u64 {
-            return Ok(None);
-        }
-        let mut taken = [0; N];
-        let mut rest = taken.as_mut_slice();
-        while !rest.is_empty() {
-            let chunk = self.chunk(rest.len() as u64)?;
-            let (filled, unfilled) = rest.split_at_mut(chunk.len());
-            filled.copy_from_slice(chunk);
-            rest = unfilled;
-        }
-        Ok(Some(taken))
-    }
 }

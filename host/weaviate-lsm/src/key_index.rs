@@ -4,8 +4,9 @@
 use std::{cell::RefCell, ops::Range, sync::Arc};
 
 use crate::{
-    bucket::{BucketFile, ForwardReader},
+    bucket::BucketFile,
     error::{LsmError, SegmentFault},
+    forward_reader::ForwardReader,
     segment::{HEADER_BYTES, KEY_BYTES, NODE_BYTES, SegmentLayout, fault},
 };
 

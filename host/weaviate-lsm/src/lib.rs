@@ -7,7 +7,8 @@
 //! * `error`: what can go wrong, with the place in which file.
 //! * [`layout`]: the paths of a shard's files.
 //! * [`leftovers`]: which files of a bucket hold its data.
-//! * [`bucket`]: listing, opening and reading those files.
+//! * `page_cache`: leaves the page cache of the system as it was.
+//! * [`bucket`]: listing, opening and reading those files, forward by `forward_reader`.
 //! * [`emptiness`]: whether a shard without objects is an empty one.
 //! * [`descriptors`]: the budget of open files.
 //! * [`segment`], [`key_index`], [`wal`]: the formats of the files.
@@ -26,12 +27,14 @@ mod cut_off;
 pub mod descriptors;
 pub mod emptiness;
 mod error;
+mod forward_reader;
 mod freeze;
 pub mod key_index;
 pub mod layout;
 pub mod leftovers;
 pub mod merge;
 pub mod object;
+mod page_cache;
 pub mod ruling;
 pub mod segment;
 pub mod snapshot;

@@ -6,8 +6,9 @@ use std::{ops::Range, sync::Arc};
 use uuid::Uuid;
 
 use crate::{
-    bucket::{BucketFile, ForwardReader},
+    bucket::BucketFile,
     error::{LsmError, SegmentFault},
+    forward_reader::ForwardReader,
 };
 
 /// Length of the header; the data section follows it (`lsm-segment.md` 1.1).
@@ -180,6 +181,7 @@ pub(crate) struct SegmentReader {
     unread: Range<usize>,
     /// Offset in the file after the last byte in `buffer`.
     loaded_to: u64,
+    begin: u64,
     end: u64,
     /// The keys that may follow.
     keys: Range<Option<u128>>,
@@ -215,6 +217,7 @@ impl SegmentReader {
             buffer_bytes,
             unread: 0..0,
             loaded_to: range.start,
+            begin: range.start,
             end: range.end,
             keys,
             node: None,
@@ -373,6 +376,7 @@ impl SegmentReader {
         let target = self.buffer.get_mut(kept..).unwrap_or_default();
         self.file.read_exact_at(target, self.loaded_to)?;
         self.loaded_to = self.loaded_to.saturating_add(target.len() as u64);
+        self.file.goes_on(self.begin, self.loaded_to, self.end);
         self.unread = 0..wanted;
         Ok(())
     }

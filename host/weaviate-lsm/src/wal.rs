@@ -4,8 +4,9 @@
 use crc32fast::Hasher;
 
 use crate::{
-    bucket::{BucketFile, ForwardReader},
+    bucket::BucketFile,
     error::{LogFault, LsmError},
+    forward_reader::ForwardReader,
     segment::{KEY_BYTES, TOMBSTONE_TIME_BYTES, is_tombstone_value},
 };
 
