@@ -40,6 +40,11 @@ pub struct Authorized {
 }
 
 impl Authorized {
+    /// The one who asked, such as `db:alice`.
+    pub fn principal(&self) -> Option<&str> {
+        self.principal.as_deref()
+    }
+
     /// The classes that may be read, each with the tenants that may be.
     pub fn readable(&self) -> &[Class] {
         &self.readable

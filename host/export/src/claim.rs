@@ -13,6 +13,7 @@ use offloom_protocol::names::{Attempt, ExportId, NameError, check_class_key};
 use offloom_protocol::store::ExportFolder;
 use offloom_protocol::upload_log::LogError;
 use offloom_sandbox::ReservedInstances;
+use tracing::Instrument;
 
 use crate::commit::commit;
 use crate::definitions;
@@ -250,6 +251,7 @@ impl Claimed {
         let failed = outcome.is_failed();
         let (manifest, error) = outcome.into_manifest(planned, started_at);
         let committing = commit(&folder, manifest, kept.tombstone.as_ref());
+        let committing = committing.instrument(tracing::info_span!("commit"));
         if failed {
             // The store may be the cause: do not wait long, and report the original error.
             let committed = tokio::time::timeout(TOMBSTONE_PATIENCE, committing).await;

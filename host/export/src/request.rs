@@ -10,6 +10,7 @@ use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 use offloom_sandbox::{ExporterGuest, GuestOptions};
 use offloom_weaviate_disk::{Class, DataDirectory};
+use tracing::Instrument;
 
 use crate::authorize::Authorized;
 use crate::lease::Lease;
@@ -83,22 +84,40 @@ impl Request {
         passed: &PassedChecks,
         workers: &Workers,
     ) -> Result<Planned, RequestError> {
-        self.plan_classes(authorized, exporter, passed, workers, AtLeast::OneClass).await
+        let planning =
+            self.plan_classes(authorized, exporter, Some(passed), workers, AtLeast::OneClass);
+        planning.instrument(tracing::info_span!("plan")).await
+    }
+
+    /// As [`Request::plan`], for an export that is not run: the store is not asked whether it takes files.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn plan_only(
+        self,
+        authorized: Authorized,
+        exporter: &NamedExporter,
+        workers: &Workers,
+    ) -> Result<Planned, RequestError> {
+        self.plan_classes(authorized, exporter, None, workers, AtLeast::OneClass).await
     }
 
     /// As [`Request::plan`], where there may be no class: those of an interrupted export are complete.
+    /// The store is not asked without `passed`.
     pub(crate) async fn plan_classes(
         self,
         authorized: Authorized,
         exporter: &NamedExporter,
-        passed: &PassedChecks,
+        passed: Option<&PassedChecks>,
         workers: &Workers,
         at_least: AtLeast,
     ) -> Result<Planned, RequestError> {
         let Authorized { principal, directory, readable, narrowed } = authorized;
         let narrowed_tenants = narrowed_tenants(&readable, &narrowed);
         refuse_data_directory(&self.destination, &directory)?;
-        self.destination.check_access_unless_passed(passed).await?;
+        if let Some(passed) = passed {
+            self.destination.check_access_unless_passed(passed).await?;
+        }
         let guest = exporter.guest.for_export();
         let mut scope = self.scope;
         let allow_partial = scope.allow_partial;

@@ -307,7 +307,7 @@ async fn plan_rest(
     };
     let Means { exporter, passed, workers, .. } = means;
     let planned =
-        request.plan_classes(authorized, exporter, passed, workers, AtLeast::NoClass).await?;
+        request.plan_classes(authorized, exporter, Some(passed), workers, AtLeast::NoClass).await?;
     // The manifest speaks of all classes.
     let names: BTreeSet<&str> = plan.classes.iter().map(String::as_str).collect();
     let all = means.directory.classes().iter().filter(|class| names.contains(&*class.name));

@@ -1,10 +1,13 @@
 //! The threads on which guests run, shared by all exports.
 use std::sync::Arc;
 
+use offloom_protocol::rate::Rate;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::work_counts::WorkCounts;
 
 /// The worker slots of the program, shared by all exports that run. A worker that holds a slot may
 /// keep a guest in memory.
@@ -18,13 +21,29 @@ pub struct Workers {
     /// none waits for a running export.
     calls: Arc<Semaphore>,
     pub(crate) count: usize,
+    /// How fast objects are read, in bytes as they are stored.
+    pub(crate) read_rate: Arc<Rate>,
+    pub(crate) counts: Arc<WorkCounts>,
 }
 
 impl Workers {
     /// `count` slots on `runtime`.
     pub fn new(count: usize, runtime: Handle) -> Workers {
         let (slots, calls) = (Semaphore::new(count), Semaphore::new(count));
-        Workers { runtime, slots: Arc::new(slots), calls: Arc::new(calls), count }
+        let (slots, calls) = (Arc::new(slots), Arc::new(calls));
+        let (read_rate, counts) = (Arc::default(), Arc::default());
+        Workers { runtime, slots, calls, count, read_rate, counts }
+    }
+
+    /// The same, which read objects at most at this rate.
+    #[must_use]
+    pub fn with_read_rate(self, rate: Rate) -> Workers {
+        Workers { read_rate: Arc::new(rate), ..self }
+    }
+
+    /// What they did so far.
+    pub fn counts(&self) -> &Arc<WorkCounts> {
+        &self.counts
     }
 
     /// Runs guests that read rows, on a thread that may block. It ends with the guests' limits of time.

@@ -7,7 +7,7 @@
 //! stored; [`gc`] removes what exports leave; [`error`] says why a store failed, and [`named_file`] reads what settings name. Below
 //! `store`: `destination` parses, `filesystem` and `bucket` open one (with `s3`, `gcs` and `azure`,
 //! which make clients out of `options`, `patience` and `http_client`), `answer` maps their errors,
-//! `markers` are no objects of an export. [`cloud`] says what each cloud calls its things.
+//! `markers` are no objects of an export, `traffic` counts and limits (by [`rate`]) what is sent. [`cloud`] says what each cloud calls its things.
 pub mod access;
 mod attempt;
 pub mod claim;
@@ -20,6 +20,7 @@ mod logged_upload;
 pub mod manifest;
 pub mod named_file;
 pub mod names;
+pub mod rate;
 mod source;
 pub mod store;
 pub mod take_over;

@@ -16,6 +16,7 @@ use offloom_weaviate_disk::PinnedShard;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use crate::ended_class::EndedClass;
 use crate::file::ClassFiles;
@@ -98,6 +99,10 @@ pub(crate) async fn transfer(
         block_bytes: format.block_bytes,
         status: Arc::clone(status),
         stopped: stopped.clone(),
+        read_rate: Arc::clone(&workers.read_rate),
+        counts: Arc::clone(&workers.counts),
+        steps: planned.steps.clone(),
+        guest_time: AtomicU64::default(),
     });
     let mut tasks = JoinSet::new();
     // The workers also stop when this transfer is dropped.
@@ -106,7 +111,9 @@ pub(crate) async fn transfer(
         let (context, stopped) = (Arc::clone(&context), stopped.clone());
         let runtime = workers.runtime.clone();
         // A thread that may block: rows are read where the guest runs.
-        let run = move || runtime.block_on(stopped.run_until_cancelled(work(context)));
+        let span = Span::current();
+        let run =
+            move || runtime.block_on(stopped.run_until_cancelled(work(context)).instrument(span));
         tasks.spawn_blocking_on(run, &workers.runtime);
     }
     let cutter = Cutter {
@@ -136,6 +143,9 @@ pub(crate) async fn transfer(
         Ok(()) => ended.err(),
         Err(error) => Some(ended.err().unwrap_or(error.into())),
     };
+    if matches!(error, Some(TransferError::Canceled | TransferError::ServerStopped)) {
+        transfers.iter().for_each(|transfer| transfer.files.stop());
+    }
     let mut classes = Vec::with_capacity(transfers.len());
     for transfer in &transfers {
         classes.push(transfer.end().await);

@@ -1,7 +1,10 @@
 //! One worker: takes units in order, lets a guest encode each, and appends the block to its file
 //! while it encodes the next.
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use offloom_protocol::rate::Rate;
 use offloom_protocol::upload_log::LogError;
 use offloom_rows::CursorError;
 use offloom_sandbox::{EncodedBlock, FileEncoder, GuestError, GuestOptions, GuestRun};
@@ -9,13 +12,15 @@ use offloom_weaviate_disk::{Class, Faults, ReadOptions, ShardSummary, Unit, Unit
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use super::transformed_rows::{OpenChain, TransformedRows};
 use crate::ended_class::EndedClass;
 use crate::file::{BlockReport, ClassFiles, FileError};
 use crate::journal::Journal;
 use crate::progress::{Event, Status};
-use crate::transforms::ClassChain;
+use crate::transforms::{ClassChain, ExportSteps};
+use crate::work_counts::WorkCounts;
 
 /// Why a worker stopped.
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +148,14 @@ pub(crate) struct TransferContext {
     pub slots: Arc<Semaphore>,
     /// Cancelled when the export is stopped.
     pub stopped: CancellationToken,
+    /// How fast objects are read.
+    pub read_rate: Arc<Rate>,
+    /// What all workers of the process did.
+    pub counts: Arc<WorkCounts>,
+    /// The transforms of the export.
+    pub steps: ExportSteps,
+    /// Processor time of the export's guests that is in `counts`, in nanoseconds.
+    pub guest_time: AtomicU64,
 }
 
 /// The guests that a worker keeps from unit to unit of one class.
@@ -187,8 +200,13 @@ pub(crate) async fn work(context: Arc<TransferContext>) -> Result<(), WorkerErro
             Work::Encode(unit) => {
                 let raw_bytes = unit.raw_bytes();
                 let (number, keys) = (unit.number(), unit.keys().collect());
-                let encoding = encode(&context, &job.class, guests, unit);
-                let (encoded, report) = behind.beside(encoding).await?;
+                let encoding = async {
+                    context.read_rate.take(raw_bytes).await;
+                    encode(&context, &job.class, guests, unit).await
+                };
+                let span = tracing::error_span!("unit", class, number);
+                let (encoded, report) = behind.beside(encoding.instrument(span)).await?;
+                context.count_guest_time();
                 let encoder = &mut guests.encoder;
                 for (shard, faults) in &report.read.faults.shards {
                     if let Some(error) = &faults.error {
@@ -200,11 +218,13 @@ pub(crate) async fn work(context: Arc<TransferContext>) -> Result<(), WorkerErro
                 let (runs, file_bytes) = (encoded.runs.clone(), encoded.length);
                 let (status, name) = (Arc::clone(&context.status), class.to_owned());
                 let journal = job.class.journal.clone();
+                let counts = Arc::clone(&context.counts);
                 let appended = move || {
                     let (class, runs) = (&*name, &*runs);
+                    let rows = runs.iter().map(|run| run.rows).fold(0, u64::saturating_add);
+                    counts.appended(rows, raw_bytes, file_bytes);
                     status.record(Event::BlockAppended { class, runs, file_bytes, raw_bytes });
                     if let Some(journal) = &journal {
-                        let rows = runs.iter().map(|run| run.rows).fold(0, u64::saturating_add);
                         journal.unit(class, number, keys, rows, file_bytes);
                     }
                 };
@@ -236,7 +256,7 @@ struct Behind(Option<AbortOnDropHandle<Result<(), WorkerError>>>);
 
 impl Behind {
     fn start(&mut self, append: impl Future<Output = Result<(), WorkerError>> + Send + 'static) {
-        self.0 = Some(AbortOnDropHandle::new(tokio::spawn(append)));
+        self.0 = Some(AbortOnDropHandle::new(tokio::spawn(append.in_current_span())));
     }
 
     /// Waits until nothing is appended any more.
@@ -261,6 +281,15 @@ impl Behind {
 }
 
 impl TransferContext {
+    /// Counts what the guests of the export used since the last call, by any worker.
+    fn count_guest_time(&self) {
+        let steps = self.steps.iter().map(|step| step.run.processor_time());
+        let time = steps.fold(self.guest.processor_time(), Duration::saturating_add);
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let before = self.guest_time.fetch_max(nanoseconds, Ordering::Relaxed);
+        self.counts.guests_ran(Duration::from_nanos(nanoseconds.saturating_sub(before)));
+    }
+
     async fn open(&self, class: &ClassTransfer) -> Result<FileEncoder, WorkerError> {
         let opened = self.guest.open(&class.chain.schema, &self.options, self.block_bytes).await;
         opened.map_err(|source| guest_failure(&class.class.name, source))

@@ -9,9 +9,10 @@ use object_store::client::{
 };
 use object_store::{ClientConfigKey, ClientOptions};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, ClientBuilder, Method, NoProxy, Proxy};
+use reqwest::{Certificate, Client, ClientBuilder, Method, NoProxy, Proxy, StatusCode};
 
 use crate::store::identity::asks_for_identity;
+use crate::store::traffic::{Answered, traffic};
 
 /// A redirect is followed so often at most.
 const MAX_REDIRECTS: usize = 5;
@@ -89,8 +90,10 @@ impl HttpService for Service {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let of_identity = asks_for_identity(&request.uri().to_string());
         let is_head = request.method() == Method::HEAD;
+        traffic().request().await;
         match self.client.call(request).await {
             Ok(answer) => {
+                traffic().answered(answered(answer.status()));
                 if of_identity && answer.status().is_success() {
                     self.has_identity.store(true, Ordering::Relaxed);
                 }
@@ -99,8 +102,22 @@ impl HttpService for Service {
             Err(error) if of_identity && !self.has_identity.load(Ordering::Relaxed) => {
                 Err(HttpError::new(HttpErrorKind::Unknown, error))
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                traffic().answered(Answered::Failed);
+                Err(error)
+            }
         }
+    }
+}
+
+/// A store that is too busy answers 429, or 503 with all other faults of its own.
+fn answered(status: StatusCode) -> Answered {
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        Answered::Failed
+    } else if status.is_client_error() {
+        Answered::Refused
+    } else {
+        Answered::Succeeded
     }
 }
 

@@ -12,6 +12,7 @@ mod options;
 mod patience;
 mod refusal;
 mod s3;
+pub mod traffic;
 pub mod uploads;
 
 use std::io;
