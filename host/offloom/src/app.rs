@@ -2,8 +2,10 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
+use chrono::Utc;
 use futures::future::OptionFuture;
 use offloom_export::{Scope, Workers};
 use offloom_sandbox::Sandbox;
@@ -12,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::client_text::ClientText;
 use crate::api::server::{Protocol, connection_limit};
+use crate::api::tls::Tls;
 use crate::api::web_pages::OwnHosts;
-use crate::api::{self, ApiState, Connections, DefaultExporter, GuestAdmins};
+use crate::api::{self, ApiState, Connections, DefaultExporter, GuestAdmins, Watches};
 use crate::built_in;
 use crate::config::ServerConfig;
 use crate::export_index::ExportIndex;
@@ -23,8 +26,9 @@ use crate::guests::signature::TrustedKeys;
 use crate::guests::store::GuestStore;
 use crate::guests::{Guests, ordered};
 use crate::journal_database::JournalDatabase;
+use crate::metrics::{self, Collected, ExportMetrics};
 use crate::planned_guests::PlannedGuests;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Rooms, Scheduler};
 use crate::signals::{StopSignal, stop_signal};
 use crate::state_database::{StateDatabase, StateError};
 use crate::terminal::{errln, outln};
@@ -43,6 +47,7 @@ pub async fn serve(
     for warning in &users.opened.warnings {
         errln!("warning: {warning}");
     }
+    let tls = Tls::open(&config.tls)?;
     // Opening them here makes a bad path fail at start.
     let directories = Arc::new(config.scheduler.directories());
     let opening = Arc::clone(&directories);
@@ -87,24 +92,29 @@ pub async fn serve(
         GuestAdmins::Everybody
     };
     let workers = Workers::new(usize::from(config.scheduler.workers), guest_runtime);
+    let workers = config.load.limit_reading(workers);
+    config.load.limit_traffic();
     let listener = TcpListener::bind(config.api.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.api.listen))?;
+    let metrics_listener = metrics::server::listen(config.metrics.metrics_listen).await?;
     let grpc = api::grpc::listen(config.api.grpc_listen, users.has_users).await?;
     let file = match &default_exporter {
         DefaultExporter::File(exporter) => Some(exporter.clone()),
         DefaultExporter::Name(_) => None,
     };
-    let scheduler = Scheduler::new(
-        config.scheduler,
+    let (metrics, work) = (ExportMetrics::default(), Arc::clone(workers.counts()));
+    let rooms = Rooms {
         directories,
-        PlannedGuests { guests: guests.clone(), file, required },
-        users.opened.authorizer,
+        guests: PlannedGuests { guests: guests.clone(), file, required },
+        authorizer: users.opened.authorizer,
         index,
         journals,
         workers,
-    )
-    .await?;
+        quotas: config.quotas.quotas,
+        metrics: metrics.clone(),
+    };
+    let scheduler = Scheduler::new(config.scheduler, rooms).await?;
     let address = listener.local_addr()?;
     let state = ApiState {
         scheduler: scheduler.clone(),
@@ -117,6 +127,7 @@ pub async fn serve(
         own_hosts: OwnHosts::new(address, config.api.allowed_hosts, users.has_users),
         authenticator: users.opened.authenticator,
         client_text,
+        watches: Watches::default(),
         open_id: users.opened.oidc.map(Into::into),
     };
     let router = api::router(state)?;
@@ -124,19 +135,36 @@ pub async fn serve(
     if let Some(grpc) = &grpc {
         outln!("gRPC health checks on {}", grpc.local_addr()?);
     }
-    outln!("listening on http://{address}");
+    if let Some(metrics) = &metrics_listener {
+        outln!("metrics on http://{}/metrics", metrics.local_addr()?);
+    }
+    outln!("listening on {}://{address}", if tls.is_some() { "https" } else { "http" });
     let (connections, stopped) = (Connections::new(connection_limit()), CancellationToken::new());
-    let serve = |listener, protocol, router| {
+    let serve = |listener, protocol: Protocol, tls, router| {
         let stop = stopped.clone().cancelled_owned();
-        api::server::serve(listener, protocol, connections.clone(), router, stop)
+        api::server::serve(listener, protocol, tls, connections.clone(), router, stop)
     };
-    let rest = serve(listener, Protocol::Rest, router);
-    let grpc = grpc.map(|grpc| serve(grpc, Protocol::Grpc, api::grpc::router(scheduler.clone())));
+    let encrypted =
+        |protocol: Protocol| tls.as_ref().map(|tls| tls.acceptor(protocol.alpn())).transpose();
+    let rest = serve(listener, Protocol::Rest, encrypted(Protocol::Rest)?, router);
+    let grpc_tls = encrypted(Protocol::Grpc)?;
+    let health = api::grpc::router(scheduler.clone());
+    let grpc = grpc.map(|grpc| serve(grpc, Protocol::Grpc, grpc_tls, health));
+    let started_at = Utc::now().timestamp_millis().max(0).unsigned_abs();
+    let started_at = Duration::from_millis(started_at).as_secs_f64();
+    let collected = Collected { scheduler: scheduler.clone(), work, started_at };
+    let of_metrics = metrics::server::router(metrics.registry(collected));
+    let of_metrics =
+        metrics_listener.map(|listener| serve(listener, Protocol::Rest, None, of_metrics));
+    let following = tls.clone().map(|tls| tokio::spawn(tls.follow()));
     let stop = async {
         stop_exports(stop, scheduler).await;
         stopped.cancel();
     };
-    tokio::join!(rest, OptionFuture::from(grpc), stop);
+    tokio::join!(rest, OptionFuture::from(grpc), OptionFuture::from(of_metrics), stop);
+    if let Some(following) = following {
+        following.abort();
+    }
     Ok(())
 }
 

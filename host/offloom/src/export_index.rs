@@ -11,6 +11,7 @@ use offloom_protocol::store::{Destination, ExportFolder};
 use redb::{ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
+use crate::quotas::{OverQuota, Quotas};
 use crate::state_database::{StateDatabase, StateError, StateTable};
 
 /// Settings of the index.
@@ -106,6 +107,17 @@ impl ExportEnd {
     }
 }
 
+/// Whether an entry was added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// It was.
+    Yes,
+    /// Its id was used before.
+    IdInUse,
+    /// Its user has as many as may be.
+    OverQuota(OverQuota),
+}
+
 /// The index. Cheap to clone; each change is on disk when its call returns.
 #[derive(Debug, Clone)]
 pub struct ExportIndex(StateDatabase);
@@ -120,19 +132,33 @@ impl ExportIndex {
         Ok(ExportIndex(database))
     }
 
-    /// Adds an entry unless its id was used before. Returns whether it was added.
+    /// Adds an entry unless its id was used before, or its user has as many as may be.
     ///
     /// # Errors
     /// [`StateError`].
-    pub async fn insert(&self, entry: IndexEntry) -> Result<bool, StateError> {
+    pub async fn insert(&self, entry: IndexEntry, quotas: &Quotas) -> Result<Inserted, StateError> {
+        let quotas = quotas.clone();
         self.blocking(move |index| {
             let key = key(&entry.backend, &entry.id);
+            // Of two requests at once, the second one sees the entry of the first.
             index.write(EXPORTS, |table| {
                 if table.get(key.as_str())?.is_some() {
-                    return Ok(false);
+                    return Ok(Inserted::IdInUse);
+                }
+                if quotas.are_counted() {
+                    let mut of_user: Vec<IndexEntry> = Vec::new();
+                    for found in table.iter()? {
+                        let (_, json) = found?;
+                        // One that this version cannot read is reported where it is shown.
+                        let found = serde_json::from_slice::<IndexEntry>(json.value()).ok();
+                        of_user.extend(found.filter(|found| found.principal == entry.principal));
+                    }
+                    if let Err(over) = quotas.check(of_user.iter(), entry.started_at) {
+                        return Ok(Inserted::OverQuota(over));
+                    }
                 }
                 table.insert(key.as_str(), encoded(&entry).as_slice())?;
-                Ok(true)
+                Ok(Inserted::Yes)
             })
         })
         .await
@@ -182,6 +208,28 @@ impl ExportIndex {
             found.map(|json| index.decoded(&key, &json)).transpose()
         })
         .await
+    }
+
+    /// The entries of a backend, the newest first. Blocking.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn of_backend(&self, backend: &str) -> Result<Vec<IndexEntry>, StateError> {
+        // What comes after the slash is in this range.
+        let (first, end) = (format!("{backend}/"), format!("{backend}0"));
+        let found = self.0.read(EXPORTS, |table| {
+            let entries = table.range(first.as_str()..end.as_str())?;
+            entries
+                .map(|entry| {
+                    let (key, value) = entry?;
+                    Ok((key.value().to_owned(), value.value().to_vec()))
+                })
+                .collect::<Result<Vec<_>, _>>()
+        })?;
+        let entries = found.iter().map(|(key, json)| self.decoded(key, json));
+        let mut entries = entries.collect::<Result<Vec<IndexEntry>, _>>()?;
+        entries.sort_by(|a, b| (b.started_at, &b.id).cmp(&(a.started_at, &a.id)));
+        Ok(entries)
     }
 
     /// Entries of exports that have not ended. At the start of a server these are the ones that the

@@ -5,7 +5,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use offloom_export::ClassView;
 use offloom_protocol::claim::Claim;
-use offloom_protocol::manifest::{CoveredTenants, Manifest, ManifestError, Missing, Outcome};
+use offloom_protocol::manifest::{
+    ClassFile, CoveredTenants, Manifest, ManifestError, Missing, Outcome,
+};
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::{Destination, ExportFolder};
 
@@ -64,6 +66,8 @@ pub struct ExportView {
     pub classes: Option<Vec<ClassView>>,
     /// Which tenants it covers of the classes of which it does not cover all.
     pub tenants: BTreeMap<String, CoveredTenants>,
+    /// Its files, once its manifest can be read.
+    pub files: Vec<ClassFile>,
     /// The data directories in its manifest, which may be those of another host.
     pub source_directories: Vec<String>,
 }
@@ -86,6 +90,7 @@ impl ExportView {
             principal: None,
             classes: None,
             tenants: BTreeMap::new(),
+            files: Vec::new(),
             source_directories: Vec::new(),
         }
     }
@@ -149,6 +154,11 @@ pub async fn view_of_entry(entry: &IndexEntry, all_shards: bool) -> ExportView {
             return ExportView { principal: entry.principal.clone(), ..view };
         }
     }
+    view_of_index(entry)
+}
+
+/// What the index alone knows of an export that this process does not run.
+pub fn view_of_index(entry: &IndexEntry) -> ExportView {
     let path = format!("{}{}/", entry.destination, entry.id);
     let state = entry.ended.clone().map_or(ExportState::Started, ExportState::ended);
     ExportView {
@@ -205,6 +215,7 @@ async fn view_of_manifest(
         source_directories: manifest.source.directories,
         classes: Some(classes),
         tenants: manifest.tenants,
+        files: manifest.files,
         ..ExportView::new(backend, id, path, manifest.started_at, state)
     })
 }

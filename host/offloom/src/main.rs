@@ -1,7 +1,7 @@
 //! `offloom`: exports a Weaviate data directory to Parquet through a sandboxed guest.
 //!
 //! The story of an export is the crate `offloom_export`; here are its two callers. Read in this
-//! order: `terminal` (all that is printed), `cli` (the commands; `cli/export.rs` is the shorter caller),
+//! order: `terminal` (all that is printed), `logging`, `cli` (the commands; `cli/export.rs` is the shorter caller),
 //! `guest` with `built_in` and `max_object_bytes`, `schema_file` and `signals` (used by both), then the server: `config`
 //! (its settings) with `users`, `guests` (rules for guests) and `setting_sources` (where each comes from), `app` (how it is composed), `api` (REST),
 //! `backend` (where exports may be created), `scheduler` (the longer caller) with `scheduler_config`, `directory_cache` (what it
@@ -20,9 +20,13 @@ mod export_index;
 mod guest;
 mod guests;
 mod journal_database;
+mod load;
+mod logging;
 mod lookup;
 mod max_object_bytes;
+mod metrics;
 mod planned_guests;
+mod quotas;
 mod scheduler;
 mod scheduler_config;
 mod schema_file;
@@ -37,7 +41,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use cli::{Cli, Command};
 use terminal::errln;
-use tracing_subscriber::EnvFilter;
 
 /// Blocks and parts of many megabytes are allocated and freed on several threads. With one arena per
 /// thread, glibc kept twice the memory (measured: 262 MB against 129 MB with one worker).
@@ -67,13 +70,13 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let filter = EnvFilter::try_from_env("OFFLOOM_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    // A log is kept and searched: it has no colours.
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(false)
-        .with_writer(|| terminal::Log)
-        .init();
+    let traces = match logging::begin() {
+        Ok(traces) => traces,
+        Err(error) => {
+            errln!("error: {}", error_line(&error));
+            return ExitCode::from(2);
+        }
+    };
     if let Err(error) = signals::survive_file_size_limit() {
         tracing::warn!("a limit of file sizes will end the program: {error}");
     }
@@ -85,19 +88,28 @@ fn main() -> ExitCode {
         errln!("error: {}", error_line(&error));
         cli::exit_status::of_error(&error)
     });
+    if let Some(traces) = traces {
+        traces.end();
+    }
     terminal::report_fault();
     code
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Export(args) => block_on(cli::export::run(*args)),
+        Command::Export(args) => {
+            // Before there are other threads.
+            args.lower_priority();
+            block_on(cli::export::run(*args))
+        }
         Command::Inspect(args) => cli::inspect::run(args),
         Command::Config(args) => block_on(cli::config::run(args)),
         Command::Serve(args) => cli::serve::run(args),
         Command::Guest(args) => block_on(cli::guest::run(args)),
         Command::Gc(args) => block_on(cli::gc::run(args)),
         Command::Verify(args) => block_on(cli::verify::run(args)),
+        Command::Completions { shell } => cli::manual::completions(shell),
+        Command::Man(args) => cli::manual::pages(&args),
         Command::CompileGuest { limits } => {
             offloom_sandbox::compile_guest(&limits)?;
             Ok(ExitCode::SUCCESS)

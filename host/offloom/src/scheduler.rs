@@ -1,19 +1,22 @@
 //! Runs exports for the API: accepts requests, lets a few run at once, shows and cancels them. Read on
-//! with `carried_on` (those that the last process left unfinished), `running_export` and `refusal`.
+//! with `admission` (who may ask for what), `carried_on` (those that the last process left unfinished), `listing`, `turns`, `running_export`
+//! and `refusal`.
+mod admission;
 mod carried_on;
+mod listing;
 mod refusal;
 mod running_export;
+mod turns;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use offloom_authz::{Action, Authorizer, Principal};
 use offloom_export::{
-    Authorized, ClaimError, Claimed, ClassSelection, ExportError, NamedExporter, Planned, Request,
-    Scope, Status, Stop, StopReason, TransformStep, Trial, Tried, Workers, authorize,
-    may_act_on_all,
+    ClaimError, Claimed, Estimate, ExportError, NamedExporter, Planned, Request, Scope, Status,
+    Stop, StopReason, TransformStep, Trial, Tried, Workers, authorize, may_act_on_all,
 };
 use offloom_protocol::access::PassedChecks;
 use offloom_protocol::claim::ClaimError as IdClaimError;
@@ -24,16 +27,22 @@ use offloom_sandbox::GuestOptions;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::directory_cache::DirectoryCache;
-use crate::export_index::{ExportEnd, ExportIndex, IndexEntry};
+use crate::export_index::{ExportEnd, ExportIndex, IndexEntry, Inserted};
 use crate::journal_database::JournalDatabase;
 use crate::lookup::{ExportState, ExportView, LookupError, view_of_entry, view_of_store};
+use crate::metrics::{ExportMetrics, Refused};
 use crate::planned_guests::PlannedGuests;
+use crate::quotas::{QuotaConfig, Quotas};
 use crate::scheduler_config::SchedulerConfig;
 use crate::state_database::StateError;
+pub use admission::Admitted;
+pub use listing::{Listed, Page};
 pub use refusal::{StartError, TryError};
-use running_export::{Key, RunningExport, log_end};
+use running_export::{Key, RunningExport, export_span, log_end};
+use turns::Turns;
 
 /// How long exports that are asked to stop may take. A store that cannot be reached is tried for a
 /// minute.
@@ -41,20 +50,6 @@ const STOP_PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long the answer to a cancel waits for the end, which needs the store.
 const CANCEL_PATIENCE: Duration = Duration::from_millis(4_500);
-
-/// A request that was let in. Its place is held until the export has ended, or is refused.
-pub struct Admitted {
-    place: OwnedSemaphorePermit,
-    authorized: Authorized,
-    scope: Scope,
-}
-
-impl Admitted {
-    /// What the export covers.
-    pub fn scope(&self) -> &Scope {
-        &self.scope
-    }
-}
 
 /// What a request orders besides its scope.
 pub struct Ordered {
@@ -70,6 +65,26 @@ pub struct Ordered {
     pub file_format: Option<String>,
     /// What rows pass before they are encoded.
     pub transforms: Vec<TransformStep>,
+}
+
+/// What a scheduler uses.
+pub struct Rooms {
+    /// Opens what is exported: that of the settings.
+    pub directories: Arc<DirectoryCache>,
+    /// Finds the guests of exports that are carried on; it has what rows of every export pass.
+    pub guests: PlannedGuests,
+    /// Says who may read what.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// Remembers the exports.
+    pub index: ExportIndex,
+    /// Has what carries them on.
+    pub journals: JournalDatabase,
+    /// Do the work.
+    pub workers: Workers,
+    /// How many exports each user may have.
+    pub quotas: QuotaConfig,
+    /// Counts.
+    pub metrics: ExportMetrics,
 }
 
 /// Accepts requests and runs exports. Cheap to clone.
@@ -88,33 +103,30 @@ struct Inner {
     index: ExportIndex,
     journals: JournalDatabase,
     workers: Workers,
+    quotas: Quotas,
+    metrics: ExportMetrics,
     /// One permit for each export that may run or wait.
     places: Arc<Semaphore>,
-    /// One permit for each export that may run.
-    turns: Arc<Semaphore>,
+    turns: Turns,
     running: Mutex<HashMap<Key, RunningExport>>,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Scheduler {
-    /// Carries the exports on that the last process left unfinished. `directories` is that of `config`.
+    /// Carries the exports on that the last process left unfinished.
     ///
     /// # Errors
     /// [`StateError`].
-    pub async fn new(
-        config: SchedulerConfig,
-        directories: Arc<DirectoryCache>,
-        guests: PlannedGuests,
-        authorizer: Arc<dyn Authorizer>,
-        index: ExportIndex,
-        journals: JournalDatabase,
-        workers: Workers,
-    ) -> Result<Scheduler, StateError> {
+    pub async fn new(config: SchedulerConfig, rooms: Rooms) -> Result<Scheduler, StateError> {
+        let Rooms { directories, guests, authorizer, index, journals, workers, quotas, metrics } =
+            rooms;
         let running = usize::from(config.max_exports);
         let waiting = usize::try_from(config.max_waiting).unwrap_or(usize::MAX);
         let places = running.saturating_add(waiting).min(Semaphore::MAX_PERMITS);
-        let (turns, places) = (Semaphore::new(running).into(), Semaphore::new(places).into());
+        let quotas = Quotas::new(quotas, config.max_exports);
+        let (turns, places) =
+            (Turns::new(running, quotas.running()), Semaphore::new(places).into());
         let scheduler = Scheduler {
             inner: Arc::new(Inner {
                 config,
@@ -125,6 +137,8 @@ impl Scheduler {
                 index,
                 journals,
                 workers,
+                quotas,
+                metrics,
                 places,
                 turns,
                 running: Mutex::default(),
@@ -134,62 +148,6 @@ impl Scheduler {
         };
         scheduler.carry_on().await?;
         Ok(scheduler)
-    }
-
-    /// Lets a request in: there is a place for its export, and its principal may read what `scope`
-    /// names of the data directories as they are now. The store is not touched.
-    ///
-    /// # Errors
-    /// [`StartError`].
-    pub async fn admit(&self, principal: &Principal, scope: Scope) -> Result<Admitted, StartError> {
-        let inner = &self.inner;
-        if inner.stopping.is_cancelled() {
-            return Err(StartError::ShuttingDown);
-        }
-        let place = Arc::clone(&inner.places).try_acquire_owned();
-        let place = place.map_err(|_full| StartError::QueueFull(inner.config.max_waiting))?;
-        let directories = Arc::clone(&inner.directories);
-        let (principal, policy) = (principal.clone(), inner.authorizer.policy());
-        let admitting = move || {
-            let directory = directories.open()?;
-            let authorized = authorize(&*policy, &principal, directory, &scope);
-            if let Err(refused) = &authorized {
-                tracing::info!(%principal, %refused, "an export is refused");
-            }
-            Ok::<_, StartError>(Admitted { place, authorized: authorized?, scope })
-        };
-        tokio::task::spawn_blocking(admitting).await?
-    }
-
-    /// Whether a principal may read a tenant of a class, both of which exist.
-    ///
-    /// # Errors
-    /// The data directory cannot be read.
-    pub async fn may_read_tenant(
-        &self,
-        principal: &Principal,
-        class: &str,
-        tenant: &str,
-    ) -> Result<bool, StartError> {
-        let (directories, policy) =
-            (Arc::clone(&self.inner.directories), self.inner.authorizer.policy());
-        let (principal, class, tenant) = (principal.clone(), class.to_owned(), tenant.to_owned());
-        let deciding = move || {
-            let directory = directories.open()?;
-            let scope = Scope {
-                classes: ClassSelection::Include([class.clone()].into()),
-                tenants: [(class.clone(), [tenant.clone()].into())].into(),
-                ..Scope::default()
-            };
-            let Ok(authorized) = authorize(&*policy, &principal, directory, &scope) else {
-                return Ok(false);
-            };
-            let classes = authorized.readable().iter();
-            let mut shards =
-                classes.filter(|found| *found.name == *class).flat_map(|c| c.shards.iter());
-            Ok(shards.any(|shard| *shard.name == *tenant))
-        };
-        tokio::task::spawn_blocking(deciding).await?
     }
 
     /// Tries guests on the first rows of a class, after the transforms that the operator requires.
@@ -210,6 +168,30 @@ impl Scheduler {
         Ok(Trial { transforms, ..trial }.run(authorized, &self.inner.workers).await?)
     }
 
+    /// What an export would read and write. No id is taken, and the store is not touched.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn estimate(
+        &self,
+        admitted: Admitted,
+        ordered: Ordered,
+    ) -> Result<Estimate, StartError> {
+        let Admitted { authorized, scope, .. } = admitted;
+        let exporter = ordered.exporter.clone();
+        let request = self.request(scope, ordered);
+        let planned = request.plan_only(authorized, &exporter, &self.inner.workers).await?;
+        Ok(planned.estimate())
+    }
+
+    /// What is ordered, with what rows of every export pass.
+    fn request(&self, scope: Scope, ordered: Ordered) -> Request {
+        let Ordered { id, destination, exporter: _, options, file_format, transforms } = ordered;
+        let digest = self.inner.config.digest;
+        let transforms = self.inner.guests.required.iter().cloned().chain(transforms).collect();
+        Request { id, destination, scope, options, transforms, digest, file_format }
+    }
+
     /// Accepts a request: checks and plans it, takes its id here and on the store, and runs the
     /// export when it has its turn.
     ///
@@ -221,30 +203,33 @@ impl Scheduler {
         ordered: Ordered,
     ) -> Result<ExportView, StartError> {
         let inner = &self.inner;
-        let Ordered { id, destination, exporter, options, file_format, transforms } = ordered;
-        if inner.index.get(destination.backend(), &id).await?.is_some() {
-            return Err(StartError::IdInUse(id));
+        if inner.index.get(ordered.destination.backend(), &ordered.id).await?.is_some() {
+            return Err(StartError::IdInUse(ordered.id));
         }
         let Admitted { place, authorized, scope } = admitted;
+        let asked = Instant::now();
         // The manifest has only those that concern the classes of the export.
         for warning in authorized.directory().warnings() {
-            tracing::info!(%id, %warning, "the data directory");
+            tracing::info!(id = %ordered.id, %warning, "the data directory");
         }
-        let digest = inner.config.digest;
-        let transforms = inner.guests.required.iter().cloned().chain(transforms).collect();
-        let request = Request { id, destination, scope, options, transforms, digest, file_format };
+        let exporter = ordered.exporter.clone();
+        let request = self.request(scope, ordered);
         let passed = &inner.passed_checks;
-        let planned = request.plan(authorized, &exporter, passed, &inner.workers).await?;
+        let span = export_span(&request.id, authorized.principal());
+        let planning = request.plan(authorized, &exporter, passed, &inner.workers);
+        let planned = planning.instrument(span.clone()).await?;
         // A client that disconnects must not leave an id that is taken without an export that runs.
         let scheduler = self.clone();
-        tokio::spawn(async move { scheduler.take_id(planned, place).await }).await?
+        let taking = async move { scheduler.take_id(planned, place, asked).await };
+        tokio::spawn(taking.instrument(span)).await?
     }
 
     /// Takes the id here and on the store, and starts the task of the export.
     async fn take_id(
         &self,
         planned: Planned,
-        place: OwnedSemaphorePermit,
+        place: Option<OwnedSemaphorePermit>,
+        asked: Instant,
     ) -> Result<ExportView, StartError> {
         let inner = &self.inner;
         // Planning takes a while, and nobody would wait for this export's end.
@@ -262,8 +247,13 @@ impl Scheduler {
             tenants: planned.tenants.clone(),
             ended: None,
         };
-        if !inner.index.insert(entry.clone()).await? {
-            return Err(StartError::IdInUse(id));
+        match inner.index.insert(entry.clone(), &inner.quotas).await? {
+            Inserted::Yes => {}
+            Inserted::IdInUse => return Err(StartError::IdInUse(id)),
+            Inserted::OverQuota(over) => {
+                inner.metrics.refused(Refused::Quota);
+                return Err(StartError::OverQuota(over));
+            }
         }
         let (principal, tenants) = (planned.principal.clone(), planned.tenants.clone());
         let journal = inner.journals.of(&backend, &id);
@@ -279,6 +269,9 @@ impl Scheduler {
                 });
             }
         };
+        inner.metrics.claimed(asked.elapsed());
+        // As in the claim and the manifest.
+        let entry = IndexEntry { started_at: claimed.started_at(), ..entry };
         let (end, ended) = watch::channel(None);
         let running = RunningExport {
             path: claimed.folder().url().to_owned(),
@@ -297,11 +290,13 @@ impl Scheduler {
         self.running().insert(key.clone(), running.clone());
         let view = running.view(&key);
         let scheduler = self.clone();
-        inner.tasks.spawn(async move {
-            let ended = scheduler.run(claimed, status, running.stop).await;
+        let task = async move {
+            let principal = entry.principal.as_deref();
+            let ended = scheduler.run(claimed, principal, status, running.stop).await;
             drop(place);
             scheduler.record_end(entry, ended, &end).await;
-        });
+        };
+        inner.tasks.spawn(task.in_current_span());
         Ok(view)
     }
 
@@ -314,6 +309,7 @@ impl Scheduler {
         end: &watch::Sender<Option<ExportEnd>>,
     ) {
         let Some(ended) = ended else { return };
+        self.inner.metrics.ended(entry.started_at, &ended);
         let key = (entry.backend.clone(), entry.id.clone());
         let recorded = self.inner.index.end(entry, ended.clone()).await;
         if let Err(error) = recorded {
@@ -332,6 +328,7 @@ impl Scheduler {
     async fn run(
         &self,
         mut claimed: Claimed,
+        principal: Option<&str>,
         status: Arc<Status>,
         stop: Stop,
     ) -> Option<ExportEnd> {
@@ -339,7 +336,7 @@ impl Scheduler {
         let turn = async {
             // A tenant that waits for its own guests takes no turn from others.
             claimed.reserve(&self.inner.workers).await;
-            Arc::clone(&self.inner.turns).acquire_owned().await.ok()
+            self.inner.turns.next(principal).await
         };
         // An export that is asked to stop while it waits needs no turn to end.
         let turn = tokio::select! {

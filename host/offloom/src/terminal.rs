@@ -33,6 +33,12 @@ pub fn print_error(line: fmt::Arguments<'_>) {
     let _ = write_line(&mut io::stderr().lock(), &line.to_string());
 }
 
+/// Prints a text of this program on standard output as it is.
+pub fn print_text(text: &str) {
+    let mut out = io::stdout().lock();
+    keep_fault(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
 /// Prints a JSON document on standard output. Control characters in strings are written as `\u....`.
 pub fn print_json(document: &serde_json::Value) {
     let mut text = String::new();

@@ -34,7 +34,7 @@ pub enum ApiError {
     /// As many exports wait as may.
     #[error("too many exports: {0}")]
     QueueFull(String),
-    /// Too many failed logins.
+    /// Too many at once, or in a time: failed logins, watches, exports of one user.
     #[error("{message}")]
     SlowedDown {
         /// Why.
@@ -186,6 +186,10 @@ impl From<StartError> for ApiError {
         match error {
             StartError::ShuttingDown => ApiError::ShuttingDown,
             StartError::QueueFull(_) => ApiError::QueueFull(error.to_string()),
+            StartError::OverQuota(over) => ApiError::SlowedDown {
+                message: error.to_string(),
+                seconds: over.retry_after_seconds().unwrap_or(RETRY_AFTER_SECONDS),
+            },
             StartError::IdInUse(_) => ApiError::IdInUse(error.to_string()),
             StartError::Forbidden(error) => ApiError::Forbidden(error.to_string()),
             StartError::Request(error) => error.into(),

@@ -73,6 +73,8 @@ pub struct Meta {
 pub struct Program {
     /// Its version.
     version: &'static str,
+    /// The kinds of stores that it exports to.
+    backends: Vec<&'static str>,
 }
 
 /// Says which API is spoken
@@ -85,12 +87,12 @@ pub struct Program {
     tag = "server",
     responses((status = 200, description = "The version of the API, and of the server", body = Meta), OpenErrors),
 )]
-pub async fn meta() -> Json<Meta> {
+pub async fn meta(State(state): State<ApiState>) -> Json<Meta> {
     Json(Meta {
         hostname: "",
         version: WEAVIATE_API_VERSION,
         modules: BTreeMap::new(),
-        offloom: Program { version: env!("CARGO_PKG_VERSION") },
+        offloom: Program { version: env!("CARGO_PKG_VERSION"), backends: state.backend.known() },
     })
 }
 

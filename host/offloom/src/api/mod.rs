@@ -1,14 +1,15 @@
 //! The REST service: its paths; and the gRPC service beside it.
 //!
-//! Read in this order: `server` with `connections` (how requests come in), `web_pages` (what browsers may
-//! not send), `state` (what every handler uses), `caller` (who asks), `model` with `schemas` (bodies of
-//! requests and answers, read by `body`), `exports`, `guests` with `guest_model` and `health` (the handlers), `error` (every refusal),
-//! `error_answer` (how it is written), `client_text` (what clients may read of a text), `openapi`
+//! Read in this order: `server` with `connections` and `tls` (how requests come in), `web_pages` (what browsers may
+//! not send), `state` (what every handler uses), `caller` (who asks), `scope_model` and `model` with `schemas` (bodies of
+//! requests and answers, read by `body`), `list_model`, `dry_run_model`, `exports` with `watch`, `guests` with `guest_model` and `health` (the handlers), `error` (every refusal),
+//! `error_answer` (how it is written), `client_text` (what clients may read of a text), `page` (for people), `openapi`
 //! (describes all of it), `grpc`.
 mod body;
 mod caller;
 pub mod client_text;
 mod connections;
+mod dry_run_model;
 mod error;
 mod error_answer;
 mod exports;
@@ -16,13 +17,18 @@ pub mod grpc;
 mod guest_model;
 mod guests;
 mod health;
+mod list_model;
 mod model;
 mod openapi;
+mod page;
 mod schemas;
+mod scope_model;
 pub mod server;
 mod state;
 #[cfg(test)]
 mod tests;
+pub mod tls;
+mod watch;
 pub mod web_pages;
 
 use axum::Router;
@@ -36,6 +42,7 @@ pub use state::{ApiState, DefaultExporter, GuestAdmins};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+pub use watch::Watches;
 
 /// All paths of the service.
 ///
@@ -46,6 +53,7 @@ pub fn router(state: ApiState) -> Result<Router, serde_json::Error> {
     let document = axum::body::Bytes::from(openapi::text(&document)?);
     let json = [(header::CONTENT_TYPE, "application/json")];
     let router = router
+        .route("/", get(page::page))
         .route("/v1/openapi.json", get(move || async { (json, document) }))
         .fallback(|| async { ApiError::NoSuchPath })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
@@ -59,7 +67,7 @@ pub fn router(state: ApiState) -> Result<Router, serde_json::Error> {
 /// The paths, with what `openapi.json` says of them.
 fn described() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(openapi::Document::openapi())
-        .routes(routes!(exports::create))
+        .routes(routes!(exports::list, exports::create))
         .routes(routes!(exports::status, exports::cancel))
         .routes(routes!(guests::list))
         .routes(routes!(guests::show, guests::push, guests::delete))

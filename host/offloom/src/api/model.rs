@@ -1,12 +1,10 @@
 //! The bodies of requests and answers about exports.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use offloom_export::{ClassSelection, ClassView, Scope, ShardView};
-use offloom_protocol::manifest::{CoveredTenants, Missing, ProgressStatus};
+use offloom_export::{ClassView, ShardView};
+use offloom_protocol::manifest::{ClassFile, CoveredTenants, Missing, ProgressStatus};
 use offloom_protocol::names::ExportId;
-use offloom_weaviate_disk::schema::names::capitalised;
-use offloom_weaviate_disk::{OnBadObject, PropertySelection, VectorSelection};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -14,6 +12,7 @@ use super::body::{ExpectedObject, JsonObject};
 use super::client_text::ClientText;
 use super::error::ApiError;
 use super::schemas;
+use super::scope_model::ScopeBody;
 use crate::guests::ordered::OrderedTransform;
 use crate::lookup::{ExportState, ExportView};
 
@@ -52,6 +51,9 @@ pub struct CreateBody {
     #[serde(default)]
     #[schema(value_type = Option<Vec<TransformBody>>)]
     pub transforms: Option<Vec<JsonObject<TransformBody>>>,
+    /// Whether to answer what would be exported, and to start nothing. It needs no id.
+    #[serde(default, rename = "dryRun")]
+    pub dry_run: Option<bool>,
 }
 
 /// A transform of a request.
@@ -94,10 +96,6 @@ impl ExpectedObject for Place {
     const EXPECTED: &'static str = "an object with bucket or path";
 }
 
-impl ExpectedObject for PropertiesBody {
-    const EXPECTED: &'static str = "an object with include or exclude";
-}
-
 impl CreateBody {
     /// Refuses more names than [`MAX_NAMES`]: classes, properties, vectors, tenants and options
     /// together.
@@ -136,10 +134,31 @@ pub struct Place {
     pub path: Option<String>,
 }
 
+/// A parameter that is on without a value: `?watch`.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    #[default]
+    False,
+    #[serde(alias = "")]
+    True,
+}
+
+impl Switch {
+    /// Whether it is on.
+    pub fn is_on(self) -> bool {
+        matches!(self, Switch::True)
+    }
+}
+
 /// Query of GET.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct StatusQuery {
+    /// Whether to answer with server-sent events until the export ends. It needs no value.
+    #[serde(default)]
+    #[param(value_type = bool, required = false)]
+    pub watch: Switch,
     /// Whether to show all shards, even more than 1,000.
     #[serde(default)]
     pub shards: bool,
@@ -205,6 +224,9 @@ pub struct ExportBody {
     /// What a partial export lacks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missing: Vec<MissingBody>,
+    /// Its files with rows, once it has ended: class by class, in the order of their rows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files: Vec<FileBody>,
     /// Which tenants the export covers, of the classes of which it does not cover all.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(schema_with = schemas::covered_tenants)]
@@ -213,6 +235,21 @@ pub struct ExportBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     shard_status: Option<BTreeMap<String, BTreeMap<String, ShardBody>>>,
+}
+
+/// A file with rows.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ExportFile)]
+struct FileBody {
+    /// Its class.
+    class: String,
+    /// Its name in the folder of the export.
+    key: String,
+    /// Its rows.
+    rows: u64,
+    /// Its size.
+    size_bytes: u64,
 }
 
 /// How far a class is.
@@ -277,136 +314,6 @@ struct MissingBody {
     reason: String,
 }
 
-/// The fields that say what an export covers. Null or absent fields cover everything.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = ExportScope)]
-pub struct ScopeBody {
-    /// These classes alone. Not together with `exclude`.
-    include: Option<Vec<String>>,
-    /// All classes but these.
-    exclude: Option<Vec<String>>,
-    /// Which properties of a class are exported.
-    #[schema(schema_with = schemas::property_lists)]
-    properties: Option<BTreeMap<String, JsonObject<PropertiesBody>>>,
-    /// Which vectors of a class are exported. The one without a name is `default`.
-    #[schema(schema_with = schemas::vector_lists)]
-    vectors: Option<BTreeMap<String, VectorsBody>>,
-    /// Which tenants of a class are exported.
-    tenants: Option<BTreeMap<String, BTreeSet<String>>>,
-    /// What happens to an object that cannot be decoded; `fail` unless it is given.
-    #[schema(schema_with = schemas::bad_object_policy)]
-    on_bad_object: Option<String>,
-    /// Whether to succeed without shards and classes that cannot be read.
-    allow_partial: Option<bool>,
-}
-
-/// `{"include": [..]}` or `{"exclude": [..]}`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PropertiesBody {
-    include: Option<BTreeSet<String>>,
-    exclude: Option<BTreeSet<String>>,
-}
-
-/// `"all"`, `"none"`, or names.
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "\"all\", \"none\" or a list of names")]
-enum VectorsBody {
-    Word(Word),
-    Names(BTreeSet<String>),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Word {
-    All,
-    None,
-}
-
-impl ScopeBody {
-    /// Number of names in all its lists.
-    fn names(&self) -> usize {
-        let classes = [&self.include, &self.exclude].map(|list| list.as_ref().map_or(0, Vec::len));
-        let properties = self.properties.iter().flatten().map(|(_, body)| body.0.names());
-        let vectors = self.vectors.iter().flatten().map(|(_, body)| body.names());
-        let tenants = self.tenants.iter().flatten().map(|(_, names)| names.len());
-        // The class is one more.
-        let of_class = properties.chain(vectors).chain(tenants);
-        classes
-            .into_iter()
-            .chain(of_class.map(|names| names.saturating_add(1)))
-            .fold(0, usize::saturating_add)
-    }
-
-    /// The scope of the request. `quarantine_raw` is a setting of the operator.
-    ///
-    /// # Errors
-    /// [`ApiError::Invalid`] for unknown words, contradictions and filters without a list.
-    pub fn into_scope(self, quarantine_raw: bool) -> Result<Scope, ApiError> {
-        let on_bad_object = self.on_bad_object.as_deref().map(str::parse::<OnBadObject>);
-        let on_bad_object = on_bad_object
-            .transpose()
-            .map_err(|error| ApiError::Invalid(format!("onBadObject {error}")))?;
-        let (include, exclude) =
-            (self.include.unwrap_or_default(), self.exclude.unwrap_or_default());
-        let mut properties = BTreeMap::new();
-        for (class, JsonObject(body)) in self.properties.unwrap_or_default() {
-            properties.insert(capitalised(&class), body.into_selection(&class)?);
-        }
-        let vectors = self.vectors.unwrap_or_default().into_iter();
-        let tenants = self.tenants.unwrap_or_default().into_iter();
-        Ok(Scope {
-            classes: ClassSelection::new(&include, &exclude)?,
-            properties,
-            vectors: vectors
-                .map(|(class, body)| Ok((capitalised(&class), body.into_selection(&class)?)))
-                .collect::<Result<_, ApiError>>()?,
-            tenants: tenants.map(|(class, names)| (capitalised(&class), names)).collect(),
-            on_bad_object: on_bad_object.unwrap_or_default(),
-            quarantine_raw,
-            allow_partial: self.allow_partial.unwrap_or_default(),
-        })
-    }
-}
-
-impl PropertiesBody {
-    fn names(&self) -> usize {
-        let lists = [&self.include, &self.exclude];
-        lists.map(|list| list.as_ref().map_or(0, BTreeSet::len)).into_iter().sum()
-    }
-
-    fn into_selection(self, class: &str) -> Result<PropertySelection, ApiError> {
-        match (self.include, self.exclude) {
-            (Some(names), None) => Ok(PropertySelection::Include(names)),
-            (None, Some(names)) => Ok(PropertySelection::Exclude(names)),
-            (None, None) | (Some(_), Some(_)) => Err(ApiError::Invalid(format!(
-                "properties of the class {class}: give either include or exclude"
-            ))),
-        }
-    }
-}
-
-impl VectorsBody {
-    fn names(&self) -> usize {
-        match self {
-            VectorsBody::Word(_) => 0,
-            VectorsBody::Names(names) => names.len(),
-        }
-    }
-
-    fn into_selection(self, class: &str) -> Result<VectorSelection, ApiError> {
-        match self {
-            VectorsBody::Word(Word::All) => Ok(VectorSelection::All),
-            VectorsBody::Word(Word::None) => Ok(VectorSelection::None),
-            VectorsBody::Names(names) if names.is_empty() => Err(ApiError::Invalid(format!(
-                "vectors of the class {class}: name at least one, or give \"none\""
-            ))),
-            VectorsBody::Names(names) => Ok(VectorSelection::Named(names)),
-        }
-    }
-}
-
 impl ExportBody {
     /// The answer that shows `view`, with its shards if `with_shards`.
     pub fn new(view: ExportView, with_shards: bool, client_text: &ClientText) -> ExportBody {
@@ -458,10 +365,17 @@ impl ExportBody {
             progress,
             partial,
             missing,
+            files: view.files.into_iter().map(FileBody::from).collect(),
             tenants: view.tenants,
             shard_status,
             path: view.path,
         }
+    }
+}
+
+impl From<ClassFile> for FileBody {
+    fn from(ClassFile { class, key, rows, size_bytes, .. }: ClassFile) -> FileBody {
+        FileBody { class, key, rows, size_bytes }
     }
 }
 

@@ -60,6 +60,9 @@ pub struct OpenIdErrors;
 /// The refusals of a request to create an export.
 pub struct CreateErrors;
 
+/// The refusals of a request for a list of exports.
+pub struct ListErrors;
+
 /// The refusals of a request for a status.
 pub struct StatusErrors;
 
@@ -105,6 +108,14 @@ const OF_EXPORTS: &[Refusal] = &[
     (StatusCode::SERVICE_UNAVAILABLE, "The server stops, or cannot ask the identity provider"),
 ];
 
+const OF_LIST: &[Refusal] =
+    &[(StatusCode::NOT_FOUND, "The export of `after` is not known, or the caller may not see it")];
+
+const OF_STATUS: &[Refusal] = &[(
+    StatusCode::TOO_MANY_REQUESTS,
+    "Too many exports are being watched, or too many failed logins from this address",
+)];
+
 const OF_ONE_EXPORT: &[Refusal] =
     &[(StatusCode::NOT_FOUND, "There is no such export, or the caller may not see it")];
 
@@ -131,7 +142,7 @@ const OF_CREATE: &[Refusal] = &[
     ),
     (
         StatusCode::TOO_MANY_REQUESTS,
-        "Too many exports wait, or too many failed logins from this address",
+        "Too many exports wait, the caller has or had too many, or too many failed logins from this address",
     ),
 ];
 
@@ -218,7 +229,13 @@ impl IntoResponses for CreateErrors {
 
 impl IntoResponses for StatusErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        refusals(&[ALWAYS, OF_EXPORTS, OF_ONE_EXPORT])
+        refusals(&[ALWAYS, OF_EXPORTS, OF_ONE_EXPORT, OF_STATUS])
+    }
+}
+
+impl IntoResponses for ListErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        refusals(&[ALWAYS, OF_EXPORTS, OF_LIST])
     }
 }
 
@@ -314,6 +331,7 @@ mod tests {
         assert_eq!((&scheme["type"], &scheme["scheme"]), (&"http".into(), &"bearer".into()));
         for (path, method) in [
             ("/v1/export/{backend}", "post"),
+            ("/v1/export/{backend}", "get"),
             ("/v1/export/{backend}/{id}", "get"),
             ("/v1/export/{backend}/{id}", "delete"),
         ] {

@@ -1,6 +1,7 @@
 //! Accepts connections on the server's address, within limits of number and time.
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
 use axum::Router;
@@ -18,8 +19,10 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use offloom_weaviate_disk::reserved_files;
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::caller::ClientAddress;
@@ -59,6 +62,9 @@ impl Default for ApiConfig {
 
 /// How long a client may take to send the head of a request, from the accept or the last answer on.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may take for the handshake of TLS.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a client may read nothing of an answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -125,6 +131,14 @@ impl Protocol {
         }
     }
 
+    /// Its name in the handshake of TLS.
+    pub fn alpn(self) -> &'static [u8] {
+        match self {
+            Protocol::Rest => b"http/1.1",
+            Protocol::Grpc => b"h2",
+        }
+    }
+
     /// How long a client may send nothing. Over HTTP/1 each head and body has a limit of its own; over
     /// HTTP/2 a client answers pings.
     fn silence(self) -> Option<Duration> {
@@ -144,6 +158,7 @@ pub fn connection_limit() -> usize {
 pub async fn serve(
     listener: TcpListener,
     protocol: Protocol,
+    tls: Option<TlsAcceptor>,
     connections: Connections,
     router: Router,
     stop: impl Future<Output = ()>,
@@ -162,9 +177,11 @@ pub async fn serve(
         let (closing, router) = (place.closing(), router.clone());
         let service =
             service_fn(move |request| answer(router.clone(), request, client, place.answering()));
-        let connection = server.serve_connection(TokioIo::new(Box::pin(stream)), service);
-        let connection = accepted.watch(connection.into_owned());
+        let (server, watcher, tls) = (server.clone(), accepted.watcher(), tls.clone());
         tokio::spawn(async move {
+            let Some(stream) = encrypted(stream, tls).await else { return };
+            let connection = server.serve_connection(TokioIo::new(stream), service);
+            let connection = watcher.watch(connection.into_owned());
             tokio::select! {
                 ended = connection => if let Err(error) = ended {
                     tracing::debug!(%error, "a connection ended");
@@ -176,6 +193,28 @@ pub async fn serve(
     drop(listener);
     if tokio::time::timeout(SHUTDOWN_PATIENCE, accepted.shutdown()).await.is_err() {
         tracing::warn!("connections are closed whose requests were not answered yet");
+    }
+}
+
+/// A connection, with or without TLS.
+trait Stream: AsyncRead + AsyncWrite + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Send> Stream for S {}
+
+/// The connection after the handshake; `None` if that failed.
+async fn encrypted(
+    stream: TimeoutStream<TcpStream>,
+    tls: Option<TlsAcceptor>,
+) -> Option<Pin<Box<dyn Stream>>> {
+    let stream = Box::pin(stream);
+    let Some(tls) = tls else { return Some(stream) };
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => Some(Box::pin(stream)),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a client does not speak TLS");
+            None
+        }
+        Err(_elapsed) => None,
     }
 }
 

@@ -7,6 +7,7 @@ use offloom_export::{NamedExporter, Scope};
 
 use super::client_text::ClientText;
 use super::health::OpenIdConfiguration;
+use super::watch::Watches;
 use super::web_pages::OwnHosts;
 use crate::backend::BackendConfig;
 use crate::guests::Guests;
@@ -87,6 +88,8 @@ pub struct ApiState {
     pub authenticator: Arc<dyn Authenticator>,
     /// What clients may read of a text.
     pub client_text: ClientText,
+    /// The places for watches.
+    pub watches: Watches,
     /// Where clients get tokens, if there is an identity provider.
     pub open_id: Option<OpenIdConfiguration>,
 }

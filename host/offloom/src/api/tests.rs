@@ -25,7 +25,7 @@ use super::health::OpenIdConfiguration;
 use super::server::REQUEST_TIMEOUT;
 use super::web_pages::OwnHosts;
 use super::{ApiState, router};
-use super::{DefaultExporter, GuestAdmins};
+use super::{DefaultExporter, GuestAdmins, Watches};
 use crate::backend::BackendConfig;
 use crate::export_index::ExportIndex;
 use crate::guest::{self, GuestConfig};
@@ -34,8 +34,10 @@ use crate::guests::config::TenantLimits;
 use crate::guests::signature::TrustedKeys;
 use crate::guests::store::GuestStore;
 use crate::journal_database::JournalDatabase;
+use crate::metrics::ExportMetrics;
 use crate::planned_guests::PlannedGuests;
-use crate::scheduler::Scheduler;
+use crate::quotas::QuotaConfig;
+use crate::scheduler::{Rooms, Scheduler};
 use crate::scheduler_config::SchedulerConfig;
 use crate::state_database::StateDatabase;
 
@@ -151,9 +153,17 @@ impl Service {
         let (keys, limits) = (TrustedKeys::default(), TenantLimits::default());
         let guests = Guests::new(sandbox(&work), store, keys, limits);
         let planned = PlannedGuests { guests: guests.clone(), file: None, required: Vec::new() };
-        let scheduler =
-            Scheduler::new(config, directories, planned, authorizer, index, journals, workers);
-        let scheduler = scheduler.await.unwrap();
+        let rooms = Rooms {
+            directories,
+            guests: planned,
+            authorizer,
+            index,
+            journals,
+            workers,
+            quotas: QuotaConfig::default(),
+            metrics: ExportMetrics::default(),
+        };
+        let scheduler = Scheduler::new(config, rooms).await.unwrap();
         let backend = BackendConfig {
             filesystem_root: Some(work.path().join("out")),
             ..BackendConfig::default()
@@ -169,6 +179,7 @@ impl Service {
             own_hosts: OwnHosts::new("127.0.0.1:80".parse().unwrap(), Vec::new(), false),
             authenticator: Arc::new(Tokens),
             client_text,
+            watches: Watches::default(),
             open_id: Some(OpenIdConfiguration {
                 href: "https://issuer.example/.well-known/openid-configuration".to_owned(),
                 client_id: "offloom".to_owned(),

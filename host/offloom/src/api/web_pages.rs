@@ -78,7 +78,10 @@ impl OwnHosts {
 
     fn check(&self, request: &Request) -> Result<(), ApiError> {
         let host = self.host_of(request)?;
-        refuse_other_origins(request.headers(), &host)?;
+        // The page itself has nothing to hide, and links to it may stand anywhere.
+        if request.method() != Method::GET || request.uri().path() != "/" {
+            refuse_other_origins(request.headers(), &host)?;
+        }
         if request.method() == Method::POST {
             refuse_simple_bodies(request.headers())?;
         }

@@ -9,8 +9,8 @@ use std::sync::{Arc, OnceLock};
 use clap::Args;
 use offloom_authz::{AllowAll, Principal};
 use offloom_export::{
-    Claimed, ExportError, Planned, Request, Status, Stop, StopReason, TransferError, Workers,
-    authorize, default_workers,
+    Authorized, Claimed, ExportError, NamedExporter, Planned, Request, Status, Stop, StopReason,
+    TransferError, Workers, authorize, default_workers,
 };
 use offloom_protocol::access::PassedChecks;
 use offloom_protocol::digest::DigestAlgorithm;
@@ -18,6 +18,7 @@ use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
 
 use super::command_journal::{CommandJournal, CommandRecord, Loaded};
+use super::dry_run;
 use super::exit_status::{self, CommandError};
 use super::missing;
 use super::progress::Progress;
@@ -26,6 +27,7 @@ use super::scope::ScopeArgs;
 use super::transform::TransformArg;
 use crate::export_index::IndexConfig;
 use crate::guest;
+use crate::load::LoadConfig;
 use crate::max_object_bytes::MaxObjectBytes;
 use crate::signals::{StopSignal, stop_signal};
 use crate::terminal::{errln, outln};
@@ -85,6 +87,11 @@ pub struct ExportArgs {
     /// How the files are digested, blake3 or sha256
     #[arg(long, env = "OFFLOOM_DIGEST", value_name = "ALGORITHM", default_value_t)]
     digest: DigestAlgorithm,
+    #[command(flatten)]
+    load: LoadConfig,
+    /// Show what would be read and written, and write nothing
+    #[arg(long, conflicts_with = "resume")]
+    dry_run: bool,
     /// How progress is shown on standard error
     #[arg(long, value_enum, default_value_t = Progress::Auto)]
     progress: Progress,
@@ -104,6 +111,11 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     let progress = args.progress;
     let count = args.workers.map_or_else(default_workers, usize::from);
     let workers = Workers::new(count, tokio::runtime::Handle::current());
+    let workers = args.load.limit_reading(workers);
+    args.load.limit_traffic();
+    if args.dry_run {
+        return dry_run::run(args, &workers).await;
+    }
     let status = Arc::new(Status::default());
     let begun = tokio::select! {
         begun = begin(args, &workers, &status) => begun?,
@@ -179,6 +191,13 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(exit_status::PARTIAL))
 }
 
+impl ExportArgs {
+    /// Lowers the priority of input and output if that is asked for.
+    pub fn lower_priority(&self) {
+        self.load.lower_priority();
+    }
+}
+
 /// An export that can run.
 struct Begun {
     ready: Ready,
@@ -198,19 +217,7 @@ enum Ready {
 /// Checks the destination, opens the directories, loads the guests and plans the export, or finds what is
 /// left to do of one that was interrupted.
 async fn begin(args: ExportArgs, workers: &Workers, status: &Status) -> anyhow::Result<Begun> {
-    let (destination, id) = match (&args.resume, &args.to) {
-        (Some(url), _) => resume::place(url).map_err(CommandError::usage)?,
-        (None, Some(to)) => {
-            let destination = Destination::parse(to).map_err(CommandError::usage)?;
-            let id = args
-                .id
-                .as_deref()
-                .map_or_else(|| Ok(ExportId::from_time(chrono::Utc::now())), ExportId::parse)
-                .map_err(CommandError::usage)?;
-            (destination, id)
-        }
-        (None, None) => anyhow::bail!(CommandError::usage(anyhow::anyhow!("--to is missing"))),
-    };
+    let (destination, id) = place(&args)?;
     let state_dir = IndexConfig { state_dir: args.state_dir.clone() }.state_dir();
     let folder = format!("{}{id}/", destination.url());
     if args.resume.is_some() && !args.take_over {
@@ -250,6 +257,23 @@ async fn begin(args: ExportArgs, workers: &Workers, status: &Status) -> anyhow::
     Ok(Begun { ready: Ready::Claimed(Box::new(claimed)), printed, journal })
 }
 
+/// Where the export is made or found, and its id.
+pub(super) fn place(args: &ExportArgs) -> anyhow::Result<(Destination, ExportId)> {
+    match (&args.resume, &args.to) {
+        (Some(url), _) => Ok(resume::place(url).map_err(CommandError::usage)?),
+        (None, Some(to)) => {
+            let destination = Destination::parse(to).map_err(CommandError::usage)?;
+            let id = args
+                .id
+                .as_deref()
+                .map_or_else(|| Ok(ExportId::from_time(chrono::Utc::now())), ExportId::parse)
+                .map_err(CommandError::usage)?;
+            Ok((destination, id))
+        }
+        (None, None) => anyhow::bail!(CommandError::usage(anyhow::anyhow!("--to is missing"))),
+    }
+}
+
 /// Opens the directories, loads the guest and plans the export: nothing is written.
 async fn plan(
     args: ExportArgs,
@@ -257,6 +281,26 @@ async fn plan(
     destination: Destination,
     workers: &Workers,
 ) -> anyhow::Result<(Planned, CommandRecord)> {
+    let Asked { request, authorized, exporter, command } = asked(args, id, destination).await?;
+    let passed = PassedChecks::default();
+    let planned = request.plan(authorized, &exporter, &passed, workers).await?;
+    Ok((planned, command))
+}
+
+/// What a command asks for.
+pub(super) struct Asked {
+    pub request: Request,
+    pub authorized: Authorized,
+    pub exporter: NamedExporter,
+    pub command: CommandRecord,
+}
+
+/// Opens the directories and loads the guests.
+pub(super) async fn asked(
+    args: ExportArgs,
+    id: ExportId,
+    destination: Destination,
+) -> anyhow::Result<Asked> {
     let scope = args.scope.into_scope().map_err(CommandError::usage)?;
     let command = CommandRecord {
         data_dirs: args.data_dir,
@@ -274,9 +318,7 @@ async fn plan(
     let (options, digest) = (args.guest_options, args.digest);
     let file_format = None;
     let request = Request { id, destination, scope, options, transforms, digest, file_format };
-    let passed = PassedChecks::default();
-    let planned = request.plan(authorized, &exporter, &passed, workers).await?;
-    Ok((planned, command))
+    Ok(Asked { request, authorized, exporter, command })
 }
 
 /// The error of an export that did not succeed. An export may fail for another reason although a

@@ -3,12 +3,14 @@ mod check_progress;
 mod command_journal;
 pub mod config;
 mod directories;
+mod dry_run;
 pub mod exit_status;
 pub mod export;
 pub mod gc;
 pub mod guest;
 mod guest_new;
 pub mod inspect;
+pub mod manual;
 mod missing;
 mod progress;
 mod resume;
@@ -48,6 +50,13 @@ pub enum Command {
     Config(config::ConfigArgs),
     /// Write, check and try guests, and manage those of a server
     Guest(guest::GuestArgs),
+    /// Print what completes commands in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, offloom.1 and one of each command
+    Man(manual::ManArgs),
     /// Prove that an export is whole: files, digests, rows, ids
     Verify(verify::VerifyArgs),
     /// The process that compiles a guest, which the others start (`offloom_sandbox::compile_guest`)

@@ -24,6 +24,8 @@ pub struct ServeArgs {
 /// Runs the server until a signal.
 pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = args.settings.over(args.config.as_deref())?;
+    // Before there are other threads.
+    config.load.lower_priority();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     // Guests compute for long. The API, the store and the disk have threads of their own.
     let guests = builder

@@ -7,9 +7,10 @@ use offloom_protocol::manifest::{Manifest, ManifestError};
 use offloom_protocol::take_over::{OwnError, remove_leftovers};
 use offloom_weaviate_disk::DiskError;
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::Scheduler;
-use super::running_export::RunningExport;
+use super::running_export::{RunningExport, export_span};
 use crate::export_index::{ExportEnd, IndexEntry};
 use crate::planned_guests::GoneError;
 use crate::state_database::StateError;
@@ -74,10 +75,12 @@ impl Scheduler {
             let key = (entry.backend.clone(), entry.id.clone());
             self.running().insert(key, running.clone());
             let scheduler = self.clone();
-            self.inner.tasks.spawn(async move {
+            let span = export_span(&entry.id, entry.principal.as_deref());
+            let task = async move {
                 let ended = scheduler.carry_on_one(&entry, status, running.stop, &hold_up).await;
                 scheduler.record_end(entry, ended, &end).await;
-            });
+            };
+            self.inner.tasks.spawn(task.instrument(span));
         }
         for key in ended {
             let Some((backend, id)) = key.split_once('/') else { continue };
@@ -108,7 +111,7 @@ impl Scheduler {
                 Ok(Try::Claimed(claimed)) => {
                     tracing::info!(id = %entry.id, "an export is carried on");
                     hold_up.send_replace(None);
-                    return self.run(*claimed, status, stop).await;
+                    return self.run(*claimed, entry.principal.as_deref(), status, stop).await;
                 }
                 Ok(Try::Ended(ended)) => return Some(ended),
                 Err(error) => {

@@ -4,6 +4,7 @@ use offloom_protocol::names::ExportId;
 use offloom_protocol::upload_log::LogError;
 use offloom_weaviate_disk::DiskError;
 
+use crate::quotas::OverQuota;
 use crate::state_database::StateError;
 
 /// Why a request was not accepted.
@@ -15,6 +16,9 @@ pub enum StartError {
     /// As many exports wait as may.
     #[error("{0} exports wait for their turn already: try again later")]
     QueueFull(u32),
+    /// The user has too many.
+    #[error("too many exports: {0}")]
+    OverQuota(OverQuota),
     /// The id was used before.
     #[error("export '{0}' exists: choose another id")]
     IdInUse(ExportId),

@@ -7,6 +7,7 @@ use offloom_export::{ClassView, Ended, ExportError, Status, Stop, TransferError}
 use offloom_protocol::manifest::CoveredTenants;
 use offloom_protocol::names::ExportId;
 use tokio::sync::watch;
+use tracing::Span;
 
 use crate::export_index::ExportEnd;
 use crate::lookup::{ExportState, ExportView};
@@ -52,6 +53,12 @@ impl RunningExport {
             ..ExportView::new(backend, id, self.path.clone(), self.started_at, state)
         }
     }
+}
+
+/// What is logged and traced of an export has its id and the one who asked for it. The level is that of
+/// errors, so that no filter takes them off.
+pub(super) fn export_span(id: &ExportId, principal: Option<&str>) -> Span {
+    tracing::error_span!("export", %id, principal)
 }
 
 /// The end of an export in full, for the operator. Clients read a text without paths.
