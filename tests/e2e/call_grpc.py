@@ -2,8 +2,11 @@
 
 Usage: call_grpc.py ADDRESS METHOD [SERVICE]
 
+With OFFLOOM_TEST_ROOTS it calls over TLS, and trusts what that file has.
+
 An answer is printed as the name of its health status, a refusal as the name of its code.
 """
+import os
 import sys
 
 import grpc
@@ -14,7 +17,13 @@ name = service.encode()
 request = b"\x0a" + bytes([len(name)]) + name if name else b""
 # HealthCheckResponse: the field 1 is the status.
 names = {b"": "UNKNOWN", b"\x08\x01": "SERVING", b"\x08\x02": "NOT_SERVING", b"\x08\x03": "SERVICE_UNKNOWN"}
-with grpc.insecure_channel(address) as channel:
+roots = os.environ.get("OFFLOOM_TEST_ROOTS")
+if roots:
+    with open(roots, "rb") as file:
+        opened = grpc.secure_channel(address, grpc.ssl_channel_credentials(file.read()))
+else:
+    opened = grpc.insecure_channel(address)
+with opened as channel:
     plain = {"request_serializer": lambda request: request, "response_deserializer": lambda answer: answer}
     try:
         if method.endswith("/Watch"):

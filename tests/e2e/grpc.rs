@@ -5,11 +5,11 @@ use std::net::TcpListener;
 use offloom_fixtures::unpack;
 use serde_json::json;
 
+use crate::held::Held;
 use crate::program::{python, said};
 use crate::raw_http::connect;
 use crate::s3::eventually;
 use crate::server::{Server, serve_filesystem};
-use crate::settings::Held;
 
 pub const CHECK: &str = "/grpc.health.v1.Health/Check";
 

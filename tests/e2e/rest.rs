@@ -177,7 +177,7 @@ fn what_is_wrong_with_a_request_is_reported() {
     server.get("/v1/export/filesystem/x?shards=perhaps").error(400);
     server.get("/v1/export/%FF/x").error(404);
     server.get("/nowhere").error(404);
-    server.get("/v1/export/filesystem").error(405);
+    server.get("/v1/guests/parquet/activate").error(405);
     assert!(!over.work.path().join("out/x").exists(), "a refused request left something");
 }
 
@@ -201,7 +201,7 @@ fn refusals_have_the_form_that_the_client_asks_for() {
     // Refusals of every layer, and no successes.
     for (path, status, title) in [
         ("/nowhere", 404, "Not Found"),
-        ("/v1/export/filesystem", 405, "Method Not Allowed"),
+        ("/v1/guests/parquet/activate", 405, "Method Not Allowed"),
         ("/v1/export/s3/x", 422, "Unprocessable Entity"),
         ("/v1/export/filesystem/x?shards=perhaps", 400, "Bad Request"),
     ] {

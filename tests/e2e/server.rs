@@ -1,5 +1,5 @@
 //! A running `offloom serve` with state of its own, and requests to it.
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ pub struct Server {
     process: Child,
     address: String,
     grpc: Option<String>,
+    metrics: Option<String>,
     agent: Agent,
     /// What requests send as their credentials.
     key: Option<String>,
@@ -83,12 +84,23 @@ impl Server {
         if grpc.is_some() {
             line = next();
         }
+        let metrics = line.strip_prefix("metrics on ").map(str::to_owned);
+        if metrics.is_some() {
+            line = next();
+        }
         let address = line
             .strip_prefix("listening on ")
             .unwrap_or_else(|| panic!("the server did not start: {line:?}"))
             .to_owned();
         let agent = Agent::config_builder().http_status_as_error(false).build().new_agent();
-        Server { process, address, grpc, agent, key: None }
+        Server { process, address, grpc, metrics, agent, key: None }
+    }
+
+    /// The same over TLS. Requests go by a client that trusts the certificate, such as `curl`.
+    pub fn start_over_tls(command: &mut Command) -> Server {
+        let server = Server::start(command);
+        assert!(server.address.starts_with("https://"), "{}", server.address);
+        server
     }
 
     /// Sends this key with the following requests.
@@ -113,6 +125,21 @@ impl Server {
         self.grpc.as_deref()
     }
 
+    /// What it measures.
+    pub fn metrics(&self) -> String {
+        let mut answer = self.agent.get(self.metrics.as_ref().unwrap()).call().unwrap();
+        assert_eq!(answer.status(), 200);
+        answer.body_mut().read_to_string().unwrap()
+    }
+
+    /// The type of an answer, and what reads its body while it comes.
+    pub fn stream(&self, path: &str) -> (String, Box<dyn Read + Send>) {
+        let request = self.with_key(self.agent.get(format!("{}{path}", self.address)));
+        let (parts, body) = request.call().unwrap().into_parts();
+        let content_type = parts.headers["content-type"].to_str().unwrap().to_owned();
+        (content_type, Box::new(body.into_reader()))
+    }
+
     /// What reads its log, if the command pipes it.
     pub fn take_stderr(&mut self) -> Option<std::process::ChildStderr> {
         self.process.stderr.take()
@@ -120,7 +147,7 @@ impl Server {
 
     /// `127.0.0.1:PORT`.
     pub fn authority(&self) -> &str {
-        self.address.strip_prefix("http://").unwrap()
+        self.address.split_once("://").unwrap().1
     }
 
     pub fn process_id(&self) -> u32 {

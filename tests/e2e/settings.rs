@@ -7,14 +7,18 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use offloom_encoder::{Workload, write_workload};
 use offloom_fixtures::{Fixture, unpack};
-use offloom_test_parts::{AzureKeys, Azurite, Gcs, GcsKeys, Keys, Proxy, SeaweedFs};
+use offloom_test_parts::{AzureKeys, Azurite, Gcs, GcsKeys, Keys, SeaweedFs};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::bad_data::Damaged;
 use crate::guests::ids_guest;
+use crate::held::Held;
+use crate::load_settings::{
+    idle_io, max_read_rate, max_request_rate, max_write_rate, metrics_listen, quotas__per_day,
+    quotas__running, quotas__waiting,
+};
 use crate::program::{offloom, program, root, said};
 use crate::s3;
 use crate::server::Server;
@@ -37,9 +41,10 @@ observed! {
     allowed_azure_containers, allowed_buckets, allowed_gcs_buckets, allowed_hosts, authentication__api_keys_file,
     authorization__action, authorization__policy_file, azure_container, bucket, cache_dir, config, data_dir,
     digest, exporter, filesystem_root, gcs_bucket, grpc_listen, guest, guest_cpu_seconds, guests__admins, guests__policy_file, guests__public_keys, guests__tenant_cpu_seconds, guests__tenant_instances,
-    guests__tenant_memory, guests__tenant_output, listen, log, max_exports, max_object_bytes, max_waiting,
-    path, quarantine_raw, schema, shutdown_grace_seconds,
-    state_dir, workers,
+    guests__tenant_memory, guests__tenant_output, idle_io, listen, log, log_format, max_exports, max_object_bytes,
+    max_read_rate, max_request_rate, max_waiting, max_write_rate, metrics_listen, path, quarantine_raw,
+    quotas__per_day, quotas__running, quotas__waiting, schema, shutdown_grace_seconds, state_dir,
+    tls_certificate, tls_key, workers,
 }
 
 /// As `docs/rest-api.md` has it: `OFFLOOM_<KEY>`, with `__` for a dot.
@@ -65,9 +70,9 @@ fn every_documented_setting_is_observed_and_has_its_variable_in_the_help() {
     let shown = |key: &String| help.contains(&format!("[env: {}=", variable(key)));
     let hidden: Vec<_> = expected.iter().filter(|key| !shown(key)).collect();
     assert!(hidden.is_empty(), "{hidden:?} {help}");
-    // The file itself, and the log (`docs/guests.md`).
-    expected.extend(["config", "log"].map(str::to_owned));
-    assert_eq!(help.matches("[env: OFFLOOM_").count(), expected.len() - 1, "{help}");
+    // The file itself, and the log.
+    expected.extend(["config", "log", "log_format"].map(str::to_owned));
+    assert_eq!(help.matches("[env: OFFLOOM_").count(), expected.len() - 2, "{help}");
     let observed = OBSERVED.iter().map(|key| key.replace("__", "."));
     assert_eq!(observed.collect::<BTreeSet<_>>(), expected);
 }
@@ -441,52 +446,22 @@ fn path(variable: &str) {
     assert_eq!(export(&server, "s3", &json!({}))["path"], "s3://set-path/team/a/tried/");
 }
 
-/// A server whose exports do not come to an end, because the store is too slow for them.
-pub struct Held {
-    source: TempDir,
-    _proxy: Proxy,
-    pub server: Server,
-}
-
-impl Held {
-    pub fn new(bucket: &'static str, configure: impl FnOnce(&mut Command)) -> Held {
-        let source = tempfile::tempdir().unwrap();
-        write_workload(Workload::W1, 2_000, source.path()).unwrap();
-        let proxy = Proxy::start(SeaweedFs::shared().endpoint());
-        let mut command = program();
-        command
-            .args(["serve", "--listen", "127.0.0.1:0", "--bucket", s3::bucket(bucket)])
-            .args(["--data-dir".as_ref(), source.path().join("data").as_os_str()])
-            .args(["--state-dir".as_ref(), source.path().join("state").as_os_str()])
-            .envs(Keys::ReadWrite.environment(&proxy.endpoint()))
-            .stderr(File::create(source.path().join("log")).unwrap());
-        configure(&mut command);
-        let server = Server::start(&mut command);
-        proxy.throttle(1 << 20);
-        Held { source, _proxy: proxy, server }
-    }
-
-    pub fn create(&self, id: &str) {
-        self.server.post("/v1/export/s3", &json!({ "id": id })).ok();
-    }
-
-    /// Creates more exports than run at once, and waits until so many run.
-    fn expect_at_once(&self, limit: usize) {
-        let ids: Vec<String> = (0..limit + 2).map(|number| format!("held-{number}")).collect();
-        ids.iter().for_each(|id| self.create(id));
-        let of_status = |wanted: &str| {
-            let status = |id: &String| self.server.get(&format!("/v1/export/s3/{id}")).ok();
-            ids.iter().filter(|id| status(id)["status"] == wanted).count()
-        };
-        s3::eventually(|| of_status("TRANSFERRING") == limit && of_status("STARTED") == 2);
-    }
+/// Creates more exports than run at once, and waits until so many run.
+fn expect_at_once(held: &Held, limit: usize) {
+    let ids: Vec<String> = (0..limit + 2).map(|number| format!("held-{number}")).collect();
+    ids.iter().for_each(|id| held.create(id));
+    let of_status = |wanted: &str| {
+        let status = |id: &String| held.server.get(&format!("/v1/export/s3/{id}")).ok();
+        ids.iter().filter(|id| status(id)["status"] == wanted).count()
+    };
+    s3::eventually(|| of_status("TRANSFERRING") == limit && of_status("STARTED") == 2);
 }
 
 fn max_exports(variable: &str) {
-    Held::new("set-max-exports", |command| {
+    let held = Held::new("set-max-exports", |command| {
         command.env(variable, "2");
-    })
-    .expect_at_once(2);
+    });
+    expect_at_once(&held, 2);
 }
 
 /// One export runs, and two wait.
@@ -532,7 +507,7 @@ fn max_waiting(variable: &str) {
 fn four_exports_run_at_once_by_default() {
     let docs = std::fs::read_to_string(root().join("docs/rest-api.md")).unwrap();
     assert!(docs.contains("exports that run at once, 4; others wait as `STARTED`"));
-    Held::new("set-by-default", |_| ()).expect_at_once(4);
+    expect_at_once(&Held::new("set-by-default", |_| ()), 4);
 }
 
 /// Without the variable it would be 20 seconds.
@@ -560,4 +535,27 @@ fn log(variable: &str) {
         let text = std::fs::read_to_string(held.source.path().join("log")).unwrap();
         assert_eq!(text.contains("the export was canceled"), logged, "{level}: {text}");
     }
+}
+
+/// Each line is a document.
+fn log_format(variable: &str) {
+    let trial = Trial::new();
+    let mut command = trial.command(variable, "json");
+    let log = trial.path("log");
+    command.env("OFFLOOM_LOG", "info").stderr(File::create(&log).unwrap());
+    let server = Server::start(&mut command);
+    server.post("/v1/export/filesystem", &json!({ "id": "logged" })).ok();
+    server.wait("filesystem", "logged");
+    let text = std::fs::read_to_string(&log).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with("warning: "));
+    let parsed: Vec<Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(parsed.iter().any(|line| line["message"] == "an export begins"), "{text}");
+}
+
+fn tls_certificate(variable: &str) {
+    crate::tls::by_variables(variable, &self::variable("tls_key"));
+}
+
+fn tls_key(variable: &str) {
+    crate::tls::by_variables(&self::variable("tls_certificate"), variable);
 }

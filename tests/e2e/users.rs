@@ -46,7 +46,14 @@ impl Users {
     }
 
     pub fn start(&self) -> Server {
-        Server::start(&mut self.command())
+        self.start_with(|_| ())
+    }
+
+    /// A server with more settings.
+    pub fn start_with(&self, configure: impl FnOnce(&mut Command)) -> Server {
+        let mut command = self.command();
+        configure(&mut command);
+        Server::start(&mut command)
     }
 
     pub fn keys(&self) -> BTreeMap<String, String> {
@@ -392,4 +399,29 @@ fn config_check_shows_settings_with_their_sources_and_what_works() {
     for what in ["users: failed: ", "backend filesystem: failed: ", "data directories: 5 classes"] {
         assert!(failed.out.lines().any(|line| line.starts_with(what)), "{what}: {}", failed.out);
     }
+}
+
+#[test]
+fn these_paths_alone_need_no_key() {
+    let users = Users::new();
+    let server = users.start();
+    for path in
+        ["/v1/meta", "/v1/.well-known/live", "/v1/.well-known/ready", "/v1/openapi.json", "/"]
+    {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--output", "/dev/null", "--write-out", "%{http_code}"]);
+        curl.arg(format!("http://{}{path}", server.authority()));
+        assert_eq!(said(&mut curl).out, "200", "{path}");
+    }
+    for path in [
+        "/v1/export/filesystem",
+        "/v1/export/filesystem/x",
+        "/v1/export/filesystem/x?watch",
+        "/v1/guests",
+        "/v1/guests/parquet",
+    ] {
+        server.get(path).error(401);
+    }
+    server.post("/v1/export/filesystem", &json!({ "dryRun": true })).error(401);
+    server.delete("/v1/export/filesystem/x").error(401);
 }

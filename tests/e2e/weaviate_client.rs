@@ -11,9 +11,9 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::bad_data::Damaged;
+use crate::held::Held;
 use crate::program::{Said, python, python_program, root, said};
 use crate::server::{Server, serve_filesystem};
-use crate::settings::Held;
 use crate::users::Users;
 
 /// What Offloom says of an id that is none.
