@@ -142,7 +142,7 @@ fn a_list_has_what_the_caller_may_see() {
 }
 
 #[test]
-fn a_watch_begins_with_a_snapshot_tells_every_change_and_ends_with_the_export() {
+fn a_watch_begins_with_a_snapshot_has_every_change_and_ends_with_the_export() {
     let held = Held::new("watch-held", |_| ());
     held.create("watched");
     let path = "/v1/export/s3/watched";

@@ -289,6 +289,25 @@ fn an_export_is_one_trace_of_plan_units_parts_and_commit() {
 }
 
 #[test]
+fn a_command_sends_its_trace_before_it_ends() {
+    let (fixture, work) = (unpack("basic").unwrap(), tempfile::tempdir().unwrap());
+    let collector = Collector::start();
+    let mut command = program();
+    command
+        .args(["export", "--id", "traced", "--data-dir"])
+        .arg(fixture.data_dir())
+        .arg("--to")
+        .arg(work.path().join("lake"))
+        .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", format!("{}/v1/traces", collector.address));
+    said(&mut command).expect_success();
+    let spans = collector.spans.lock().unwrap();
+    let traces: std::collections::BTreeSet<_> = spans.iter().map(|span| &span.trace_id).collect();
+    assert_eq!(traces.len(), 1, "{spans:#?}");
+    let of = |name: &str| spans.iter().filter(|span| span.name == name).count();
+    assert_eq!([of("export"), of("plan"), of("part"), of("commit")], [1, 1, 7, 1]);
+}
+
+#[test]
 fn a_collector_that_is_away_holds_up_nothing() {
     let (fixture, work) = (unpack("basic").unwrap(), tempfile::tempdir().unwrap());
     let mut command = serve_filesystem(&fixture.data_dir(), work.path());

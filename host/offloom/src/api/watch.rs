@@ -132,7 +132,7 @@ impl Watch {
             _ = self.comments.tick() => return Some(Next::Comment),
             goes_on = scheduler.wait_for_change(backend, id) => goes_on.then_some(())?,
         }
-        // Whoever may no longer see it is not shown it.
+        // A caller who may no longer see it is shown no more of it.
         let view = scheduler.view(principal, backend, id, elsewhere.clone(), *shards).await.ok()?;
         Some(Next::View(Box::new(view)))
     }

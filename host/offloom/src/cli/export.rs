@@ -16,6 +16,7 @@ use offloom_protocol::access::PassedChecks;
 use offloom_protocol::digest::DigestAlgorithm;
 use offloom_protocol::names::ExportId;
 use offloom_protocol::store::Destination;
+use tracing::Instrument;
 
 use super::command_journal::{CommandJournal, CommandRecord, Loaded};
 use super::dry_run;
@@ -117,8 +118,10 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
         return dry_run::run(args, &workers).await;
     }
     let status = Arc::new(Status::default());
+    // Its id is found with what the export is about.
+    let span = tracing::error_span!("export", id = tracing::field::Empty);
     let begun = tokio::select! {
-        begun = begin(args, &workers, &status) => begun?,
+        begun = begin(args, &workers, &status).instrument(span.clone()) => begun?,
         signal = &mut stopped => {
             let source = anyhow::anyhow!("stopped before anything was written");
             return Err(CommandError::Stopped { signal, source }.into());
@@ -135,7 +138,7 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
                 Some((journal, command)) => Some(journal.begin(command).await?),
                 None => None,
             };
-            match planned.claim(&status, store).await {
+            match planned.claim(&status, store).instrument(span.clone()).await {
                 Ok(claimed) => claimed,
                 Err(error) => {
                     if let Some((journal, _)) = journal {
@@ -147,9 +150,10 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
         }
         Ready::Claimed(claimed) => *claimed,
     };
+    span.record("id", claimed.id().as_str());
     let folder = claimed.folder().url().to_owned();
     let shown = progress.show(Arc::clone(&status));
-    let ended = claimed.run(&workers, status, &stop).await;
+    let ended = claimed.run(&workers, status, &stop).instrument(span).await;
     signals.abort();
     if let Some(error) = ended.error {
         let is_canceled = matches!(error, ExportError::Transfer(TransferError::Canceled));
