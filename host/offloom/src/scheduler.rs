@@ -479,7 +479,7 @@ impl Scheduler {
         action: Action,
         view: &ExportView,
     ) -> Result<(), LookupError> {
-        if view.principal.as_deref() == Some(principal.to_string().as_str()) {
+        if is_creator(principal, view) {
             return Ok(());
         }
         let (policy, classes) = (self.inner.authorizer.policy(), view.class_names());
@@ -492,4 +492,9 @@ impl Scheduler {
         tracing::info!(id = %view.id, %principal, ?action, "an export is not shown");
         Err(LookupError::NotFound(view.id.clone()))
     }
+}
+
+/// Whether a principal has asked for an export. It may always see and cancel it.
+fn is_creator(principal: &Principal, view: &ExportView) -> bool {
+    view.principal.as_deref() == Some(principal.to_string().as_str())
 }

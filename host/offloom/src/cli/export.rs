@@ -108,7 +108,6 @@ pub fn guest_option(text: &str) -> Result<(String, String), String> {
 
 /// Runs the command. The folder of the export is the last line of standard output.
 pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
-    let mut stopped = Box::pin(stop_signal()?);
     let progress = args.progress;
     let count = args.workers.map_or_else(default_workers, usize::from);
     let workers = Workers::new(count, tokio::runtime::Handle::current());
@@ -117,6 +116,7 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     if args.dry_run {
         return dry_run::run(args, &workers).await;
     }
+    let mut stopped = Box::pin(stop_signal()?);
     let status = Arc::new(Status::default());
     // Its id is found with what the export is about.
     let span = tracing::error_span!("export", id = tracing::field::Empty);

@@ -5,7 +5,7 @@ use offloom_authz::{Action, Principal};
 use offloom_export::may_act_on_all;
 use offloom_protocol::names::ExportId;
 
-use super::Scheduler;
+use super::{Scheduler, is_creator};
 use crate::lookup::{ExportState, ExportView, LookupError, view_of_index};
 
 /// How often an export is looked at that this process runs. Its end is seen at once.
@@ -61,9 +61,8 @@ impl Scheduler {
     ) -> Result<Page, LookupError> {
         let mut entries = self.inner.index.of_backend(backend)?.into_iter();
         let policy = self.inner.authorizer.policy();
-        let caller = principal.to_string();
         let is_shown = |view: &ExportView| {
-            view.principal.as_ref() == Some(&caller)
+            is_creator(principal, view)
                 || may_act_on_all(
                     &*policy,
                     principal,
